@@ -1,0 +1,382 @@
+"""The command line: arguments in, progress and the table out, an exit code at the end.
+
+Exit codes: 0 every trial is done; 1 some trial failed; 2 the user can mend it (`SweepError`); 130 interrupted.
+"""
+
+import argparse
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from fmnist_mlp import __version__, config, results, runner, stacks
+from fmnist_mlp.engine import EngineError
+from fmnist_mlp.errors import SweepError
+
+DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `sweep.py` with these arguments (default: the process's own) and return its exit code."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    wide = None if sys.stdout.isatty() else 120  # a pipe or a file has no width of its own
+    out = Console(highlight=False, soft_wrap=False, width=wide, quiet=parsed.quiet)
+    err = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        return _sweep(parsed, out, err)
+    except SweepError as error:
+        err.print(Text(str(error)))
+        return USER_ERROR
+    except EngineError as error:
+        err.print(Text(str(error)))
+        return SOME_FAILED
+    except KeyboardInterrupt:  # before or after the trials: while they run, Ctrl-C asks the engine to stop
+        err.print("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # `python sweep.py | head`
+        sys.stderr.close()
+        return INTERRUPTED
+
+
+def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    sweep = config.load_sweep(parsed.sweep, config.Overrides(parsed.epochs, parsed.seeds, parsed.limit))
+    options = _options(parsed, sweep)
+    plan = runner.make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
+    _print_warnings(plan, err)
+    _print_plan(plan, out)
+    if parsed.dry_run:
+        _print_stacks(plan, out)
+        return DONE
+
+    display = _Display(plan, out, err)
+    with _signals(display), display:
+        summary = runner.run_sweep(plan, options, display, handle=display.set_engine)
+
+    _print_table(plan, out)
+    _print_failures(plan, err)
+    _print_where_to_look(plan, options, summary, out)
+    if summary.stopped and not summary.failed:
+        again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
+        err.print(f"stopped: {plan.done} of {len(plan.trials)} trials are done and kept; go on with: {again}", markup=False)
+        return INTERRUPTED
+    return SOME_FAILED if plan.failed else DONE
+
+
+# ---- arguments ----------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweep.py",
+        description="Train every stack of a sweep file on Fashion-MNIST and write a table of parameters against test loss "
+        "and accuracy. Only what has changed since the last run is trained.",
+        epilog="results: results/<sweep>/results.csv; curves: tensorboard --logdir logs",
+    )
+    parser.add_argument("sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s")
+    parser.add_argument("--version", action="version", version=f"fmnist_mlp {__version__}")
+    what = parser.add_argument_group("what to train")
+    what.add_argument("--dry-run", action="store_true", help="check the file, print the plan with exact parameter counts, stop")
+    what.add_argument("--only", action="append", default=[], metavar="PATTERN", help="train only these architectures (* and ?; repeatable)")
+    what.add_argument("--epochs", type=_count, metavar="N", help="epochs of every architecture, for a quick look")
+    what.add_argument("--seeds", type=_count, metavar="N", help="seeds 0 to N-1, for a quick look")
+    what.add_argument("--limit", type=_count, metavar="N", help="use only N training images, for a quick look")
+    what.add_argument("--fresh", action="store_true", help="train again what is done already")
+    what.add_argument("--retry-failed", action="store_true", help="train again what failed")
+    what.add_argument("--fail-fast", action="store_true", help="stop at the first trial that fails")
+    what.add_argument("--plain-fit", action="store_true", help="Keras's own loop over minibatches instead of the compiled epoch")
+    how = parser.add_argument_group("how to train")
+    how.add_argument("--jobs", type=_jobs, metavar="N", help="workers; default one a core (or one a GPU); 0: in this process, for a debugger")
+    how.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: %(default)s")
+    how.add_argument("--trial-timeout", type=_seconds, metavar="SECONDS", help="give a trial up after so long")
+    where = parser.add_argument_group("where things are")
+    where.add_argument("--data-dir", type=Path, metavar="DIR", help="Fashion-MNIST's four files (default: FASHION_MNIST_DIR, Keras's cache, a download)")
+    where.add_argument("--logs-dir", type=Path, default=Path("logs"), metavar="DIR", help="default: %(default)s")
+    where.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--quiet", action="store_true", help="print only what needs attention")
+    return parser
+
+
+def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
+    data_dir = parsed.data_dir
+    if data_dir is None and sweep.dataset in ("auto", "fashion_mnist") and os.environ.get("FASHION_MNIST_DIR"):
+        data_dir = Path(os.environ["FASHION_MNIST_DIR"])
+    return runner.Options(
+        results_dir=parsed.results_dir,
+        logs_dir=parsed.logs_dir,
+        data_dir=data_dir,
+        only=tuple(parsed.only),
+        jobs=parsed.jobs,
+        device=parsed.device,
+        plain_fit=parsed.plain_fit,
+        fresh=parsed.fresh,
+        retry_failed=parsed.retry_failed,
+        fail_fast=parsed.fail_fast,
+        trial_timeout=parsed.trial_timeout,
+    )
+
+
+def _count(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _jobs(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return seconds
+
+
+# ---- before -------------------------------------------------------------------------------------------------------
+
+
+def _print_warnings(plan: runner.Plan, err: Console) -> None:
+    if plan.source.fallback_reason:
+        err.print(Text(f"STAND-IN DATA: {plan.source.fallback_reason}", style="bold yellow"))
+        err.print(Text("The generated images are not Fashion-MNIST: every row says dataset synthetic.", style="yellow"))
+    for line in plan.damaged:
+        err.print(Text(line, style="yellow"))
+    if plan.jobs_note:
+        err.print(Text(plan.jobs_note, style="yellow"))
+
+
+def _print_plan(plan: runner.Plan, out: Console) -> None:
+    info, counts = plan.info, [f"{plan.done} done"]
+    if plan.failed:
+        counts.append(f"{len(plan.failed)} failed before")
+    counts.append(f"{len(plan.to_train)} to train")
+    place = "made here" if plan.source.folder is None else str(plan.source.folder)
+    images = f"{min(plan.sweep.limit or info.train_images, info.train_images):,} training and {info.test_images:,} test images"
+    out.print(
+        f"[bold]{escape(plan.sweep.name)}[/]: {_plural(len(plan.sweep.architectures), 'architecture')}, "
+        f"{_plural(len(plan.trials), 'trial')}: {', '.join(counts)}"
+    )
+    out.print(f"{escape(info.dataset)}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})", soft_wrap=True)
+
+
+def _print_stacks(plan: runner.Plan, out: Console) -> None:
+    table = _new_table("architecture", "layers", ("parameters", "right"), ("FLOPs an image", "right"), ("to train", "right"))
+    for architecture in plan.sweep.architectures:
+        size = plan.sizes[architecture.name]
+        to_train = sum(trial.architecture is architecture for trial in plan.to_train)
+        table.add_row(
+            escape(architecture.name),
+            escape(stacks.stack_name(architecture.layers)),
+            f"{size.params:,}",
+            f"{size.flops:,}",
+            str(to_train),
+        )
+    out.print(table)
+
+
+# ---- during -------------------------------------------------------------------------------------------------------
+
+
+class _Display(runner.Listener):
+    """A bar for the sweep and a line for each running trial; plain lines where there is no terminal."""
+
+    def __init__(self, plan: runner.Plan, out: Console, err: Console):
+        self.plan, self.out, self.err = plan, out, err
+        self._engine, self._stops, self._device_said = None, 0, False
+        self._cost = {trial.fingerprint: plan.train_cost(trial) for trial in plan.to_train}
+        self._spent: dict[str, float] = {}  # cost of ended trials and of the epochs of running ones
+        self._running: dict[str, str] = {}
+        self._ended, self._started = 0, None
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=out)
+        self._task = self._bar.add_task("", total=max(1.0, sum(self._cost.values())), left="")
+        self._live = Live(console=out, refresh_per_second=8, transient=True, get_renderable=self._render)
+
+    def __enter__(self):
+        if self.plan.to_train and self.out.is_terminal and not self.out.quiet:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._live.stop()
+
+    def set_engine(self, engine):
+        self._engine = engine
+        if self._stops:  # asked between two engines
+            engine.stop()
+
+    def ask_to_stop(self):
+        """Ctrl-C or SIGTERM: once, after the running epochs; twice, now."""
+        self._stops += 1
+        if self._engine is not None:
+            self._engine.stop(now=self._stops > 1)
+        if self._stops == 1:
+            self.err.print("stopping at the end of the running epochs; once more to stop now")
+
+    def worker_ready(self, worker: int, environment: dict[str, str]):
+        if self._started is None:
+            self._started = time.monotonic()  # from here on time is spent on trials
+        if not self._device_said:
+            self._device_said = True
+            workers = _plural(self.plan.jobs, "worker") if self.plan.jobs else "in this process"
+            self.out.print(
+                f"device: {escape(environment['device'])}, {workers}; TensorFlow {environment['tensorflow']}, "
+                f"Keras {environment['keras']}"
+            )
+
+    def trial_progress(self, trial: config.Trial, message: dict):
+        self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
+        self._running[trial.fingerprint] = (
+            f"{trial.architecture.name} seed {trial.seed}: epoch {message['epoch']}/{message['epochs']}, "
+            f"loss {message['loss']:.4f}, val_accuracy {message.get('val_accuracy', float('nan')):.4f}"
+        )
+
+    def trial_ended(self, trial: config.Trial, record, outcome):
+        self._running.pop(trial.fingerprint, None)
+        if record is None:
+            return
+        self._ended += 1
+        self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
+        which = f"{trial.architecture.name} seed {trial.seed}"
+        if not record.is_done:
+            self.err.print(Text(f"failed: {which}: {record.error['type']}: {_first_line(record.error['message'])}", style="red"))
+        elif not self.out.is_terminal:
+            self.out.print(
+                f"[{self._ended}/{len(self.plan.to_train)}] {which}: test_loss {record.metrics['test_loss']:.4f}, "
+                f"test_accuracy {record.metrics['test_accuracy']:.4f}, {record.measured['train_seconds']:.1f} s",
+                markup=False,
+            )
+
+    def _render(self):
+        spent, total = sum(self._spent.values()), sum(self._cost.values())
+        self._bar.update(
+            self._task,
+            completed=spent,
+            description=f"{self._ended}/{len(self.plan.to_train)} trials",
+            left=self._time_left(spent, total),
+        )
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in self._running.values()), self._bar)
+
+    def _time_left(self, spent: float, total: float) -> str:
+        """From the share of the arithmetic that is done, once enough is done to tell."""
+        if self._started is None:
+            return "starting workers"
+        seconds = time.monotonic() - self._started
+        if spent <= 0 or seconds < 2:
+            return ""
+        return f"{_duration(seconds * (total - spent) / spent)} left"
+
+
+@contextlib.contextmanager
+def _signals(display: _Display):
+    """While trials run, Ctrl-C and SIGTERM mean stop, not KeyboardInterrupt."""
+
+    def stop(number, frame):
+        display.ask_to_stop()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# ---- after --------------------------------------------------------------------------------------------------------
+
+
+def _print_table(plan: runner.Plan, out: Console) -> None:
+    table = _new_table(
+        "architecture",
+        ("parameters", "right"),
+        ("test loss", "right"),
+        ("test accuracy", "right"),
+        ("val accuracy", "right"),
+        ("seeds", "right"),
+        ("seconds a trial", "right"),
+        title=f"{plan.sweep.name} on {plan.info.dataset}",
+    )
+    for row in results.table(plan.sweep, plan.trials, plan.records, plan.sizes):
+        table.add_row(
+            escape(row["architecture"]),
+            f"{row['params']:,}",
+            _with_spread(row, "test_loss"),
+            _with_spread(row, "test_accuracy"),
+            _with_spread(row, "val_accuracy"),
+            str(row["trials"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
+            "" if row["train_seconds"] is None else f"{row['train_seconds']:.1f}",
+        )
+    out.print(table)
+
+
+def _with_spread(row: dict, name: str) -> str:
+    """Mean and standard deviation over seeds; a single trial has no spread and shows none."""
+    if row[name] is None:
+        return ""
+    spread = row[f"{name}_std"]
+    return f"{row[name]:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+
+
+def _print_failures(plan: runner.Plan, err: Console) -> None:
+    for trial in plan.failed:
+        error = plan.records[trial.fingerprint].error
+        err.print(
+            Text(
+                f"failed: {trial.architecture.name} seed {trial.seed}: {error['type']}: {_first_line(error['message'])}",
+                style="red",
+            )
+        )
+    if plan.failed:
+        err.print("tracebacks are in the records (results/_records); train them again with --retry-failed")
+
+
+def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: runner.Summary, out: Console) -> None:
+    if summary.trained:
+        out.print(f"trained {_plural(summary.trained, 'trial')} in {_duration(summary.seconds)}")
+    folder = options.results_dir / plan.sweep.name
+    out.print(f"table: {folder / 'results.csv'}", markup=False, soft_wrap=True)
+    out.print(f"curves: tensorboard --logdir {shlex.quote(str(options.logs_dir))}", markup=False, soft_wrap=True)
+
+
+def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for column in columns:
+        name, justify = column if isinstance(column, tuple) else (column, "left")
+        table.add_column(name, justify=justify, overflow="fold")
+    return table
+
+
+def _first_line(message: str) -> str:
+    return (message.strip() or "no message").splitlines()[0][:300]
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

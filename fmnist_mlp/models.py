@@ -1,0 +1,139 @@
+"""From a layer stack to Keras models: the one that is trained and the one that is exported.
+
+The model that is trained takes what the data module hands out (uint8 images) and ends in logits. The exported model
+is made of the same layer objects, so it shares their weights; it takes the same raw images and ends in class
+probabilities. Which layers there are, where Flatten goes and what a stack costs is decided in `stacks`, without Keras.
+"""
+
+import zipfile
+from pathlib import Path
+
+import keras
+
+from fmnist_mlp import stacks
+
+# A .keras file is a zip archive; a fixed time in it makes two exports of the same weights the same bytes.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def build_model(layers, input_shape: tuple[int, ...], num_classes: int, seed: int) -> keras.Sequential:
+    """Build a stack for images of `input_shape`, ending in logits, with initial weights drawn from `seed`.
+
+    The weights are those of `keras.utils.set_random_seed(seed)` followed by building the layers in order, whatever
+    this process did before. Layers are named by position (`dense_2`), not by Keras's process-wide counter, so that
+    the same stack is the same file.
+
+    Args:
+        layers: layers as the sweep file gives them (`stacks` objects), without the output layer.
+        input_shape: `(height, width)` of the uint8 images.
+        num_classes: units of the output layer.
+        seed: the trial's seed.
+
+    Returns:
+        A built `keras.Sequential`: uint8 `(batch, height, width)` to logits `(batch, num_classes)`.
+
+    Raises:
+        ValueError: the stack does not fit the images (`stacks.complete` says why).
+    """
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(name="mlp")
+    model.add(keras.Input(input_shape, dtype="uint8", name="image"))
+    model.add(keras.layers.Rescaling(1 / 255, name="rescaling"))
+    complete = stacks.complete(layers, input_shape, num_classes)
+    for position, layer in enumerate(complete, start=1):
+        name = "logits" if position == len(complete) else f"{_snake_case(type(layer).__name__)}_{position}"
+        model.add(getattr(keras.layers, type(layer).__name__)(**layer.keras_arguments(), name=name))
+    return model
+
+
+def exported_model(model: keras.Sequential) -> keras.Sequential:
+    """The model to give away: the trained layers and a softmax; uint8 images in, probabilities out, no optimizer."""
+    return keras.Sequential(
+        [_image_input(model), *model.layers, keras.layers.Softmax(name="probabilities")], name="mlp"
+    )
+
+
+def scoring_model(exported: keras.Sequential) -> keras.Model:
+    """The exported model with its logits beside its probabilities: losses need the digits that softmax rounds away."""
+    *layers, softmax = exported.layers
+    image = _image_input(exported)
+    logits = image
+    for layer in layers:
+        logits = layer(logits)
+    return keras.Model(image, [logits, softmax(logits)])
+
+
+def save_exported(exported: keras.Sequential, path: Path) -> None:
+    """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens.
+
+    The archive is written again without clock times, so that equal weights give equal files.
+
+    Args:
+        exported: from `exported_model`.
+        path: where to; must end in `.keras`.
+    """
+    draft = path.with_suffix(".draft.keras")
+    exported.save(draft)
+    with zipfile.ZipFile(draft) as source, zipfile.ZipFile(path, "w") as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = _without_date(content)
+            target.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
+    draft.unlink()
+
+
+def model_size(model: keras.Sequential) -> stacks.StackSize:
+    """Parameters and FLOPs of a built model, read off Keras's own weights and shapes.
+
+    The second opinion on `stacks.count`, which says without Keras what a stack will cost; the definition of a FLOP is
+    written there.
+    """
+    total = sum(_elements(weight.shape) for weight in model.weights if "seed_generator" not in weight.path)
+    trainable = sum(_elements(weight.shape) for weight in model.trainable_weights)
+    return stacks.StackSize(params=total, trainable_params=trainable, flops=sum(map(_layer_flops, model.layers)))
+
+
+def _image_input(model: keras.Sequential):
+    image = model.inputs[0]
+    return keras.Input(image.shape[1:], dtype=image.dtype, name="image")
+
+
+def _layer_flops(layer) -> int:
+    outputs = _elements(layer.output.shape[1:])
+    kind = type(layer).__name__
+    if kind in ("Dense", "Conv2D", "DepthwiseConv2D"):
+        kernel = layer.kernel.shape
+        # A depthwise kernel is (height, width, channels, multiplier): each output sees one channel only.
+        fan_in = _elements(kernel[:2]) if kind == "DepthwiseConv2D" else _elements(kernel[:-1])
+        return outputs * (2 * fan_in + bool(layer.use_bias))
+    if kind == "SeparableConv2D":
+        depthwise, pointwise = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
+        positions = _elements(layer.output.shape[1:-1])
+        return positions * 2 * (_elements(depthwise) + _elements(pointwise)) + outputs * bool(layer.use_bias)
+    if kind == "BatchNormalization":
+        return 2 * outputs
+    if kind == "LayerNormalization":
+        return stacks.LayerNormalization.flops_per_element * outputs
+    return 0
+
+
+def _elements(shape) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def _snake_case(name: str) -> str:
+    """BatchNormalization -> batch_normalization, MaxPooling2D -> max_pooling2d, PReLU -> prelu."""
+    return keras.src.utils.naming.to_snake_case(name)
+
+
+def _without_date(metadata: bytes) -> bytes:
+    # Imported here because only exports need it.
+    import json
+
+    content = json.loads(metadata)
+    content.pop("date_saved", None)
+    return json.dumps(content, sort_keys=True).encode()

@@ -1,0 +1,429 @@
+"""Every path under `results/`: records, what is done already, the views and CSVs of a sweep.
+
+A record goes by what it is (`_records/<fingerprint>/`), so sweeps share it and a rename costs nothing. What carries a name
+(`<sweep>/results.csv`, `<sweep>/models/<architecture>.keras`) is a view, made again from the records by every run. Every file is
+written beside its place, flushed and moved in with `os.replace`: a reader never sees half a file, and whoever is
+killed leaves at most a draft that the next run clears away.
+
+No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this module.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pydantic
+
+from fmnist_mlp import stacks
+from fmnist_mlp.config import Architecture, Sweep, Trial
+from fmnist_mlp.errors import SweepError
+
+RECORD_FORMAT = 1
+
+
+class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """What is kept of one trial. Everything but `environment` and `measured` is decided by the fingerprint.
+
+    Args:
+        settings: the dict whose hash is the fingerprint.
+        dataset: `fashion_mnist`, `synthetic` or `idx:<folder>`.
+        metrics: `test_loss`, `test_accuracy`, `val_loss`, `val_accuracy` as the exported model gives them; empty where
+            the trial failed.
+        history: what Keras's `History` held, a list of numbers (null where not finite) for each name.
+        weights: which weights were scored: those of the last epoch or of the best one.
+        environment: library versions, device, commit.
+        measured: clocks and memory; differs from run to run.
+    """
+
+    format: Literal[1] = RECORD_FORMAT
+    fingerprint: str
+    status: Literal["done", "failed"]
+    settings: dict[str, Any]
+    dataset: str
+    params: int
+    trainable_params: int
+    flops: int
+    metrics: dict[str, float] = {}
+    history: dict[str, list[float | None]] = {}
+    weights: str = ""
+    error: dict[str, str] | None = None
+    environment: dict[str, str] = {}
+    measured: dict[str, Any] = {}
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == "done"
+
+
+class Results:
+    """The results folder. Args: `root`, made on the first write."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+        self._records = self.root / "_records"
+        self._drafts = self._records / ".drafts"
+
+    # ---- records
+
+    def record_folder(self, fingerprint: str) -> Path:
+        """Where the record of this trial lies, or will."""
+        return self._records / fingerprint
+
+    def load_record(self, fingerprint: str) -> Record | None:
+        """The record of this trial; None where there is none.
+
+        Raises:
+            DamagedRecord: there is one and it cannot be used: cut off, from a newer version, or another trial's.
+        """
+        path = self.record_folder(fingerprint) / "record.json"
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            content = json.loads(text)
+            if isinstance(content, dict) and content.get("format", RECORD_FORMAT) != RECORD_FORMAT:
+                raise DamagedRecord(f"{path}: has format {content['format']}, this version reads {RECORD_FORMAT}")
+            record = Record.model_validate(content)
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(f"{path}: is not a whole record") from error
+        if record.fingerprint != fingerprint:
+            raise DamagedRecord(f"{path}: belongs to another trial ({record.fingerprint[:12]})")
+        missing = [name for name in _FILES_OF_A_DONE_TRIAL if record.is_done and not (path.parent / name).is_file()]
+        if missing:
+            raise DamagedRecord(f"{path.parent}: lacks {', '.join(missing)}")
+        return record
+
+    @contextlib.contextmanager
+    def draft(self, fingerprint: str) -> Iterator[Path]:
+        """A folder to write a record's files into; leaving the block moves it into place whole, an error removes it."""
+        self._drafts.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{fingerprint[:16]}-", dir=self._drafts))
+        try:
+            yield folder
+            _flush_tree(folder)
+            self._move_in(folder, self.record_folder(fingerprint))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write_record(self, folder: Path, record: Record) -> None:
+        """Write `record.json` into a draft."""
+        (folder / "record.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    def _move_in(self, draft: Path, place: Path) -> None:
+        """os.replace does not replace a folder that has files, so an older record steps aside first."""
+        while True:
+            try:
+                os.replace(draft, place)
+                return
+            except OSError:
+                if not place.exists():
+                    raise
+                aside = Path(tempfile.mkdtemp(prefix="replaced-", dir=self._drafts))
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(place, aside / place.name)
+                shutil.rmtree(aside, ignore_errors=True)
+
+    # ---- what belongs to one sweep
+
+    def sweep_folder(self, sweep: Sweep) -> Path:
+        return self.root / sweep.name
+
+    def claim_sweep(self, sweep: Sweep) -> None:
+        """Remember that `<root>/<sweep>/` belongs to this sweep file.
+
+        Raises:
+            SweepError: it belongs to another file that still exists, or cannot be written.
+        """
+        marker = self.sweep_folder(sweep) / "sweep.json"
+        # Relative to the results, so that the project folder can be moved or mounted elsewhere.
+        ours = _relative(sweep.path, self.root)
+        theirs = _read_json(marker).get("sweep_file")
+        if isinstance(theirs, str) and theirs != ours and (self.root / theirs).resolve().exists():
+            raise SweepError(
+                f"{marker.parent} holds the results of {(self.root / theirs).resolve()}: give {sweep.path} "
+                "a name of its own (name: ...) or use another --results-dir"
+            )
+        if theirs != ours:
+            self._write(marker, json.dumps({"sweep_file": ours}) + "\n")
+
+    def write_tables(self, sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> None:
+        """Write `results.csv` and `trials.csv`, each whole or not at all; unchanged ones are left alone."""
+        folder = self.sweep_folder(sweep)
+        self._write(folder / "results.csv", _csv(RESULTS_COLUMNS, table(sweep, plan, records, sizes)))
+        self._write(folder / "trials.csv", _csv(TRIALS_COLUMNS, trial_rows(plan, records, sizes)))
+
+    def link_models(self, sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record]) -> None:
+        """Bring `<sweep>/models/` in step: the best trial by validation accuracy of each architecture, nothing else."""
+        folder = self.sweep_folder(sweep) / "models"
+        wanted = {}
+        for architecture in sweep.architectures:
+            best = best_trial(architecture, plan, records)
+            if best is not None:
+                wanted[f"{architecture.name}.keras"] = self.record_folder(best.fingerprint) / "model.keras"
+        for path in folder.glob("*.keras") if folder.is_dir() else ():
+            if path.name not in wanted:
+                path.unlink()
+        for name, model in wanted.items():
+            link_or_copy(model, folder / name)
+
+    # ---- the memory of what the images are (data.describe)
+
+    def load_data_memory(self) -> dict:
+        return _read_json(self.root / "_data.json")
+
+    def save_data_memory(self, memory: dict) -> None:
+        self._write(self.root / "_data.json", json.dumps(memory, indent=1, sort_keys=True) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a text file whole or not at all; one that says this already is not touched."""
+        content = text.encode()
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if path.read_bytes() == content:
+                    return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as draft:
+                try:
+                    draft.write(content)
+                    draft.flush()
+                    os.fsync(draft.fileno())
+                    draft.close()
+                    Path(draft.name).chmod(0o666 & ~_umask())
+                    os.replace(draft.name, path)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        Path(draft.name).unlink()
+                    raise
+        except OSError as error:
+            raise SweepError(f"cannot write {path}: {error.strerror}; free space there or choose another --results-dir") from error
+
+
+class DamagedRecord(Exception):
+    """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
+
+
+def best_trial(architecture: Architecture, plan: Sequence[Trial], records: Mapping[str, Record]) -> Trial | None:
+    """The finished trial of this architecture with the highest validation accuracy, the first seed where two are equal."""
+    done = [t for t in plan if t.architecture is architecture and _is_done(records.get(t.fingerprint))]
+    return max(done, key=lambda t: records[t.fingerprint].metrics["val_accuracy"], default=None)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`: a hard link, or a copy where links do not reach; whole or not at all."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samefile(source, target):
+            return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    try:
+        os.link(source, draft)
+    except OSError:
+        shutil.copy2(source, draft)
+    os.replace(draft, target)
+
+
+# ---- tables -------------------------------------------------------------------------------------------------------
+
+
+class Column(NamedTuple):
+    """A column of a CSV. `measured` ones may differ between two runs of the same thing."""
+
+    name: str
+    measured: bool = False
+
+
+RESULTS_COLUMNS = (
+    Column("architecture"),
+    Column("layers"),
+    Column("params"),
+    Column("test_loss"),
+    Column("test_accuracy"),
+    Column("test_loss_std"),
+    Column("test_accuracy_std"),
+    Column("trials"),
+    Column("failed"),
+    Column("val_loss"),
+    Column("val_accuracy"),
+    Column("val_loss_std"),
+    Column("val_accuracy_std"),
+    Column("epochs"),
+    Column("trainable_params"),
+    Column("flops"),
+    Column("dataset"),
+    Column("train_seconds", measured=True),
+    Column("epoch_seconds", measured=True),
+)
+
+TRIALS_COLUMNS = (
+    Column("architecture"),
+    Column("seed"),
+    Column("fold"),
+    Column("status"),
+    Column("params"),
+    Column("test_loss"),
+    Column("test_accuracy"),
+    Column("val_loss"),
+    Column("val_accuracy"),
+    Column("train_loss"),
+    Column("train_accuracy"),
+    Column("epochs"),
+    Column("weights"),
+    Column("loop"),
+    Column("dataset"),
+    Column("device"),
+    Column("tensorflow"),
+    Column("keras"),
+    Column("error"),
+    Column("fingerprint"),
+    Column("started_at", measured=True),
+    Column("train_seconds", measured=True),
+    Column("epoch_seconds", measured=True),
+)
+
+
+def table(sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> list[dict]:
+    """The table: one row an architecture, in the file's order, means over its finished trials.
+
+    Args:
+        sizes: `stacks.StackSize` by architecture name.
+
+    Returns:
+        Rows keyed by `RESULTS_COLUMNS`; None where there is nothing to say (a spread needs two trials).
+    """
+    rows = []
+    for architecture in sweep.architectures:
+        trials = [t for t in plan if t.architecture is architecture]
+        found = [records[t.fingerprint] for t in trials if t.fingerprint in records]
+        done = [record for record in found if record.is_done]
+        size = sizes[architecture.name]
+        row = {
+            "architecture": architecture.name,
+            "layers": stacks.stack_name(architecture.layers),
+            "params": size.params,
+            "trials": len(done),
+            "failed": len(found) - len(done),
+            "epochs": _mean([len(record.history["loss"]) for record in done]),
+            "trainable_params": size.trainable_params,
+            "flops": size.flops,
+            "dataset": done[0].dataset if done else None,
+            "train_seconds": _mean([record.measured["train_seconds"] for record in done]),
+            "epoch_seconds": _mean([_epoch_seconds(record) for record in done]),
+        }
+        for metric in ("test_loss", "test_accuracy", "val_loss", "val_accuracy"):
+            values = [record.metrics[metric] for record in done]
+            row[metric] = _mean(values)
+            row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
+        rows.append(row)
+    return rows
+
+
+def trial_rows(plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> list[dict]:
+    """One row a trial that has a record, in the plan's order, keyed by `TRIALS_COLUMNS`."""
+    rows = []
+    for trial in plan:
+        record = records.get(trial.fingerprint)
+        if record is None:
+            continue
+        rows.append(
+            {
+                "architecture": trial.architecture.name,
+                "seed": trial.seed,
+                "fold": trial.fold,
+                "status": record.status,
+                "params": sizes[trial.architecture.name].params,
+                **record.metrics,
+                "train_loss": record.history.get("loss", [None])[-1],
+                "train_accuracy": record.history.get("accuracy", [None])[-1],
+                "epochs": len(record.history.get("loss", [])),
+                "weights": record.weights,
+                "loop": record.settings["loop"],
+                "dataset": record.dataset,
+                "device": record.environment.get("device"),
+                "tensorflow": record.environment.get("tensorflow"),
+                "keras": record.environment.get("keras"),
+                "error": record.error["message"] if record.error else None,
+                "fingerprint": record.fingerprint,
+                "started_at": record.measured.get("started_at"),
+                "train_seconds": record.measured.get("train_seconds"),
+                "epoch_seconds": _epoch_seconds(record),
+            }
+        )
+    return rows
+
+
+# ---- helpers ------------------------------------------------------------------------------------------------------
+
+_FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
+
+
+def _is_done(record: Record | None) -> bool:
+    return record is not None and record.is_done
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    values = [value for value in values if value is not None]
+    return statistics.fmean(values) if values else None
+
+
+def _epoch_seconds(record: Record) -> float | None:
+    """Median seconds of an epoch after the first, which holds the compilation."""
+    seconds = record.measured.get("epoch_seconds", [])
+    return statistics.median(seconds[1:] or seconds) if seconds else None
+
+
+def _csv(columns: Sequence[Column], rows: Sequence[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in columns], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value):
+    """Plain numbers that pandas reads back to the same bits, empty for nothing, one line of text."""
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else None
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _read_json(path: Path) -> dict:
+    """A small JSON object that is only a memory: nothing where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _relative(path: Path, root: Path) -> str:
+    try:
+        return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
+    except ValueError:  # another drive, on Windows
+        return path.resolve().as_posix()
+
+
+def _flush_tree(folder: Path) -> None:
+    """Bring a draft's files to the disk before the rename that makes it a record."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

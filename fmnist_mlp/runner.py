@@ -1,0 +1,308 @@
+"""The loop that owns a sweep: plan, submit, record, tables.
+
+`make_plan` decides everything before anything is trained: which trials there are, which are done already, on which images.
+`run_sweep` hands the missing ones to an engine, keeps the views and CSVs in step while they finish, and says how it
+ended. Neither loads TensorFlow, nor prints: what happens is told to a `Listener`.
+"""
+
+import fnmatch
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmnist_mlp import config, data, stacks
+from fmnist_mlp.config import Sweep, Trial
+from fmnist_mlp.data import DataInfo, DataSource
+from fmnist_mlp.engine import Call, InlineEngine, LocalEngine, Outcome, WorkerSettings, available_cores, available_memory_bytes
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import DamagedRecord, Record, Results
+from fmnist_mlp.tensorboard_logs import SweepLogs
+from fmnist_mlp.trial import Task, run_trial, start_worker, worker_environment
+
+# A worker with TensorFlow, the images and a compiled program: 0.9 GiB resident in the default sweep (TensorFlow 2.21, Linux).
+WORKER_BYTES = 1_200_000_000
+# Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
+_RECYCLE_BYTES = 3_000_000_000
+_SECONDS_BETWEEN_TABLES = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a sweep, as opposed to what it is; none of this is part of what a trial is, but `plain_fit`.
+
+    Args:
+        only: patterns (`*`, `?`) of architecture names to train; empty means all.
+        jobs: workers; None for one a core (or one a GPU), 0 for this process.
+        device: `auto`, `cpu` or `gpu`.
+        data_dir: where Fashion-MNIST lies.
+        fresh: train again what is done.
+        retry_failed: train again what failed.
+        fail_fast: stop at the first failure.
+        trial_timeout: seconds after which a trial is given up.
+    """
+
+    results_dir: Path = Path("results")
+    logs_dir: Path = Path("logs")
+    data_dir: Path | None = None
+    only: tuple[str, ...] = ()
+    jobs: int | None = None
+    device: str = "auto"
+    plain_fit: bool = False
+    fresh: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+    trial_timeout: float | None = None
+
+
+@dataclass
+class Plan:
+    """What a sweep asks for and what of it is done.
+
+    Args:
+        trials: all of them, in the table's order.
+        records: by fingerprint, of those trained before (done or failed).
+        to_train: those that this run will train.
+        sizes: `stacks.StackSize` by architecture name.
+        damaged: one line for each record that had to be passed over.
+        jobs: workers that this run will use; 0 is this process.
+    """
+
+    sweep: Sweep
+    source: DataSource
+    info: DataInfo
+    trials: list[Trial]
+    records: dict[str, Record]
+    to_train: list[Trial]
+    sizes: Mapping[str, stacks.StackSize]
+    damaged: list[str]
+    jobs: int
+    jobs_note: str | None = None
+    data_memory: dict | None = None  # to be saved, where the images had to be read to make the plan
+
+    @property
+    def done(self) -> int:
+        return sum(t.fingerprint in self.records and self.records[t.fingerprint].is_done for t in self.trials)
+
+    @property
+    def failed(self) -> list[Trial]:
+        return [t for t in self.trials if t.fingerprint in self.records and not self.records[t.fingerprint].is_done]
+
+    def train_cost(self, trial: Trial) -> float:
+        """What a trial costs, in floating point operations: forward, and twice that backward, for every image."""
+        images = (self.sweep.limit or self.info.train_images) * (1 - trial.architecture.training.validation_split)
+        return 3.0 * self.sizes[trial.architecture.name].flops * images * trial.architecture.training.epochs
+
+
+class Listener:
+    """What `run_sweep` tells while it works; the default listens to nothing."""
+
+    def worker_ready(self, worker: int, environment: dict[str, str]):
+        """A worker has imported TensorFlow; `environment["device"]` is what it found."""
+
+    def trial_progress(self, trial: Trial, message: dict):
+        """`{"epoch", "epochs", "loss", "val_accuracy", ...}` at the end of an epoch."""
+
+    def trial_ended(self, trial: Trial, record: Record | None, outcome: Outcome):
+        """`record` is None where the trial was stopped."""
+
+
+@dataclass
+class Summary:
+    """How a run ended."""
+
+    trained: int = 0
+    failed: list[Record] = field(default_factory=list)
+    stopped: bool = False
+    seconds: float = 0.0
+
+
+def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
+    """Find the images, list the trials, look up which are done; writes nothing.
+
+    Raises:
+        SweepError: the data cannot be had, a stack does not fit the images, `only` names nothing.
+    """
+    results = Results(options.results_dir)
+    memory = results.load_data_memory()
+    before = dict(memory)
+    source = data.find_data(sweep.dataset, options.data_dir, notify=notify)
+    info = data.describe(source, memory)
+    sizes = config.check_shapes(
+        sweep, info.image_shape, info.num_classes, memory_limit_bytes=available_memory_bytes()
+    )
+    trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit)
+    records, damaged = _load_records(results, trials)
+    to_train = _to_train(sweep, trials, records, options)
+    jobs, note = _how_many_jobs(options, to_train)
+    learned = memory if memory != before else None
+    return Plan(sweep, source, info, trials, records, to_train, sizes, damaged, jobs, note, learned)
+
+
+def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> Summary:
+    """Train what is missing; records, logs and tables are in step with each other when this returns or raises.
+
+    Args:
+        plan: from `make_plan`.
+        options: those the plan was made with.
+        listener: is told what happens.
+        handle: called with the engine before it runs, so that a signal handler can stop it.
+
+    Raises:
+        SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
+    """
+    results, logs = Results(options.results_dir), SweepLogs(options.logs_dir, plan.sweep)
+    started, tables_written = time.monotonic(), time.monotonic()
+    summary = Summary()
+
+    results.claim_sweep(plan.sweep)
+    if plan.data_memory is not None:
+        results.save_data_memory(plan.data_memory)
+    logs.sync(results, plan.trials, plan.records)
+    results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
+
+    try:
+        for outcome in _outcomes(plan, options, logs, listener, handle, summary):
+            trial = outcome.call.args[0].trial
+            record = _record_of(outcome, plan, results)
+            if record is not None:
+                plan.records[trial.fingerprint] = record
+                logs.show(results, trial, record)
+                summary.trained += record.is_done
+            if record is not None and not record.is_done:
+                summary.failed.append(record)
+            if time.monotonic() - tables_written >= _SECONDS_BETWEEN_TABLES:
+                results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
+                tables_written = time.monotonic()
+            listener.trial_ended(trial, record, outcome)
+            if summary.failed and options.fail_fast:
+                summary.stopped = True
+                break
+    finally:
+        results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
+        results.link_models(plan.sweep, plan.trials, plan.records)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+# ---- plan ---------------------------------------------------------------------------------------------------------
+
+
+def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Record], list[str]]:
+    records, damaged = {}, []
+    for trial in trials:
+        try:
+            record = results.load_record(trial.fingerprint)
+        except DamagedRecord as error:
+            damaged.append(f"{error}; its trial ({trial.architecture.name}, seed {trial.seed}) is trained again")
+            continue
+        if record is not None:
+            records[trial.fingerprint] = record
+    return records, damaged
+
+
+def _to_train(sweep: Sweep, trials: list[Trial], records: Mapping[str, Record], options: Options) -> list[Trial]:
+    names = [architecture.name for architecture in sweep.architectures]
+    for pattern in options.only:
+        if not fnmatch.filter(names, pattern):
+            raise SweepError(f"--only {pattern}: no architecture of that name; there are {', '.join(names[:20])}")
+
+    def is_missing(trial: Trial) -> bool:
+        record = records.get(trial.fingerprint)
+        if record is None or options.fresh:
+            return True
+        return options.retry_failed and not record.is_done
+
+    wanted = {n for n in names if not options.only or any(fnmatch.fnmatchcase(n, p) for p in options.only)}
+    return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
+
+
+def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | None]:
+    """One worker a core, no more than there are trials or than memory holds, with a word where memory decides."""
+    if options.jobs is not None:
+        return min(options.jobs, max(1, len(to_train))), None
+    cores = available_cores() if options.device == "cpu" or not _gpu_answers() else 1
+    memory = available_memory_bytes()
+    fits = cores if memory is None else max(1, memory // WORKER_BYTES)
+    note = f"{fits} workers, not {cores}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory" if fits < cores else None
+    return max(1, min(cores, fits, len(to_train))), note
+
+
+def _gpu_answers() -> bool:
+    """Whether an NVIDIA driver is loaded; looked up without touching the GPU."""
+    return Path("/proc/driver/nvidia/version").exists()
+
+
+# ---- run ----------------------------------------------------------------------------------------------------------
+
+
+def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener, handle, summary: Summary):
+    """Outcomes of all trials to train; those that ask for more threads run after the others, on fewer workers."""
+    trials = {trial.fingerprint: trial for trial in plan.to_train}
+    for threads in sorted({trial.architecture.training.threads for trial in plan.to_train}):
+        settings = WorkerSettings(
+            environment=worker_environment(options.device, threads),
+            initializer=start_worker,
+            initargs=(options.device, threads),
+        )
+        engine_class = LocalEngine if plan.jobs else InlineEngine
+        engine = engine_class(
+            max(1, plan.jobs // threads) if options.jobs is None else plan.jobs,
+            settings,
+            timeout=options.trial_timeout,
+            recycle_bytes=_RECYCLE_BYTES,
+            on_message=lambda call, message: listener.trial_progress(trials[call.key], message),
+            on_worker=listener.worker_ready,
+        )
+        if handle is not None:
+            handle(engine)
+        calls = [
+            Call(
+                key=trial.fingerprint,
+                function=run_trial,
+                args=(
+                    Task(trial, plan.source, plan.sweep.limit, options.results_dir.resolve(), logs.trial_folder(trial).resolve()),
+                ),
+                group=trial.architecture.name,
+                cost=plan.train_cost(trial),
+            )
+            for trial in plan.to_train
+            if trial.architecture.training.threads == threads
+        ]
+        ended = 0
+        for outcome in engine.run(calls):
+            ended += outcome.status != "stopped"
+            yield outcome
+        if ended < len(calls):
+            summary.stopped = True
+            return
+
+
+def _record_of(outcome: Outcome, plan: Plan, results: Results) -> Record | None:
+    """The record of a trial that ended: the worker wrote it where the trial is done, else it is written here."""
+    if outcome.status == "done":
+        return outcome.value
+    if outcome.status == "stopped":
+        return None
+    if outcome.error.type == "SweepError":  # a full disk, images gone: not the trial's fault, and not a record
+        raise SweepError(outcome.error.message)
+    trial = outcome.call.args[0].trial
+    size = plan.sizes[trial.architecture.name]
+    record = Record(
+        fingerprint=trial.fingerprint,
+        status="failed",
+        settings=trial.settings,
+        dataset=plan.info.dataset,
+        params=size.params,
+        trainable_params=size.trainable_params,
+        flops=size.flops,
+        error={
+            "type": outcome.error.type,
+            "message": outcome.error.message,
+            "traceback": outcome.error.traceback,
+        },
+        measured={"seconds": outcome.seconds, "attempts": outcome.attempts},
+    )
+    with results.draft(trial.fingerprint) as draft:
+        results.write_record(draft, record)
+    return record

@@ -1,0 +1,336 @@
+"""One trial, in order: data, model, training, evaluation, record.
+
+`start_worker` prepares a process once (device, one core, Keras as Keras ships it); `run_trial` is the recipe, called for each
+trial. A worker keeps what trials share: the images, and the compiled program of the architecture at hand, so that
+further seeds of it cost no compilation. What it keeps never changes a number.
+"""
+
+import contextlib
+import datetime
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_mlp import data, metrics, tensorboard_logs
+from fmnist_mlp.config import Trial
+from fmnist_mlp.data import Dataset, DataSource
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import Record, Results
+
+# Images a prediction step.
+_PREDICTION_BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to run one trial; picklable.
+
+    Args:
+        trial: from the plan.
+        source: where the images are.
+        limit: use only so many training images.
+        results_root: where the record goes.
+        log_folder: where TensorBoard looks while it trains.
+    """
+
+    trial: Trial
+    source: DataSource
+    limit: int | None
+    results_root: Path
+    log_folder: Path
+
+
+def worker_environment(device: str, threads: int) -> dict[str, str | None]:
+    """Environment variables of a worker, to be set before it starts; None removes one.
+
+    What the user's shell sets behind our back (another Keras backend, XLA flags, thread counts) must not reach a
+    trial: its numbers are decided by its fingerprint alone.
+    """
+    prefixes = ("KERAS_", "TF_", "XLA_", "OMP_", "OPENBLAS_", "MKL_")
+    keep = ("KERAS_HOME",)
+    environment: dict[str, str | None] = {n: None for n in os.environ if n.startswith(prefixes) and n not in keep}
+    environment |= {
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    return environment
+
+
+def start_worker(device: str, threads: int) -> dict[str, str]:
+    """Prepare this process for trials: import TensorFlow, choose the device, fix what Keras reads from the user's files.
+
+    Args:
+        device: `auto`, `cpu` or `gpu`.
+        threads: cores a trial computes on.
+
+    Returns:
+        What records say of their surroundings: `device`, `tensorflow`, `keras`, `python`, ...
+
+    Raises:
+        SweepError: a GPU was asked for and TensorFlow finds none.
+    """
+    global _worker
+    with _quiet() as messages:
+        import tensorflow as tf
+
+        if _worker is None:  # TensorFlow takes thread counts once a process (`--jobs 0` may come here twice)
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+    import keras
+
+    if device == "gpu" and not gpus:
+        raise SweepError(_no_gpu(messages))
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    # keras.json may say otherwise; the sweep file does not, so neither may the numbers.
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else ""
+    environment = {
+        "device": f"gpu: {name}" if gpus else "cpu",
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "host": platform.node(),
+        "commit": _commit(),
+    }
+    _worker = _Worker(environment)
+    return environment
+
+
+def run_trial(context, task: Task) -> Record:
+    """Train and score one trial and put its record in place.
+
+    Args:
+        context: `engine.Context`, for progress and for being asked to stop.
+        task: the trial.
+
+    Returns:
+        The record, as it now lies under `results/`.
+
+    Raises:
+        TrainingDiverged: the loss became NaN or infinite.
+        Stopped: asked to stop; nothing is kept.
+    """
+    # Imported here: the parent names run_trial without loading TensorFlow, workers run it.
+    from fmnist_mlp import models, training
+
+    trial, settings = task.trial, task.trial.architecture.training
+    started, clock = time.time(), training.Clock()
+
+    images = _worker.images(task.source)
+    pool = data.limit_indices(images.y_train, task.limit)
+    shares = data.stratified_split(images.y_train[pool], settings.validation_split, trial.seed)
+    train_indices, validation_indices = (pool[share] for share in shares)
+
+    model, exported, scoring = _worker.model(trial, images, len(train_indices))
+    history = training.train(
+        model,
+        _worker.resident(images),
+        settings,
+        seed=trial.seed,
+        train_indices=train_indices,
+        validation_indices=validation_indices,
+        callbacks=[
+            tensorboard_logs.start_live(task.log_folder, trial.fingerprint),
+            clock,
+            _progress(context, settings.epochs),
+        ],
+        plain_fit=trial.settings["loop"] == "plain",
+    )
+    trained = time.time()
+
+    test_logits, test_probabilities = _predict(scoring, images.x_test)
+    val_logits, _ = _predict(scoring, images.x_train[validation_indices])
+    y_val, y_test = images.y_train[validation_indices], images.y_test
+    size = models.model_size(model)
+    record = Record(
+        fingerprint=trial.fingerprint,
+        status="done",
+        settings=trial.settings,
+        dataset=images.source.dataset,
+        params=size.params,
+        trainable_params=size.trainable_params,
+        flops=size.flops,
+        metrics={
+            "test_loss": metrics.cross_entropy(y_test, test_logits),
+            "test_accuracy": metrics.accuracy(y_test, test_probabilities),
+            "val_loss": metrics.cross_entropy(y_val, val_logits),
+            "val_accuracy": metrics.accuracy(y_val, val_logits),
+        },
+        history={name: [float(value) for value in values] for name, values in history.history.items()},
+        weights=_which_weights(history, settings),
+        environment=_worker.environment,
+        measured={
+            "started_at": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
+            "started_at_seconds": started,
+            "train_seconds": sum(clock.epoch_seconds),
+            "epoch_seconds": clock.epoch_seconds,
+            "evaluate_seconds": time.time() - trained,
+        },
+    )
+
+    results = Results(task.results_root)
+    with results.draft(trial.fingerprint) as draft:
+        models.save_exported(exported, draft / "model.keras")
+        np.savez_compressed(
+            draft / "predictions.npz",
+            label=y_test.astype(np.uint8),
+            predicted=test_probabilities.argmax(axis=1).astype(np.uint8),
+            probabilities=test_probabilities.astype(np.float16),
+        )
+        tensorboard_logs.keep_events(task.log_folder, draft)
+        results.write_record(draft, record)
+    return record
+
+
+# ---- what a worker keeps between trials ---------------------------------------------------------------------------
+
+
+class _Worker:
+    """The images and the last architecture's compiled program, kept because making them costs more than a short trial."""
+
+    def __init__(self, environment: dict[str, str]):
+        self.environment = environment
+        self._source, self._images, self._resident = None, None, None
+        self._model_key, self._models = None, None
+
+    def images(self, source: DataSource) -> Dataset:
+        if source != self._source:
+            self._images, self._resident = data.load_data(source), None
+            self._source, self._model_key, self._models = source, None, None
+        return self._images
+
+    def resident(self, images: Dataset):
+        from fmnist_mlp.compiled_epoch import ResidentData
+
+        if self._resident is None:
+            self._resident = ResidentData(images.x_train, images.y_train, images.num_classes)
+        return self._resident
+
+    def model(self, trial: Trial, images: Dataset, train_images: int):
+        """The model to train, at the start of this trial's seed, and the two that score and export it.
+
+        Returns:
+            `(model, exported, scoring)`, which share their layers.
+        """
+        import keras
+
+        from fmnist_mlp import models, stacks, training
+
+        architecture = trial.architecture
+        fresh = models.build_model(architecture.layers, images.image_shape, images.num_classes, trial.seed)
+        # All that the program is compiled for; the seed is in the values of its variables only.
+        key = ({k: v for k, v in trial.settings.items() if k not in ("seed", "fold")}, train_images)
+        if key == self._model_key:
+            training.restart(self._models[0], fresh)
+            return self._models
+        self._model_key = self._models = None
+        keras.utils.clear_session()
+        training.compile_model(
+            fresh, architecture.training, train_images, jit_compile=not stacks.is_convolutional(architecture.layers)
+        )
+        exported = models.exported_model(fresh)
+        self._model_key, self._models = key, (fresh, exported, models.scoring_model(exported))
+        return self._models
+
+
+_worker: _Worker | None = None
+
+
+# ---- steps of the recipe ------------------------------------------------------------------------------------------
+
+
+def _progress(context, epochs: int):
+    """A callback that reports each epoch to the parent and stops between epochs when asked to."""
+    import keras
+
+    from fmnist_mlp.engine import Stopped
+
+    class Progress(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            context.report({"epoch": epoch + 1, "epochs": epochs, **logs})
+            if context.stop_requested:
+                raise Stopped
+
+    return Progress()
+
+
+def _predict(scoring, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and probabilities, float32 `(n, num_classes)`, of the exported model's own layers."""
+    return scoring.predict(x, batch_size=_PREDICTION_BATCH_SIZE, verbose=0)
+
+
+def _which_weights(history, settings) -> str:
+    """Which weights were scored: Keras's EarlyStopping restores the best epoch's, nothing else does."""
+    stopping = settings.early_stopping
+    if stopping is None or not stopping.restore_best_weights:
+        return "last epoch"
+    callback = next(c for c in history.callbacks if type(c).__name__ == "EarlyStopping")
+    return f"best {stopping.monitor}: epoch {callback.best_epoch + 1}"
+
+
+# ---- the process --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Catch what TensorFlow's C++ prints while it starts, which no setting silences; shown only if that fails.
+
+    Yields:
+        A list that holds the caught lines afterwards.
+    """
+    lines: list[str] = []
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield lines
+        except BaseException:
+            caught.seek(0)
+            os.write(kept, caught.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            lines.extend(caught.read().decode(errors="replace").splitlines())
+
+
+def _no_gpu(messages: list[str]) -> str:
+    reasons = [line.split("] ", 1)[-1] for line in messages if "cuda" in line.lower() or "gpu" in line.lower()]
+    return (
+        "--device gpu: TensorFlow finds no GPU"
+        + (f" ({reasons[-1].rstrip('.')})" if reasons else "")
+        + "; with an NVIDIA card and driver, install tensorflow[and-cuda] (make does, where nvidia-smi answers), "
+        "or use --device auto"
+    )
+
+
+def _commit() -> str:
+    """The commit of this checkout, empty where it is none: a record should say which code made it."""
+    git = Path(__file__).resolve().parent.parent
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        found = subprocess.run(
+            ["git", "-C", str(git), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+        return found.stdout.strip()
+    return ""

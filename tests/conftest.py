@@ -1,0 +1,28 @@
+"""Fixtures: tiny images, and a process that computes on one CPU core like a worker does."""
+
+import os
+
+from fmnist_mlp.trial import worker_environment
+
+# Before anything imports TensorFlow: the same surroundings as a worker's.
+for _name, _value in worker_environment("cpu", threads=1).items():
+    if _value is None:
+        os.environ.pop(_name, None)
+    else:
+        os.environ[_name] = _value
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def tiny_images():
+    """203 images of 8x8 in four classes that a small stack can learn: uint8 `x`, integer `y`."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 203)
+    x = rng.integers(0, 120, (203, 8, 8))
+    for image, label in zip(x, y, strict=True):
+        image[2 * (label // 2) : 2 * (label // 2) + 4, 2 * (label % 2) : 2 * (label % 2) + 4] += 100
+    return x.astype(np.uint8), y.astype(np.uint8)
+
+

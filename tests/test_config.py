@@ -1,0 +1,656 @@
+"""Sweep files: what they mean, and what a person reads who got one wrong. Tables from a phrase to text and message."""
+
+import copy
+import dataclasses
+import json
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fmnist_mlp import config, stacks
+from fmnist_mlp.config import IdxFolder, Overrides, Training, check_shapes, fingerprint, list_trials, load_sweep
+from fmnist_mlp.errors import SweepError
+
+ROOT = Path(__file__).parent.parent
+STACK = "architectures:\n  - [64, 32]\n"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Loads text as `architectures.yaml` of an empty folder; messages then show that name alone."""
+    monkeypatch.chdir(tmp_path)
+
+    def load(text, overrides=Overrides(), name="architectures.yaml"):
+        Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_sweep(name, overrides)
+
+    return load
+
+
+@pytest.fixture
+def complain(load):
+    """The lines of the SweepError that a text gets."""
+
+    def complain(text, *args, **kwargs):
+        with pytest.raises(SweepError) as caught:
+            load(text, *args, **kwargs)
+        return str(caught.value).split("\n")
+
+    return complain
+
+
+# ---- what a good file means ----
+
+
+def test_the_shipped_file_is_the_four_published_stacks():
+    sweep = load_sweep(ROOT / "architectures.yaml")
+    assert (sweep.name, sweep.dataset, sweep.limit, sweep.seeds) == ("architectures", "auto", None, (0, 1, 2, 3, 4))
+    assert [architecture.name for architecture in sweep.architectures] == [
+        "64-128-64-32",
+        "64-128-32",
+        "64-32",
+        "128-64",
+    ]
+    assert all(architecture.training == Training() for architecture in sweep.architectures)
+    params = [size.params for size in check_shapes(sweep, (28, 28), 10).values()]
+    assert params == [69_226, 63_018, 52_650, 109_386]
+
+
+def test_the_shipped_examples_are_valid_when_their_comment_marks_are_removed(load):
+    text = (ROOT / "architectures.yaml").read_text()
+    opened = re.sub(
+        r"(?m)^( *)# ((?:name|limit|\w+_\w+|schedule|threads): |- |  (?:layers|learning_rate): )", r"\1\2", text
+    )
+    sweep = load(opened)
+    assert sweep.name == "my_sweep"
+    assert sweep.limit == 10_000
+    assert [architecture.name for architecture in sweep.architectures[4:]] == [
+        "regularised",
+        "256.gelu-noise0.1-64",
+        "small_cnn",
+    ]
+    assert sweep.architectures[0].training.warmup_epochs == 2
+
+
+def test_an_architectures_own_settings_stand_over_those_of_the_file(load):
+    sweep = load(
+        "training: {epochs: 5, activation: tanh}\n"
+        "architectures:\n"
+        "  - [64]\n"
+        "  - {name: own, layers: [64, {Dense: {units: 3, activation: swish}}], activation: gelu, learning_rate: 5e-4}\n"
+    )
+    first, own = sweep.architectures
+    assert (first.training.epochs, first.training.learning_rate, first.layers[0].activation) == (5, 0.001, "tanh")
+    assert (own.training.epochs, own.training.learning_rate) == (5, 0.0005)
+    assert [layer.activation for layer in own.layers] == ["gelu", "silu"]
+    assert (first.line, own.line, own.layer_lines) == (3, 4, (4, 4))
+
+
+def test_yaml_values_that_other_readers_turn_into_something_else(load):
+    sweep = load(
+        "seeds: [0, 1]\nlimit: 10_000\ntraining: {learning_rate: 1e-3, min: }\n".replace(", min: ", "") + STACK
+    )
+    assert sweep.architectures[0].training.learning_rate == 0.001
+    assert sweep.limit == 10_000
+    named = [load(f"name: {text}\n{STACK}").name for text in ("on", "no", "1.2.3", "2001-01-01")]
+    assert named == ["on", "no", "1.2.3", "2001-01-01"]
+    assert load("name: '64'\n" + STACK).name == "64"
+
+
+def test_anchors_aliases_and_merge_keys(load):
+    sweep = load(
+        "architectures:\n  - &base {name: a, layers: &layers [64, 32], epochs: 3}\n"
+        "  - {<<: *base, name: b, epochs: 4}\n  - {layers: *layers}\n"
+    )
+    assert [(item.name, item.training.epochs) for item in sweep.architectures] == [("a", 3), ("b", 4), ("64-32", 20)]
+    assert [item.line for item in sweep.architectures] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("written", "seeds"), [("3", (0, 1, 2)), ("1", (0,)), ("[7, 0]", (7, 0)), ("[2147483647]", (2147483647,))]
+)
+def test_seeds_are_a_number_or_a_list(load, written, seeds):
+    assert load(f"seeds: {written}\n{STACK}").seeds == seeds
+
+
+def test_a_data_folder_lies_beside_the_sweep_file(tmp_path, load):
+    (tmp_path / "sub").mkdir()
+    assert load("dataset: {idx: images}\n" + STACK).dataset == IdxFolder(Path("images"))
+    sweep = load("dataset: {idx: images}\n" + STACK, name="sub/other.yaml")
+    assert sweep.dataset == IdxFolder(Path("sub/images"))
+    assert sweep.name == "other"
+    assert load("dataset: {idx: /data/kmnist}\n" + STACK).dataset == IdxFolder(Path("/data/kmnist"))
+
+
+@pytest.mark.parametrize(
+    ("written", "learning_rate", "weight_decay"),
+    [
+        ("{}", 0.001, None),
+        ("{optimizer: sgd}", 0.01, None),
+        ("{optimizer: adamw}", 0.001, 0.004),
+        ("{optimizer: adamw, weight_decay: 0}", 0.001, 0.0),
+        ("{optimizer: lion, weight_decay: 0.0, learning_rate: 1}", 1.0, None),
+        ("{optimizer: adam, weight_decay: 0.1, learning_rate: null}", 0.001, 0.1),
+    ],
+)
+def test_what_is_left_open_is_keras_own_default(load, written, learning_rate, weight_decay):
+    training = load(f"training: {written}\n{STACK}").architectures[0].training
+    assert (training.learning_rate, training.weight_decay) == (learning_rate, weight_decay)
+
+
+def test_overrides_replace_what_the_file_says(load):
+    text = "seeds: [3, 4]\nlimit: 5\n" + STACK + "  - {layers: [8], epochs: 40}\n"
+    sweep = load(text, Overrides(epochs=2, seeds=1, limit=100))
+    assert (sweep.seeds, sweep.limit, [item.training.epochs for item in sweep.architectures]) == ((0,), 100, [2, 2])
+    names = [item.name for item in sweep.architectures]
+    assert names == [item.name for item in load(text).architectures] == ["64-32", "8-epochs40"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (Overrides(epochs=0), "--epochs must be a whole number from 1 to 100,000, got 0"),
+        (Overrides(seeds=-1), "--seeds must be a whole number from 1 to 10,000, got -1"),
+        (Overrides(limit=True), "--limit must be a whole number from 1 to 1,000,000,000, got True"),
+    ],
+)
+def test_bad_overrides_name_their_option(complain, overrides, message):
+    assert complain(STACK, overrides) == [message]
+
+
+def test_automatic_names_show_what_an_architecture_sets_for_itself(load):
+    sweep = load(
+        "architectures:\n- [64]\n- {layers: [64], learning_rate: 5e-4}\n- {layers: [64], optimizer: sgd, momentum: 0.9}\n"
+        "- {layers: [64], activation: tanh}\n- {layers: [64], early_stopping: {patience: 3}}\n- []\n"
+    )
+    names = [architecture.name for architecture in sweep.architectures]
+    assert names == ["64", "64-learning_rate0.0005", "64-sgd-momentum0.9", "64-tanh", "64-early_stopping3", "linear"]
+    assert all(config.name_problem(name) is None for name in names)
+
+
+def test_a_sweep_is_frozen_and_travels_to_workers(load):
+    sweep = load(STACK)
+    with pytest.raises(ValueError, match="frozen"):
+        sweep.limit = 5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sweep.architectures[0].name = "other"
+    trial = list_trials(sweep, data_identity="x")[0]
+    assert pickle.loads(pickle.dumps(trial)) == trial
+
+
+# ---- what a wrong file gets: one message for one mistake ----
+
+ONE_LAYER = "architectures:\n  - name: wide\n    layers: [256, {}]\n"
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("{Dropout: 1.5}", "dropout rate must be at least 0 and below 1, got 1.5"),
+        ("{Dropout: {rate: 1}}", "dropout rate must be at least 0 and below 1, got 1"),
+        ("{Dropout: high}", "dropout rate must be a number at least 0 and below 1, got 'high'"),
+        ("{Dropout: .nan}", "dropout rate must be a number at least 0 and below 1, got .nan"),
+        ("{Dropout: .inf}", "dropout rate must be a number at least 0 and below 1, got .inf"),
+        ("{Dropout: true}", "dropout rate must be a number at least 0 and below 1, got true"),
+        ("{Dropout: [0.1, 0.2]}", "dropout rate must be a number at least 0 and below 1, got a list"),
+        ("{Dropout: {rat: 0.3}}", "dropout has no argument 'rat'; did you mean 'rate'?"),
+        ("Dropout", "dropout needs rate: write {Dropout: 0.3}"),
+        ("{Dropout: }", "dropout needs rate: write {Dropout: 0.3}"),
+        ("{Conv2D: {filters: 3}}", "Conv2D needs kernel_size: write {Conv2D: {filters: 16, kernel_size: 3}}"),
+        ("{Conv2D: {filters: 3, kernel_size: [3, 3, 3]}}", "Conv2D kernel_size must be a whole number from 1 to 1,024 or a pair of them, got a list"),
+        ("{Conv2D: 16}", "Conv2D takes its arguments by name (padding, filters, kernel_size, strides, activation, use_bias), as {Conv2D: {filters: 16, kernel_size: 3}}, got 16"),
+        ("{BatchNormalization: {momentum: 2}}", "BatchNormalization momentum must be from 0 to 1, got 2"),
+        ("{BatchNormalization: {center: 1}}", "BatchNormalization center must be true or false, got 1"),
+        ("{Flatten: {axis: 1}}", "flatten has no argument 'axis'; it takes none"),
+        ("{MaxPooling2D: {padding: sane}}", "MaxPooling2D padding must be valid or same, got 'sane'; did you mean 'same'?"),
+        ("{Reshape: [-1, -1]}", "reshape target_shape may leave only one size open (-1)"),
+        ("{Reshape: [0]}", "reshape target_shape must be a list of 1 to 6 whole numbers, such as [28, 28, 1], got a list"),
+        ("{Activation: rellu}", "activation activation must be the name of an activation (linear is none), got 'rellu'; did you mean 'relu'?"),
+        ("0", "dense units must be from 1 to 1,000,000, got 0"),
+        ("-64", "dense units must be from 1 to 1,000,000, got -64"),
+        ("1e3", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got 1e3"),
+        ("true", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got true"),
+        ("[64]", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got a list"),
+        ("~", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got ~"),
+        ("'64'", "unknown layer '64'; for a Dense of 64 units write the number without quotes"),
+        ("{Dense: '64'}", "dense units must be a whole number from 1 to 1,000,000, got '64'"),
+        ("relu", "unknown layer 'relu'; for an activation write {Activation: relu}"),
+        ("batchnorm", "unknown layer 'batchnorm'; did you mean 'BatchNormalization'?"),
+        ("{dense: 3}", "unknown layer 'dense'; did you mean 'Dense'?"),
+        ("{Lambda: x}", f"unknown layer 'Lambda'; known: {', '.join(stacks.LAYERS)}"),
+        ("{Dense: 3, activation: relu}", "a layer is one name with its arguments in braces, such as {Dense: 64}, got 2 keys (Dense, activation)"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
+    own = f"    layers: [256, {layer}]"
+    shown, echo = complain(f"architectures:\n  - name: wide\n{own}\n")
+    assert shown == f"architectures.yaml:3: {message} (architecture 'wide')"
+    assert echo == "    " + own.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("epochs: 5", "unknown key 'epochs'; it stands under 'training'"),
+        ("epoch: 5", "unknown key 'epoch'; did you mean 'epochs', under 'training'?"),
+        ("sede: 5", "unknown key 'sede'; did you mean 'seeds'?"),
+        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, training, architectures"),
+        ("seeds: 0", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got 0"),
+        ("seeds: true", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got true"),
+        ("seeds: []", "seeds must list at least one seed, got []"),
+        ("seeds: [1, 2, 1]", "seeds must differ from each other, but 1 is listed twice"),
+        ("seeds: [1, -2]", "seeds must be whole numbers from 0 to 2,147,483,647, got -2"),
+        ("seeds: [2147483648]", "seeds must be whole numbers from 0 to 2,147,483,647, got 2147483648"),
+        ("limit: 0", "limit must be from 1 to 1,000,000,000, got 0"),
+        ("limit: many", "limit must be a whole number from 1 to 1,000,000,000, got 'many'"),
+        ("dataset: mnist", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'mnist'; did you mean 'fashion_mnist'?"),
+        ("dataset: {idx: }", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value)"),
+        ("name: a/b", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a/b'"),
+        ("name: 64", "name must be text, got 64"),
+        ("name: _records", "name must not begin with _, such names are our own; got '_records'"),
+        ("training: 5", "training must be a mapping such as {epochs: 20}, got 5"),
+        ("training: {seeds: 5}", "unknown key 'seeds' in training; it stands at the top of the file"),
+        ("training: {lr: 5}", "unknown key 'lr' in training; did you mean 'learning_rate'?"),
+        ("training: {epochs: 1e3}", "epochs must be a whole number from 1 to 100,000, got 1e3"),
+        ("training: {epochs: true}", "epochs must be a whole number from 1 to 100,000, got true"),
+        ("training: {epochs: 0, warmup_epochs: 1}", "epochs must be from 1 to 100,000, got 0"),
+        ("training: {learning_rate: 0}", "learning_rate must be above 0 and at most 1,000, got 0"),
+        ("training: {learning_rate: 1e999}", "learning_rate must be a number above 0 and at most 1,000, got 1e999"),
+        ("training: {learning_rate: {a: 1}}", "learning_rate must be a number above 0 and at most 1,000, got a mapping (key: value)"),
+        ("training: {optimizer: adm}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'adm'; did you mean 'adam'?"),
+        ("training: {optimizer: [adam]}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a list"),
+        ("training: {validation_split: 1}", "validation_split must be above 0 and below 1, got 1"),
+        ("training: {early_stopping: 5}", "early_stopping must be a mapping such as {patience: 5}, got 5"),
+        ("training: {early_stopping: {}}", "early_stopping needs patience"),
+        ("training: {early_stopping: {patence: 1}}", "early_stopping has no key 'patence'; did you mean 'patience'?"),
+        ("training: {early_stopping: {patience: -1}}", "early_stopping patience must be from 0 to 100,000, got -1"),
+        ("training: {threads: 257}", "threads must be from 1 to 256, got 257"),
+        ("training: {momentum: 0.9}", "momentum is for optimizer: sgd only, here it is adam; set it to 0"),
+        ("training: {warmup_epochs: 20}", "warmup_epochs must be below epochs (20), got 20"),
+        ("training: {schedule: one_cycle, warmup_epochs: 2}", "warmup_epochs does not go with schedule: one_cycle, which warms up by itself"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_a_setting_gets_one_message(complain, line, message):
+    """Two architectures: what both inherit is said once."""
+    shown, echo = complain(f"{line}\n{STACK}  - [8]\n")
+    assert shown.removeprefix("architectures.yaml:1: ").removesuffix("; write it in quotes: '64'") == message
+    assert echo == "    " + line
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("64", "an architecture is a list of layers, such as [64, 32], or a mapping with layers, got 64; write - [64]"),
+        ("Flatten", "an architecture is a list of layers, such as [64, 32], or a mapping with layers, got 'Flatten'"),
+        ("Dense: 64", "an architecture is a list of layers; write - [{Dense: ...}], in brackets"),
+        ("{layer: [64]}", "unknown key 'layer'; did you mean 'layers'? (architecture number 1)"),
+        ("{name: x}", "layers is missing, a list such as layers: [64, 32] (architecture 'x')"),
+        ("{layers: 64}", "layers must be a list, such as [64, 32], got 64 (architecture number 1)"),
+        ("{layers: [8], epochs: 0}", "epochs must be from 1 to 100,000, got 0 (architecture '8')"),
+        ("{layers: [8], seeds: 3}", "unknown key 'seeds'; it stands at the top of the file (architecture '8')"),
+        ("{layers: [8], name: 1e-3}", "name must be text, got 1e-3; write it in quotes: '1e-3'"),
+        ("{layers: [8], name: a b}", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a b'"),
+        ("{layers: [8], name: NUL.txt}", "name must not be 'NUL.txt', which Windows keeps for a device"),
+        ("{layers: [8], activation: }", f"activation must be the name of an activation (linear is none), got nothing; known: {', '.join([*stacks.ACTIVATIONS, *stacks.ACTIVATION_ALIASES])} (architecture '8')"),
+        ("{layers: [8], momentum: 0.9}", "momentum is for optimizer: sgd only, here it is adam; set it to 0 (architecture '8')"),
+        (f"[{'8,' * 201}]", "at most 200 layers are allowed, got 201 (architecture number 1)"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_an_architecture_gets_one_message(complain, item, message):
+    shown, _ = complain(f"architectures:\n  - {item}\n")
+    assert shown == f"architectures.yaml:2: {message}"
+
+
+BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "architectures.yaml: the file is empty; it needs at least 'architectures:'", id="empty"),
+        pytest.param("# only\n", "architectures.yaml: the file is empty", id="comments only"),
+        pytest.param("- [64]\n", "architectures.yaml:1: a sweep file is a mapping", id="a list"),
+        pytest.param("just text", "architectures.yaml:1: a sweep file is a mapping", id="text"),
+        pytest.param("seeds: 5\n", "architectures.yaml: 'architectures:' is missing", id="no architectures"),
+        pytest.param("archtectures:\n- [64]\n", "architectures.yaml:1: unknown key 'archtectures'; did you mean 'archit", id="misspelt"),
+        pytest.param("architectures:\n", "architectures.yaml:1: architectures must be a list of layer stacks", id="empty list"),
+        pytest.param("seeds: 5\nlimit: 3\nseeds: 6\n" + STACK, "architectures.yaml:3: the key 'seeds' is given in line 1 and in line 3; keep one", id="key given twice"),
+        pytest.param("a: [1, 2\nb: 3\n", "architectures.yaml:2: this is not valid YAML: a list opened by [ is not closed, or a comma is missing (begun in line 1)", id="open list"),
+        pytest.param("a:\n\t- 1\n", "architectures.yaml:2: this is not valid YAML: a tab stands where YAML wants spaces", id="tab"),
+        pytest.param("a: 'x\n", "architectures.yaml:2: this is not valid YAML: a quotation mark is not closed (begun in line 1)", id="open quote"),
+        pytest.param("a: 1\n  b: 2\n", "architectures.yaml:2: this is not valid YAML: a second ': ' in one line", id="indentation"),
+        pytest.param("a: 1\n---\nb: 2\n", "architectures.yaml:2: a second document begins here (---)", id="two documents"),
+        pytest.param("a: !!python/object/apply:os.system [ls]\n", "architectures.yaml:1: the tag '!!python/object/apply:os.system' is not allowed", id="code in a tag"),
+        pytest.param("a: !!binary aGk=\n", "architectures.yaml:1: the tag '!!binary' is not allowed", id="binary tag"),
+        pytest.param("a: *b\n", "architectures.yaml:1: '*b' names no anchor (&) that stands above it", id="unknown alias"),
+        pytest.param("a: &a [*a]\n", "architectures.yaml:1: '*a' stands inside the value that it repeats", id="recursive alias"),
+        pytest.param(BOMB, "architectures.yaml:5: more than 50,000 values once aliases are written out", id="alias bomb"),
+        pytest.param("[" * 5000, "architectures.yaml:1: nested more than 20 levels deep", id="deep"),
+        pytest.param("- " * 5000, "architectures.yaml:1: nested more than 20 levels deep", id="deep blocks"),
+        pytest.param("? [a]\n: 1\n", "architectures.yaml:1: a key must be plain text, got a list", id="list as key"),
+        pytest.param("<<: 5\n", "architectures.yaml:1: << takes a mapping or a list of mappings, got 5", id="bad merge"),
+        pytest.param('a: "\\UFFFFFFFF"\n', "architectures.yaml: cannot be read as YAML", id="impossible character"),
+        pytest.param(b"a: 1\n\xff\xfe", "architectures.yaml:2: is not UTF-8 text", id="binary"),
+        pytest.param(STACK.encode("utf-16"), "architectures.yaml:1: is not UTF-8 text", id="UTF-16"),
+        pytest.param("a: 1\nb: \x00\n", "architectures.yaml:2: holds the control character U+0000", id="NUL"),
+        pytest.param("a: 1\nb: \x1b[2J\n", "architectures.yaml:2: holds the control character U+001B", id="escape"),
+        pytest.param("x" * 30_000, "architectures.yaml:1: has 30,000 characters", id="long line"),
+        pytest.param("#" * (1 << 20) + "\n", "architectures.yaml: is larger than 1 MiB", id="large"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_says_where_and_why(complain, text, message):
+    lines = complain(text)
+    assert lines[0].startswith(message)
+    assert len(lines) <= 2
+    assert sum(map(len, lines)) < 500
+
+
+def test_files_that_windows_editors_write_are_read(load):
+    assert load(b"\xef\xbb\xbf" + STACK.replace("\n", "\r\n").encode()).architectures[0].name == "64-32"
+
+
+def test_missing_files_and_folders_say_what_to_do(tmp_path):
+    with pytest.raises(SweepError, match=r"nowhere\.yaml: there is no such file; give the path of a sweep file"):
+        load_sweep("nowhere.yaml")
+    with pytest.raises(SweepError, match="is a folder"):
+        load_sweep(tmp_path)
+    with pytest.raises(SweepError, match="cannot be read"):
+        load_sweep("a\0b")
+
+
+def test_all_problems_are_reported_at_once_in_the_order_of_lines(complain):
+    text = "seeds: 0\ntraining: {epochs: 0}\nlimitt: 3\narchitectures:\n- [64, Dropout]\n- {layers: [0], epochs: x}\n"
+    lines = complain(text)
+    assert [line.split(":")[1] for line in lines[::2]] == ["1", "2", "3", "5", "6", "6"]
+    assert lines[1::2] == ["    " + text.split("\n")[int(line.split(":")[1]) - 1] for line in lines[::2]]
+
+
+def test_very_many_problems_are_cut_short(complain):
+    lines = complain("architectures:\n" + "- [0]\n" * 100)
+    assert len(lines) == 41
+    assert lines[-1] == "architectures.yaml: and 80 more problems"
+
+
+def test_a_rule_between_keys_names_the_line_to_change(complain):
+    text = "training: {optimizer: sgd, momentum: 0.9}\narchitectures:\n- [8]\n- {layers: [8], optimizer: adam}\n"
+    message = "momentum is for optimizer: sgd only, here it is adam; set it to 0 (architecture '8')"
+    assert complain(text)[0] == f"architectures.yaml:4: {message}"
+    lines = complain("training: {warmup_epochs: 3}\n" + STACK + "- [8]\n".replace("-", "  -"), Overrides(epochs=2))
+    assert lines[0] == "architectures.yaml:1: warmup_epochs must be below epochs (2), got 3, with --epochs"
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "architectures:\n- [64, 32]\n- [8]\n- {name: again, layers: [64, {Dense: 32}], epochs: 20}\n",
+            "architectures.yaml:4: architecture 'again' would be the same trials as '64-32' in line 2; "
+            "remove line 2 or line 4, or change one",
+        ),
+        (
+            "architectures:\n- {name: a, layers: [8]}\n- {name: A, layers: [9]}\n",
+            "architectures.yaml:3: two architectures are named 'A', in line 2 (as 'a': upper and lower case do not "
+            "count) and in line 3; give one of them another name:",
+        ),
+        (
+            "architectures:\n- {name: a, layers: [8]}\n- {name: a, layers: [9]}\n",
+            "architectures.yaml:3: two architectures are named 'a', in line 2 and in line 3; "
+            "give one of them another name:",
+        ),
+        (
+            "architectures:\n- {layers: [8], name: '64'}\n- [64]\n",
+            "architectures.yaml:3: two architectures are named '64', in line 2 and in line 3; "
+            "give one of them another name:",
+        ),
+    ],
+)
+def test_architectures_that_are_the_same_are_reported_with_both_lines(complain, text, message):
+    assert complain(text)[0] == message
+    assert len(complain(text)) == 2
+
+
+def test_a_file_name_that_cannot_name_a_sweep_offers_one_that_can(load, complain):
+    lines = complain(STACK, name="my sweep (1).yaml")
+    assert len(lines) == 1
+    assert lines[0].startswith("my sweep (1).yaml: the file's name cannot name the sweep")
+    assert lines[0].endswith("rename the file or add a line such as name: my-sweep-1")
+    assert load("name: fine\n" + STACK, name="my sweep (1).yaml").name == "fine"
+
+
+def test_messages_cannot_move_the_cursor_and_stay_short(complain):
+    lines = complain('a\x85b: 1\n"\\e[2J\\u202e": 2\nc: "' + "x" * 5000 + '"\n' + STACK)
+    assert all(line.isprintable() for line in lines)
+    assert max(map(len, lines)) < 200
+
+
+def test_shapes_that_do_not_fit_are_named_with_the_line_of_the_layer(load):
+    sweep = load(
+        "architectures:\n- [64]\n- name: late\n  layers:\n  - 64\n  - {Conv2D: {filters: 3, kernel_size: 3}}\n"
+        "- {name: huge, layers: [1000000, 1000000]}\n"
+    )
+    with pytest.raises(SweepError) as caught:
+        check_shapes(sweep, (28, 28), 10, memory_limit_bytes=2**30)
+    late, _, huge, _ = str(caught.value).split("\n")
+    assert late.startswith(
+        "architectures.yaml:6: Conv2D needs an image of height x width x channels, but gets a vector"
+    )
+    assert late.endswith("(architecture 'late')")
+    assert huge.startswith(
+        "architectures.yaml:7: 1,000,796,000,010 parameters need about 14,913.0 GiB to train with adam"
+    )
+    with pytest.raises(SweepError, match="late"):
+        check_shapes(sweep, (28, 28), 10)
+
+
+# ---- trials and fingerprints ----
+
+# Fingerprints of these two were made when version 1 was; they change only when NUMERICS_VERSION does.
+PINNED = {
+    "[64, 32]": "PIN0",
+    "{layers: [256, BatchNormalization, {Dropout: 0.3}], optimizer: adamw, early_stopping: {patience: 3}}": "PIN1",
+}
+
+
+def fingerprints(sweep, **options):
+    return {
+        trial.architecture.name: trial.fingerprint for trial in list_trials(sweep, **({"data_identity": "d"} | options))
+    }
+
+
+@pytest.mark.parametrize(("item", "expected"), PINNED.items())
+def test_fingerprints_do_not_change_from_version_to_version(load, item, expected):
+    (found,) = fingerprints(load(f"seeds: 1\narchitectures:\n- {item}\n")).values()
+    assert found == expected
+
+
+def test_trials_come_in_the_order_of_the_file_with_seeds_inside(load):
+    trials = list_trials(load("seeds: [5, 3]\n" + STACK + "  - [8]\n"), data_identity="d")
+    assert [(trial.architecture.name, trial.seed, trial.fold) for trial in trials] == [
+        ("64-32", 5, None), ("64-32", 3, None), ("8", 5, None), ("8", 3, None),
+    ]  # fmt: skip
+    assert len({trial.fingerprint for trial in trials}) == 4
+    assert all(fingerprint(trial.settings) == trial.fingerprint for trial in trials)
+    assert json.loads(json.dumps(trials[0].settings)) == trials[0].settings
+
+
+def test_a_fingerprint_is_made_of_what_decides_the_numbers(load):
+    trial = list_trials(load("seeds: [7]\n" + STACK), data_identity="d")[0]
+    dense = [{"Dense": {"units": units, "activation": "relu", "use_bias": True}} for units in (64, 32)]
+    assert trial.settings == {
+        "layers": dense,
+        "training": {"epochs": 20, "batch_size": 32, "optimizer": "adam", "learning_rate": 0.001},
+        "data": "d",
+        "limit": None,
+        "seed": 7,
+        "backend": "tensorflow",
+        "loop": "compiled",
+        "numerics": config.NUMERICS_VERSION,
+    }
+
+
+@pytest.mark.parametrize(
+    ("phrase", "one", "other"),
+    [
+        ("a number in two spellings", "{layers: [8], learning_rate: 1e-3}", "{layers: [8], learning_rate: 0.00100}"),
+        ("a whole number for a fraction", "{layers: [8], gradient_clip: 1}", "{layers: [8], gradient_clip: 1.0}"),
+        ("a name", "[8]", "{name: other, layers: [8]}"),
+        ("the order of keys", "{layers: [8], epochs: 2, batch_size: 8}", "{batch_size: 8, epochs: 2, layers: [8]}"),
+        ("a default written out", "[8]", "{layers: [8], label_smoothing: 0, threads: 1, schedule: constant}"),
+        ("an alias", "[8, {Activation: swish}]", "[8, {Activation: {activation: silu}}]"),
+        ("a number for a pair", "[{MaxPooling2D: 2}]", "[{MaxPooling2D: {pool_size: [2, 2], strides: 2}}]"),
+        ("the default activation", "{layers: [8], activation: tanh}", "[{Dense: {units: 8, activation: tanh}}]"),
+        ("no decay", "{layers: [8], weight_decay: 0}", "[8]"),
+        ("Keras's own decay", "{layers: [8], optimizer: adamw}", "{layers: [8], optimizer: adamw, weight_decay: 4e-3}"),
+        ("a comment", "[8]", "[8]  # wide"),
+    ],
+)
+def test_these_do_not_change_a_fingerprint(load, phrase, one, other):
+    first, second = (load(f"seeds: 1\narchitectures:\n- {item}\n") for item in (one, other))
+    assert set(fingerprints(first).values()) == set(fingerprints(second).values()), phrase
+
+
+def test_these_change_a_fingerprint(load):
+    items = [
+        "[8]", "[9]", "[8, Flatten]", "[8, {Dropout: 0.1}]", "[{Dense: {units: 8, use_bias: false}}]",
+        "{layers: [8], activation: tanh}", "{layers: [8], epochs: 21}", "{layers: [8], optimizer: lion}",
+        "{layers: [8], learning_rate: 2e-3}", "{layers: [8], threads: 2}", "{layers: [8], validation_split: 0.1}",
+        "{layers: [8], early_stopping: {patience: 3}}", "{layers: [8], early_stopping: {patience: 4}}",
+        "{layers: [8], optimizer: adamw, weight_decay: 0}", "{layers: [8], optimizer: adamw}",
+    ]  # fmt: skip
+    sweep = load("seeds: 1\narchitectures:\n" + "".join(f"- {item}\n" for item in items).replace(
+        "- {layers: [8], early_stopping: {patience: 4}}", "- {name: four, layers: [8], early_stopping: {patience: 4}}"
+    ).replace("[8], optimizer: adamw, weight", "[8], name: no_decay, optimizer: adamw, weight"))  # fmt: skip
+    assert len(set(fingerprints(sweep).values())) == len(items)
+    found = {
+        *fingerprints(load(f"seeds: 1\n{STACK}")).values(),
+        *fingerprints(load(f"seeds: 1\n{STACK}"), plain_fit=True).values(),
+        *fingerprints(load(f"seeds: 1\n{STACK}"), data_identity="e").values(),
+        *fingerprints(load(f"seeds: [1]\n{STACK}")).values(),
+        *fingerprints(load(f"seeds: 1\nlimit: 5\n{STACK}")).values(),
+    }
+    assert len(found) == 5
+
+
+def test_convolutions_take_the_plain_loop_whatever_is_asked_for(load):
+    sweep = load("seeds: 1\narchitectures:\n- [8]\n- [{Conv2D: {filters: 2, kernel_size: 3}}]\n")
+    loops = [
+        [trial.settings["loop"] for trial in list_trials(sweep, data_identity="d", plain_fit=plain)] for plain in (0, 1)
+    ]
+    assert loops == [["compiled", "plain"], ["plain", "plain"]]
+
+
+# ---- anything at all ----
+
+VALID = {
+    "dataset": "auto",
+    "seeds": [0, 1],
+    "training": {"epochs": 3, "optimizer": "sgd", "momentum": 0.5, "early_stopping": {"patience": 2}},
+    "architectures": [
+        [64, "BatchNormalization", {"Dropout": 0.3}],
+        {"name": "b", "layers": [{"Conv2D": {"filters": 2, "kernel_size": [3, 3]}}, "Flatten"], "epochs": 4},
+    ],
+}
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["Dense", "Dropout", "layers", "adam", "relu", "idx", -1, 0, 1, 2**31, 10**400]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def places(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+@st.composite
+def mutated(draw):
+    """A valid file with one to three values replaced, removed or added to."""
+    tree = [copy.deepcopy(VALID)]
+    for _ in range(draw(st.integers(1, 3))):
+        *path, last = draw(st.sampled_from([(0, *place) for place in places(tree[0])]))
+        parent = tree
+        for key in path:
+            parent = parent[key]
+        action = draw(st.sampled_from(["replace", "remove", "add"]))
+        target = parent[last]
+        if action == "add" and isinstance(target, dict):
+            target[draw(st.sampled_from([*Training.model_fields, "name", "units", "x"]))] = draw(junk)
+        elif action == "add" and isinstance(target, list):
+            target.append(draw(junk | st.sampled_from(list(stacks.LAYERS)).map(lambda name: {name: 2})))
+        elif action == "remove" and path:
+            del parent[last]
+        else:
+            parent[last] = draw(junk)
+    return json.dumps(tree[0], indent=draw(st.sampled_from([None, 1])))  # JSON is YAML
+
+
+def only_a_sweep_or_a_sweep_error(path, content):
+    path.write_bytes(content)
+    try:
+        sweep = load_sweep(path)
+    except SweepError as error:
+        assert str(error).isprintable() or "\n" in str(error)
+        assert len(str(error)) < 50_000
+        return
+    assert sweep.architectures
+    assert list_trials(sweep, data_identity="d")
+
+
+anything = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@anything
+@given(mutated())
+def test_a_mutated_file_is_a_sweep_or_a_sweep_error(tmp_path, text):
+    only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", text.encode())
+
+
+@anything
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_random_bytes_are_a_sweep_error(tmp_path, content):
+    only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", content)
+
+
+@anything
+@given(st.text(alphabet="ab:-?[]{}&*!|>'\"%#@`, \n\t<~0123.e\\", max_size=60), st.booleans())
+def test_random_punctuation_is_a_sweep_error(tmp_path, text, after_a_stack):
+    only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", ((STACK if after_a_stack else "") + text).encode())
+
+
+# ---- the schema ----
+
+
+def test_the_schema_file_is_in_step_with_the_models():
+    rewrite = (
+        "python -c 'import json, pathlib; from fmnist_mlp import config; "
+        'pathlib.Path("architectures.schema.json").write_text(json.dumps(config.json_schema(), indent=2) + "\\n")\''
+    )
+    written = (ROOT / "architectures.schema.json").read_text()
+    assert written == json.dumps(config.json_schema(), indent=2) + "\n", f"out of step; rewrite it with: {rewrite}"
+    assert (
+        (ROOT / "architectures.yaml")
+        .read_text()
+        .startswith("# yaml-language-server: $schema=architectures.schema.json\n")
+    )
+
+
+def test_every_key_and_layer_is_described_in_the_schema():
+    schema = config.json_schema()
+    training = schema["properties"]["training"]["properties"]
+    assert set(training) == set(Training.model_fields)
+    described = {**schema["properties"], **training, **schema["$defs"]["architecture"]["properties"]}
+    described.pop("layers")  # a reference to a description
+    assert all(part.get("description") for part in described.values())
+    layers = [option["properties"] for option in schema["$defs"]["layer"]["anyOf"] if "properties" in option]
+    assert [next(iter(properties)) for properties in layers] == list(stacks.LAYERS)
+    assert all(part["description"] for properties in layers for part in properties.values())

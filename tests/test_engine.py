@@ -1,0 +1,672 @@
+"""The engine: one body over this process and worker processes where both promise the same, then the faults."""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import engine_calls
+import pytest
+from engine_calls import is_held, wait_until
+
+from fmnist_mlp.engine import (
+    Call,
+    EngineError,
+    InlineEngine,
+    LocalEngine,
+    WorkerSettings,
+    available_cores,
+    available_memory_bytes,
+)
+from fmnist_mlp.errors import SweepError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(params=["in this process", "one worker", "two workers"])
+def make_engine(request):
+    def make(settings=None, **options):
+        settings = settings or WorkerSettings()
+        if request.param == "in this process":
+            return InlineEngine(0, settings, **options)
+        return LocalEngine(1 if request.param == "one worker" else 2, settings, **options)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind():
+    before = dict(os.environ)
+    files = open_files()
+    yield
+    assert multiprocessing.active_children() == []
+    assert dict(os.environ) == before | {"PYTEST_CURRENT_TEST": os.environ["PYTEST_CURRENT_TEST"]}
+    # Three more at most: the pipe of the resource tracker, which lives as long as this process, and the last engine's.
+    assert open_files() <= files + 3
+
+
+def open_files():
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+def run(engine, *calls):
+    """The outcomes by key, each only once."""
+    outcomes = list(engine.run(calls))
+    by_key = {outcome.call.key: outcome for outcome in outcomes}
+    assert len(by_key) == len(outcomes)
+    return by_key
+
+
+def call(function, *args, key=None, **options):
+    return Call(key or function.__name__, function, args, **options)
+
+
+def local(jobs=1, environment=None, initializer=None, initargs=(), **options):
+    return LocalEngine(jobs, WorkerSettings(environment or {}, initializer, initargs), **options)
+
+
+# Over every engine.
+
+
+def test_every_call_gives_its_value(make_engine):
+    outcomes = run(make_engine(), *(call(engine_calls.double, n, key=str(n)) for n in range(20)))
+    assert {key: outcome.value for key, outcome in outcomes.items()} == {str(n): 2 * n for n in range(20)}
+    for outcome in outcomes.values():
+        assert (outcome.status, outcome.error, outcome.attempts) == ("done", None, 1)
+        assert outcome.worker in (0, 1)
+        assert 0 <= outcome.seconds < 5
+
+
+def test_no_calls_start_nothing(make_engine):
+    heard = []
+    engine = make_engine(WorkerSettings(initializer=engine_calls.initialize_badly, initargs=("never",)))
+    engine.on_worker = lambda *hello: heard.append(hello)
+    assert list(engine.run([])) == []
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "type_name", "message"),
+    [
+        (engine_calls.fail, (ValueError, "no such thing"), "ValueError", "no such thing"),
+        (engine_calls.fail, (MemoryError, "too wide"), "MemoryError", "too wide"),
+        (engine_calls.fail, (engine_calls.TwoArgumentsError, "this", "that"), "TwoArgumentsError", "this and that"),
+        (engine_calls.fail, (engine_calls.LockedError, "locked"), "LockedError", "locked"),
+        (engine_calls.exit_politely, (), "SystemExit", "enough"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_call_that_raises_fails_alone_and_once(make_engine, function, args, type_name, message):
+    outcomes = run(make_engine(), call(function, *args, key="bad"), call(engine_calls.double, 4, key="good"))
+    bad = outcomes["bad"]
+    assert (bad.status, bad.value, bad.attempts) == ("failed", None, 1)
+    assert (bad.error.type, bad.error.message) == (type_name, message)
+    assert f"in {function.__name__}\n" in bad.error.traceback
+    assert outcomes["good"].value == 8
+
+
+def test_messages_arrive_in_order_and_before_the_outcome(make_engine):
+    events = []
+    engine = make_engine(on_message=lambda call, message: events.append((call.key, message)))
+    for outcome in engine.run([call(engine_calls.report_numbers, 2000, key=key) for key in "ab"]):
+        events.append((outcome.call.key, "outcome"))
+    for key in "ab":
+        assert [event for name, event in events if name == key] == [*range(2000), "outcome"]
+
+
+def test_the_initializer_runs_before_the_calls_and_says_hello(make_engine):
+    hellos, hellos_at_first_outcome = [], []
+    engine = make_engine(
+        WorkerSettings({"ENGINE_TEST": "yes"}, engine_calls.initialize, ("value",)),
+        on_worker=lambda worker, value: hellos.append((worker, value)),
+    )
+    for _ in engine.run([call(engine_calls.nothing, key=str(n)) for n in range(4)]):
+        hellos_at_first_outcome.append(list(hellos))
+    assert hellos_at_first_outcome[0]
+    assert set(hellos) <= {(0, ("value", "yes")), (1, ("value", "yes"))}
+
+
+def test_the_environment_reaches_the_calls_and_is_restored(make_engine, monkeypatch):
+    monkeypatch.setenv("ENGINE_TEST_CHANGED", "before")
+    monkeypatch.setenv("ENGINE_TEST_REMOVED", "before")
+    monkeypatch.delenv("ENGINE_TEST_NEW", raising=False)
+    changes = {"ENGINE_TEST_CHANGED": "after", "ENGINE_TEST_REMOVED": None, "ENGINE_TEST_NEW": "new"}
+    outcomes = run(make_engine(WorkerSettings(changes)), call(engine_calls.variables, *changes))
+    assert outcomes["variables"].value == ["after", None, "new"]
+    assert [os.environ.get(name) for name in changes] == ["before", "before", None]
+
+
+def test_the_environment_is_set_before_the_interpreter_starts():
+    outcomes = run(local(environment={"PYTHONHASHSEED": "0"}), call(engine_calls.variables, "PYTHONHASHSEED"))
+    assert outcomes["variables"].value == ["0"]
+
+
+def test_a_users_error_in_the_initializer_reaches_the_user_as_it_is(make_engine):
+    settings = WorkerSettings(initializer=engine_calls.initialize_badly, initargs=("train-images is damaged",))
+    with pytest.raises(SweepError, match=r"^train-images is damaged$"):
+        run(make_engine(settings), call(engine_calls.nothing))
+
+
+def test_a_bug_in_the_initializer_keeps_its_traceback(make_engine):
+    settings = WorkerSettings(initializer=engine_calls.initialize_badly, initargs=("a bug", RuntimeError))
+    with pytest.raises(EngineError, match=r"(?s)in initialize_badly.*RuntimeError: a bug"):
+        run(make_engine(settings), call(engine_calls.nothing))
+
+
+def test_a_gentle_stop_asks_the_running_calls_and_starts_no_other(make_engine):
+    engine = make_engine(on_message=lambda call, message: engine.stop())
+    calls = [call(engine_calls.stop_when_asked, key=str(n)) for n in range(6)]
+    outcomes = run(engine, *calls)
+    # The second worker may or may not have started its call when the first call's message stopped all.
+    assert 1 <= len(outcomes) <= 2
+    assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
+    assert run(engine, *calls) == {}
+
+
+def test_a_call_may_finish_after_a_gentle_stop(make_engine):
+    engine = make_engine(on_message=lambda call, message: engine.stop())
+    outcomes = run(engine, *(call(engine_calls.finish_when_asked, key=str(n)) for n in range(6)))
+    assert 1 <= len(outcomes) <= 2
+    assert {(outcome.status, outcome.value) for outcome in outcomes.values()} == {("done", "finished")}
+
+
+def test_a_stop_from_a_signal_handler_wakes_the_engine(make_engine):
+    engine = make_engine(
+        on_message=lambda call, message: threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    )
+    before = signal.signal(signal.SIGUSR1, lambda *_: engine.stop())
+    try:
+        outcomes = run(engine, call(engine_calls.stop_when_asked))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert outcomes["stop_when_asked"].status == "stopped"
+
+
+def test_a_stop_now_from_a_signal_handler_ends_the_running_call(make_engine, tmp_path):
+    engine = make_engine(
+        on_message=lambda call, message: threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    )
+    before = signal.signal(signal.SIGUSR1, lambda *_: engine.stop(now=True))
+    try:
+        outcomes = run(engine, call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert outcomes["endless"].status == "stopped"
+    assert not is_held(tmp_path / "lock")
+
+
+def test_an_exception_in_a_callback_ends_the_run(make_engine):
+    def complain(call, message):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run(make_engine(on_message=complain), call(engine_calls.report_numbers, 1))
+
+
+# Workers that die, hang or cannot answer.
+
+
+@pytest.mark.parametrize("function", [engine_calls.unpicklable, engine_calls.unreadable])
+def test_a_result_that_cannot_be_sent_is_a_failure(function):
+    outcomes = run(local(), call(function), call(engine_calls.double, 1))
+    assert outcomes[function.__name__].status == "failed"
+    assert outcomes[function.__name__].value is None
+    assert outcomes[function.__name__].error.type in ("TypeError", "ValueError")
+    assert outcomes["double"].value == 2
+
+
+def test_arguments_that_a_worker_cannot_read_are_a_failure():
+    outcomes = run(local(), call(engine_calls.length, engine_calls.Unreadable()))
+    assert outcomes["length"].error.message == "unreadable on purpose"
+
+
+def test_a_call_that_does_not_pickle_is_refused_before_anything_starts():
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        run(local(), Call("lambda", lambda context: None))
+
+
+def test_a_killed_worker_costs_one_more_attempt(tmp_path):
+    calls = [call(engine_calls.double, n, key=str(n)) for n in range(10)]
+    outcomes = run(local(2), call(engine_calls.die_once, tmp_path / "mark"), *calls)
+    assert len(outcomes) == 11
+    assert outcomes["die_once"].value == "survived"
+    assert outcomes["die_once"].attempts == 2
+    assert all(outcomes[str(n)].attempts == 1 for n in range(10))
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_call_that_always_kills_its_worker_has_crashed(retries):
+    outcomes = run(local(retries=retries), call(engine_calls.die), call(engine_calls.double, 1))
+    assert (outcomes["die"].status, outcomes["die"].attempts) == ("crashed", retries + 1)
+    assert outcomes["die"].error.message == "killed by SIGKILL (out of memory?)"
+    assert outcomes["double"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "message"),
+    [
+        (engine_calls.die, (signal.SIGSEGV,), "killed by SIGSEGV"),
+        (engine_calls.leave, (3,), "ended with exit code 3"),
+        (engine_calls.leave, (0,), "ended with exit code 0"),
+    ],
+)
+def test_a_crash_names_its_cause(function, args, message):
+    outcomes = run(local(retries=0), call(function, *args))
+    assert (outcomes[function.__name__].status, outcomes[function.__name__].error.message) == ("crashed", message)
+
+
+def test_a_call_beyond_the_timeout_loses_its_worker_only(tmp_path):
+    engine = local(2, timeout=0.5)
+    endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless")
+    outcomes = run(engine, endless, *(call(engine_calls.double, n, key=str(n)) for n in range(5)))
+    assert (outcomes["endless"].status, outcomes["endless"].attempts) == ("timed_out", 1)
+    assert outcomes["endless"].error.message == "no result after 0.5 s"
+    assert 0.5 <= outcomes["endless"].seconds < 3
+    assert [outcomes[str(n)].status for n in range(5)] == ["done"] * 5
+    assert not is_held(tmp_path / "lock")
+
+
+def test_what_a_call_sent_in_time_counts_however_late_it_is_read():
+    outcomes = []
+    for outcome in local(2, timeout=0.4).run([call(engine_calls.double, n, key=str(n)) for n in range(2)]):
+        outcomes.append(outcome)
+        time.sleep(0.5)  # a consumer that is slower than the timeout
+    assert [outcome.status for outcome in outcomes] == ["done", "done"]
+
+
+def test_workers_that_die_while_they_start_are_given_up():
+    engine = local(2, initializer=engine_calls.die_in_initializer)
+    with pytest.raises(EngineError, match=r"3 workers in a row died .* killed by SIGKILL"):
+        run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(8)))
+
+
+def test_workers_whose_main_module_does_not_import_are_given_up(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import engine_calls\n"
+        "from fmnist_mlp.engine import *\n"
+        "list(LocalEngine(1, WorkerSettings()).run([Call('a', engine_calls.nothing)]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=script_environment(), capture_output=True, text=True, timeout=20
+    )
+    assert (
+        "EngineError: 3 workers in a row died before they could work, the last one ended with exit code 1"
+        in done.stderr
+    )
+
+
+def test_no_process_can_be_started(monkeypatch):
+    def refuse(self):
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+    with pytest.raises(EngineError, match="cannot start a worker process: Resource temporarily unavailable"):
+        run(local(2), call(engine_calls.nothing))
+
+
+def test_fewer_processes_than_jobs_can_be_started(monkeypatch):
+    start, started = multiprocessing.context.SpawnProcess.start, []
+
+    def refuse_the_third(self):
+        if len(started) == 2:
+            raise BlockingIOError("Resource temporarily unavailable")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse_the_third)
+    outcomes = run(local(8), *(call(engine_calls.double, n, key=str(n)) for n in range(8)))
+    assert [outcomes[str(n)].value for n in range(8)] == [2 * n for n in range(8)]
+
+
+# Which worker does what.
+
+
+def test_workers_stay_warm():
+    outcomes = run(local(), *(call(engine_calls.pid, key=str(n)) for n in range(5)))
+    pids = {outcome.value for outcome in outcomes.values()}
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+
+
+def test_no_more_workers_than_calls():
+    hellos = []
+    engine = local(16, on_worker=lambda worker, value: hellos.append(worker))
+    assert len(run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(2)))) == 2
+    assert set(hellos) <= {0, 1}
+
+
+def test_as_many_calls_as_jobs_run_at_once(tmp_path):
+    paths = [tmp_path / str(n) for n in range(3)]
+    outcomes = run(local(3), *(call(engine_calls.meet, path, paths, key=path.name) for path in paths))
+    assert len({outcome.value for outcome in outcomes.values()}) == 3
+    assert {outcome.worker for outcome in outcomes.values()} == {0, 1, 2}
+
+
+def test_a_starting_worker_does_not_hold_up_the_others(tmp_path):
+    """The second worker's initializer waits for a file that the last of the first worker's calls makes."""
+    engine = local(2, initializer=engine_calls.initialize_first_quickly, initargs=(tmp_path / "first", tmp_path / "5"))
+    outcomes = run(engine, *(call(engine_calls.meet, tmp_path / str(n), [], key=str(n)) for n in range(6)))
+    assert len({outcome.value for outcome in outcomes.values()}) == 1
+
+
+def test_a_process_is_replaced_after_some_calls():
+    hellos = []
+    engine = local(recycle_after=2, on_worker=lambda worker, value: hellos.append(worker))
+    outcomes = run(engine, *(call(engine_calls.pid, key=str(n)) for n in range(6)))
+    pids = [outcomes[str(n)].value for n in range(6)]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5]
+    assert hellos == [0, 0, 0]
+
+
+def test_a_process_that_grew_too_large_is_replaced():
+    engine = local(recycle_bytes=300 * 2**20)
+    outcomes = run(
+        engine,
+        call(engine_calls.pid, key="small"),
+        call(engine_calls.hold_memory, 400 * 2**20, key="large"),
+        call(engine_calls.pid, key="after"),
+    )
+    assert outcomes["small"].value == outcomes["large"].value != outcomes["after"].value
+
+
+def test_calls_of_a_group_stay_together(tmp_path):
+    """Two workers in step: each call of group a ends only beside one of b, each of c beside one of d."""
+    calls = []
+    for pair in ("ab", "cd"):
+        for n in range(5):
+            paths = {group: tmp_path / f"{group}{n}" for group in pair}
+            calls += [call(engine_calls.meet, paths[g], [*paths.values()], key=f"{g}{n}", group=g) for g in pair]
+    outcomes = run(local(2), *calls)
+    workers = {group: {o.worker for o in outcomes.values() if o.call.group == group} for group in "abcd"}
+    assert all(len(numbers) == 1 for numbers in workers.values())
+    assert workers["a"] != workers["b"]
+    assert workers["c"] != workers["d"]
+
+
+def test_nobody_is_idle_while_calls_of_another_group_wait(tmp_path):
+    """One group, two workers: every call needs another one that runs at the same time."""
+    pairs = [[tmp_path / f"{n}a", tmp_path / f"{n}b"] for n in range(3)]
+    calls = [call(engine_calls.meet, path, pair, key=path.name, group="one") for pair in pairs for path in pair]
+    assert len({outcome.worker for outcome in run(local(2), *calls).values()}) == 2
+
+
+def test_the_group_with_the_most_to_do_comes_first_and_ties_keep_their_order():
+    calls = [
+        call(engine_calls.nothing, key="small", group="small"),
+        call(engine_calls.nothing, key="long1", group="long", cost=2),
+        call(engine_calls.nothing, key="alone", cost=3),
+        call(engine_calls.nothing, key="long2", group="long", cost=2),
+        call(engine_calls.nothing, key="small too"),
+    ]
+    expected = ["long1", "long2", "alone", "small", "small too"]
+    assert list(run(local(), *calls)) == expected
+    assert list(run(InlineEngine(), *calls)) == expected
+
+
+# Size and speed.
+
+
+def test_a_thousand_calls_cost_the_parent_little():
+    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    outcomes = run(local(2), *(call(engine_calls.nothing, key=str(n), group=str(n // 5)) for n in range(1000)))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    parent_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert len(outcomes) == 1000
+    assert parent_seconds / 1000 < 0.002, (
+        f"{parent_seconds:.3f} s in the parent, {time.perf_counter() - started:.3f} s in all"
+    )
+
+
+def test_an_idle_parent_sleeps(tmp_path):
+    """Half a second of waiting costs no CPU time: nothing polls."""
+    engine = local(2, timeout=60)
+    outcomes = engine.run([call(engine_calls.wait_for, tmp_path / "go", key=str(n)) for n in range(3)])
+    threading.Timer(0.7, (tmp_path / "go").touch).start()
+    started = time.process_time()
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    assert time.process_time() - started < 0.2
+
+
+def test_large_arguments_and_results_pass():
+    size_bytes = 20 * 2**20
+    calls = [call(engine_calls.big, size_bytes, key=f"result {n}") for n in range(2)]
+    calls += [call(engine_calls.length, bytes(size_bytes), key=f"argument {n}") for n in range(2)]
+    outcomes = run(local(2), *calls)
+    assert len(outcomes["result 0"].value) == len(outcomes["result 1"].value) == size_bytes
+    assert outcomes["argument 0"].value == outcomes["argument 1"].value == size_bytes
+
+
+# The end.
+
+
+def test_closing_the_generator_ends_the_workers(tmp_path):
+    holding = []
+    engine = local(2, on_message=lambda call, message: holding.append(call.key))
+    endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless", cost=100)
+    outcomes = engine.run([endless, *(call(engine_calls.report_numbers, 1, key=str(n)) for n in range(1000))])
+    wait_until(lambda: next(outcomes).status == "done" and "endless" in holding)
+    assert is_held(tmp_path / "lock")
+    outcomes.close()
+    assert not is_held(tmp_path / "lock")
+    assert multiprocessing.active_children() == []
+
+
+def test_a_stop_now_counts_what_was_finished_and_retries_nothing(tmp_path):
+    """Stopped while the consumer holds an outcome: the other worker's result is in the pipe already."""
+    engine = local(2, retries=0)
+    calls = [call(engine_calls.meet, tmp_path / n, [tmp_path / "a", tmp_path / "b"], key=n) for n in "ab"]
+    outcomes = engine.run(
+        [*calls, *(call(engine_calls.compute_for_ever, tmp_path / "lock", key=str(n)) for n in range(3))]
+    )
+    first = next(outcomes)
+    engine.stop(now=True)
+    rest = list(outcomes)
+    assert first.status == "done"
+    assert {outcome.call.key for outcome in rest} <= {"a", "b"}
+    assert {outcome.status for outcome in rest} <= {"done", "stopped"}
+
+
+def test_stop_before_run_starts_nothing(make_engine):
+    engine = make_engine()
+    engine.stop()
+    assert run(engine, call(engine_calls.nothing)) == {}
+
+
+def test_a_worker_that_dies_while_stopping_leaves_its_call_for_next_time():
+    engine = local(on_message=lambda call, message: engine.stop())
+    assert run(engine, call(engine_calls.die_when_asked))["die_when_asked"].status == "stopped"
+
+
+def test_a_gentle_stop_does_not_wait_for_workers_that_start(tmp_path):
+    engine = local(initializer=engine_calls.initialize_slowly, initargs=(tmp_path / "never",))
+    threading.Timer(0.3, engine.stop).start()
+    started = time.monotonic()
+    assert run(engine, call(engine_calls.nothing)) == {}
+    assert time.monotonic() - started < 5
+
+
+def script_environment():
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+
+
+INTERRUPTED_SCRIPT = """
+import signal
+import sys
+from pathlib import Path
+import engine_calls
+from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    Path(sys.argv[1]).touch()
+    calls = [Call(str(n), engine_calls.double, (n,)) for n in range(50)]
+    outcomes = list(LocalEngine(2, WorkerSettings(), recycle_after=10).run(calls))
+    print({(outcome.status, outcome.attempts) for outcome in outcomes}, len(outcomes))
+"""
+
+
+def test_workers_leave_interrupts_to_the_parent_from_their_first_moment(tmp_path):
+    """Ctrl-C in a terminal goes to the whole process group; here it is held down from beginning to end."""
+    (tmp_path / "script.py").write_text(INTERRUPTED_SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", tmp_path / "ready"],
+        env=script_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        wait_until((tmp_path / "ready").exists)
+        while parent.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGINT)
+                os.killpg(parent.pid, signal.SIGTERM)
+            time.sleep(0.001)
+        assert parent.stdout.read() == "{('done', 1)} 50\n"
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import engine_calls
+from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    calls = [Call(name, engine_calls.compute_for_ever, (folder / name,)) for name in ("one", "two")]
+    engine = LocalEngine(2, WorkerSettings(), on_message=lambda call, message: (folder / f"{call.key}.holds").touch())
+    outcomes = engine.run([Call("first", engine_calls.wait_until_held, (folder / "one",), cost=9), *calls])
+    assert next(outcomes).status == "done"
+    if "exit" not in sys.argv:
+        next(outcomes)
+"""
+
+
+def test_a_parent_killed_with_kill_9_leaves_no_workers(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    with subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path], env=script_environment()) as parent:
+        wait_until(lambda: all((tmp_path / f"{name}.holds").exists() for name in ("one", "two")))
+        assert is_held(tmp_path / "one")
+        assert is_held(tmp_path / "two")
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not is_held(tmp_path / "one") and not is_held(tmp_path / "two"), seconds=3)
+
+
+def test_a_parent_that_exits_with_an_unfinished_run_takes_its_workers_along(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", tmp_path, "exit"], env=script_environment(), timeout=20
+    )
+    assert done.returncode == 0
+    assert not is_held(tmp_path / "one")
+
+
+# The machine.
+
+
+def test_the_engine_imports_nothing_but_the_standard_library():
+    code = (
+        "import sys, fmnist_mlp.engine; print({'numpy', 'keras', 'tensorflow', 'rich', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=script_environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_this_machine_has_cores_and_memory():
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+    if Path("/proc/meminfo").exists():
+        assert available_memory_bytes() > 2**20
+
+
+def write_files(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 64),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
+        # a group around ours is the narrower
+        (
+            {
+                "proc/self/cgroup": "0::/a b/c\n",
+                "sys/fs/cgroup/a b/cpu.max": "300000 100000\n",
+                "sys/fs/cgroup/a b/c/cpu.max": "max 100000\n",
+            },
+            3,
+        ),
+        # version 1, in a container whose path is the host's
+        (
+            {
+                "proc/self/cgroup": "5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "400000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
+            4,
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            64,
+        ),
+    ],
+)
+def test_cores_within_a_quota(tmp_path, monkeypatch, files, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    assert available_cores(write_files(tmp_path, files)) == cores
+
+
+@pytest.mark.parametrize(
+    ("files", "size_bytes"),
+    [
+        ({}, None),
+        ({"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5000 kB\n"}, 5000 * 1024),
+        (
+            {
+                "proc/meminfo": "MemAvailable: 5000 kB\n",
+                "proc/self/cgroup": "0::/job\n",
+                "sys/fs/cgroup/memory.max": "max\n",
+                "sys/fs/cgroup/job/memory.max": "1000000\n",
+                "sys/fs/cgroup/job/memory.current": "300000\n",
+                "sys/fs/cgroup/job/memory.stat": "anon 1\ninactive_file 50000\n",
+            },
+            750_000,
+        ),
+        (
+            {
+                "proc/meminfo": "MemAvailable: 5000 kB\n",
+                "proc/self/cgroup": "4:memory:/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "1000000\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "300000\n",
+                "sys/fs/cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 20000\n",
+            },
+            720_000,
+        ),
+    ],
+)
+def test_memory_within_a_limit(tmp_path, files, size_bytes):
+    assert available_memory_bytes(write_files(tmp_path, files)) == size_bytes
