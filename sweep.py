@@ -8,7 +8,7 @@ What happens, and where to read it:
 4. Worker processes train them, one core each                                   fmnist_mlp/engine.py
 5. Each trial: split, model, epochs as compiled programs, test images once      fmnist_mlp/trial.py, models.py,
                                                                                 training.py, compiled_epoch.py
-6. Curves go to logs/ while they train, records and tables to results/          fmnist_mlp/tensorboard_logs.py, results.py
+6. Curves go to logs/ while they train, records and tables to results/          tensorboard_logs.py, results.py
 
 Options, progress and the table on the screen are in fmnist_mlp/cli.py. Workers import this file again: keep it thin.
 """

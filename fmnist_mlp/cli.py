@@ -69,7 +69,9 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     _print_where_to_look(plan, options, summary, out)
     if summary.stopped and not summary.failed:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
-        err.print(f"stopped: {plan.done} of {len(plan.trials)} trials are done and kept; go on with: {again}", markup=False)
+        err.print(
+            f"stopped: {plan.done} of {len(plan.trials)} trials are done and kept; go on with: {again}", markup=False
+        )
         return INTERRUPTED
     return SOME_FAILED if plan.failed else DONE
 
@@ -80,28 +82,50 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sweep.py",
-        description="Train every stack of a sweep file on Fashion-MNIST and write a table of parameters against test loss "
-        "and accuracy. Only what has changed since the last run is trained.",
+        description="Train every stack of a sweep file on Fashion-MNIST and write a table of parameters against "
+        "test loss and accuracy. Only what has changed since the last run is trained.",
         epilog="results: results/<sweep>/results.csv; curves: tensorboard --logdir logs",
     )
-    parser.add_argument("sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s")
+    parser.add_argument(
+        "sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s"
+    )
     parser.add_argument("--version", action="version", version=f"fmnist_mlp {__version__}")
     what = parser.add_argument_group("what to train")
-    what.add_argument("--dry-run", action="store_true", help="check the file, print the plan with exact parameter counts, stop")
-    what.add_argument("--only", action="append", default=[], metavar="PATTERN", help="train only these architectures (* and ?; repeatable)")
+    what.add_argument(
+        "--dry-run", action="store_true", help="check the file, print the plan with exact parameter counts, stop"
+    )
+    what.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="train only these architectures (* and ?; repeatable)",
+    )
     what.add_argument("--epochs", type=_count, metavar="N", help="epochs of every architecture, for a quick look")
     what.add_argument("--seeds", type=_count, metavar="N", help="seeds 0 to N-1, for a quick look")
     what.add_argument("--limit", type=_count, metavar="N", help="use only N training images, for a quick look")
     what.add_argument("--fresh", action="store_true", help="train again what is done already")
     what.add_argument("--retry-failed", action="store_true", help="train again what failed")
     what.add_argument("--fail-fast", action="store_true", help="stop at the first trial that fails")
-    what.add_argument("--plain-fit", action="store_true", help="Keras's own loop over minibatches instead of the compiled epoch")
+    what.add_argument(
+        "--plain-fit", action="store_true", help="Keras's own loop over minibatches instead of the compiled epoch"
+    )
     how = parser.add_argument_group("how to train")
-    how.add_argument("--jobs", type=_jobs, metavar="N", help="workers; default one a core (or one a GPU); 0: in this process, for a debugger")
+    how.add_argument(
+        "--jobs",
+        type=_jobs,
+        metavar="N",
+        help="workers; default one a core (or one a GPU); 0: in this process, for a debugger",
+    )
     how.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: %(default)s")
     how.add_argument("--trial-timeout", type=_seconds, metavar="SECONDS", help="give a trial up after so long")
     where = parser.add_argument_group("where things are")
-    where.add_argument("--data-dir", type=Path, metavar="DIR", help="Fashion-MNIST's four files (default: FASHION_MNIST_DIR, Keras's cache, a download)")
+    where.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="Fashion-MNIST's four files (default: FASHION_MNIST_DIR, Keras's cache, a download)",
+    )
     where.add_argument("--logs-dir", type=Path, default=Path("logs"), metavar="DIR", help="default: %(default)s")
     where.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="print only what needs attention")
@@ -174,16 +198,21 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
         counts.append(f"{len(plan.failed)} failed before")
     counts.append(f"{len(plan.to_train)} to train")
     place = "made here" if plan.source.folder is None else str(plan.source.folder)
-    images = f"{min(plan.sweep.limit or info.train_images, info.train_images):,} training and {info.test_images:,} test images"
+    train_images = min(plan.sweep.limit or info.train_images, info.train_images)
+    images = f"{train_images:,} training and {info.test_images:,} test images"
     out.print(
         f"[bold]{escape(plan.sweep.name)}[/]: {_plural(len(plan.sweep.architectures), 'architecture')}, "
         f"{_plural(len(plan.trials), 'trial')}: {', '.join(counts)}"
     )
-    out.print(f"{escape(info.dataset)}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})", soft_wrap=True)
+    out.print(
+        f"{escape(info.dataset)}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})", soft_wrap=True
+    )
 
 
 def _print_stacks(plan: runner.Plan, out: Console) -> None:
-    table = _new_table("architecture", "layers", ("parameters", "right"), ("FLOPs an image", "right"), ("to train", "right"))
+    table = _new_table(
+        "architecture", "layers", ("parameters", "right"), ("FLOPs an image", "right"), ("to train", "right")
+    )
     for architecture in plan.sweep.architectures:
         size = plan.sizes[architecture.name]
         to_train = sum(trial.architecture is architecture for trial in plan.to_train)
@@ -210,7 +239,9 @@ class _Display(runner.Listener):
         self._spent: dict[str, float] = {}  # cost of ended trials and of the epochs of running ones
         self._running: dict[str, str] = {}
         self._ended, self._started = 0, None
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=out)
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=out
+        )
         self._task = self._bar.add_task("", total=max(1.0, sum(self._cost.values())), left="")
         self._live = Live(console=out, refresh_per_second=8, transient=True, get_renderable=self._render)
 
@@ -261,7 +292,7 @@ class _Display(runner.Listener):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
         which = f"{trial.architecture.name} seed {trial.seed}"
         if not record.is_done:
-            self.err.print(Text(f"failed: {which}: {record.error['type']}: {_first_line(record.error['message'])}", style="red"))
+            self.err.print(_failure(trial, record))
         elif not self.out.is_terminal:
             self.out.print(
                 f"[{self._ended}/{len(self.plan.to_train)}] {which}: test_loss {record.metrics['test_loss']:.4f}, "
@@ -341,13 +372,7 @@ def _with_spread(row: dict, name: str) -> str:
 
 def _print_failures(plan: runner.Plan, err: Console) -> None:
     for trial in plan.failed:
-        error = plan.records[trial.fingerprint].error
-        err.print(
-            Text(
-                f"failed: {trial.architecture.name} seed {trial.seed}: {error['type']}: {_first_line(error['message'])}",
-                style="red",
-            )
-        )
+        err.print(_failure(trial, plan.records[trial.fingerprint]))
     if plan.failed:
         err.print("tracebacks are in the records (results/_records); train them again with --retry-failed")
 
@@ -368,8 +393,10 @@ def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> Tab
     return table
 
 
-def _first_line(message: str) -> str:
-    return (message.strip() or "no message").splitlines()[0][:300]
+def _failure(trial: config.Trial, record) -> Text:
+    message = (record.error["message"].strip() or "no message").splitlines()[0][:300]
+    which = f"{trial.architecture.name} seed {trial.seed}"
+    return Text(f"failed: {which}: {record.error['type']}: {message}", style="red")
 
 
 def _plural(number: int, noun: str) -> str:

@@ -1,14 +1,14 @@
 """One compiled program an epoch, behind Keras's own `model.fit`.
 
 Keras's `fit` returns to Python after every minibatch. For a small MLP that costs ten times the arithmetic. Here the
-images stay resident on the device and `fit` is handed one thing an epoch: the order in which to visit them. From it, one XLA
-program gathers the minibatches and loops over them inside. The body of that loop is Keras's own `train_step`, so
-optimizers, metrics, seeds and the weighting of a short last batch are Keras's, and so are callbacks, history and
+images stay resident on the device and `fit` is handed one thing an epoch: the order in which to visit them. From it,
+one XLA program gathers the minibatches and loops over them inside. The body of that loop is Keras's own `train_step`,
+so optimizers, metrics, seeds and the weighting of a short last batch are Keras's, and so are callbacks, history and
 validation, because `fit` still drives them.
 
-`install` replaces the two functions that `fit` calls, `model.train_function` and `model.test_function`; the model stays a
-plain `keras.Sequential` that any callback can save. What a callback sees: one "batch" an epoch. Callbacks that
-live by batches are refused by `check_callbacks`.
+`install` replaces the two functions that `fit` calls, `model.train_function` and `model.test_function`; the model
+stays a plain `keras.Sequential` that any callback can save. What a callback sees: one "batch" an epoch. Callbacks
+that live by batches are refused by `check_callbacks`.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class ResidentData:
             return tf.convert_to_tensor(self.x), tf.convert_to_tensor(self.y.astype(np.int32))
 
     def batch(self, indices, targets: np.ndarray | None):
-        """The images at `indices` and what they are trained towards: their labels, or their classes' rows of `targets`."""
+        """The images at `indices` and what they are trained towards: labels, or their classes' rows of `targets`."""
         images, labels = self.tensors
         x, y = tf.gather(images, indices), tf.gather(labels, indices)
         return x, y if targets is None else tf.gather(tf.constant(targets), y)
@@ -87,8 +87,8 @@ def install(model: keras.Sequential, data: ResidentData, batch_size: int, label_
 def check_callbacks(callbacks) -> None:
     """Refuse callbacks that live by batches: the compiled epoch has no moment at which to call them.
 
-    Keras's own are known: they are safe unless told to work by batches. Any other callback that overrides a batch method
-    is refused, unless it says that once an epoch will do, by an attribute `works_by_epoch = True`.
+    Keras's own are known: they are safe unless told to work by batches. Any other callback that overrides a batch
+    method is refused, unless it says that once an epoch will do, by an attribute `works_by_epoch = True`.
 
     Raises:
         SweepError: names the callback, the method and the two ways out.
@@ -97,14 +97,14 @@ def check_callbacks(callbacks) -> None:
         method = _batch_method(callback)
         if method is not None:
             raise SweepError(
-                f"callback {type(callback).__name__} works by batches ({method}), but the compiled epoch calls callbacks "
-                "once an epoch: train with plain_fit=True (--plain-fit), or set works_by_epoch = True on the "
+                f"callback {type(callback).__name__} works by batches ({method}), but the compiled epoch calls "
+                "callbacks once an epoch: train with plain_fit=True (--plain-fit), or set works_by_epoch = True on the "
                 "callback if one call an epoch is what it needs"
             )
 
 
 def _epoch_function(model, step, batch, batch_size: int):
-    """A function for `fit` to call: takes its iterator, runs one epoch (of training or validation), returns the logs."""
+    """A function for `fit` to call: takes its iterator, runs one epoch of training or validation, returns the logs."""
 
     @tf.function(jit_compile=True, autograph=False)
     def epoch(order):

@@ -321,7 +321,8 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     text = _read_text(path)
     problems = _Problems(str(path), text)
     root = _read_document(text, problems)
-    problems.raise_if_any()  # text that is no YAML says nothing about its settings
+    if root is None:  # text that is no YAML says nothing about its settings
+        raise problems.error()
 
     reader = _Reader(problems, given)
     settings = reader.read_settings(root, Path(path).parent)
@@ -410,10 +411,7 @@ def canonical_settings(
     always = ("epochs", "batch_size", "optimizer", "learning_rate")
     kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
     if training.early_stopping is not None:
-        kept["early_stopping"] = {
-            "patience": training.early_stopping.patience,
-            **training.early_stopping.model_dump(mode="json", exclude_defaults=True),
-        }
+        kept["early_stopping"] = training.early_stopping.model_dump(mode="json", exclude_defaults=True)
     plain = plain_fit or stacks.is_convolutional(architecture.layers)
     settings = {
         "layers": [_canonical_layer(layer) for layer in architecture.layers],
@@ -443,7 +441,7 @@ def json_schema() -> dict[str, Any]:
         "properties": {
             "name": {**_NAME_SCHEMA, "description": "Name in tables and TensorBoard; without it made from the layers."},
             "layers": {"$ref": "#/$defs/layers"},
-            **training["properties"],
+            **{key: {"$ref": f"#/properties/training/properties/{key}"} for key in training["properties"]},
         },
         "required": ["layers"],
         "additionalProperties": False,
@@ -511,13 +509,15 @@ class _Problems:
         self._found[(line or 0, message)] = None
 
     def raise_if_any(self) -> None:
-        if not self._found:
-            return
+        if self._found:
+            raise self.error()
+
+    def error(self) -> SweepError:
         found = sorted(self._found, key=lambda problem: problem[0])
         shown = [self._show(line, message) for line, message in found[:MAX_PROBLEMS_SHOWN]]
         if len(found) > MAX_PROBLEMS_SHOWN:
             shown.append(f"{self._path}: and {len(found) - MAX_PROBLEMS_SHOWN:,} more problems")
-        raise SweepError("\n".join(shown))
+        return SweepError("\n".join(shown))
 
     def _show(self, line: int, message: str) -> str:
         if line == 0:
@@ -655,8 +655,8 @@ class _BadYaml(Exception):
         self.line = line
 
 
-def _read_document(text: str, problems: _Problems) -> _Node:
-    """The one document in `text` as nodes; a file that cannot be read at all leaves a problem and an empty node."""
+def _read_document(text: str, problems: _Problems) -> _Node | None:
+    """The one document in `text` as nodes; text that cannot be read at all leaves a problem and gives None."""
     parser = YAML(typ="safe", pure=True)
     try:
         return _Composer(parser.parse(text), problems).compose_document()
@@ -669,7 +669,7 @@ def _read_document(text: str, problems: _Problems) -> _Node:
         problems.add(None, f"is nested more than {MAX_DEPTH} levels deep")
     except Exception as error:  # ruamel.yaml 0.19 lets ValueError, IndexError and others out of its scanner
         problems.add(None, f"cannot be read as YAML: {_harmless(str(error))[:200]}")
-    return _Node({}, 1)
+    return None
 
 
 # What ruamel.yaml says -> what a reader who has never seen a YAML scanner needs to know.
@@ -915,7 +915,7 @@ class _Reader:
         name, named = self._read_own_name(entries)
         suffix = f" (architecture '{name}')" if name else f" (architecture number {number})"
         if "layers" in entries:
-            raw, layer_lines = self._read_layers(entries["layers"][1], suffix, name)
+            raw, layer_lines = self._read_layers(entries["layers"][1], suffix)
         else:
             raw, layer_lines = None, ()
         if raw is not None and name is None and named is None:
@@ -950,9 +950,7 @@ class _Reader:
             self._problems.add(line, f"name {problem}")
         return (None if problem else node.value), node
 
-    def _read_layers(
-        self, node: _Node, suffix: str, name: str | None
-    ) -> tuple[tuple[stacks.Layer, ...] | None, tuple[int, ...]]:
+    def _read_layers(self, node: _Node, suffix: str) -> tuple[tuple[stacks.Layer, ...] | None, tuple[int, ...]]:
         if not isinstance(node.value, list):
             self._problems.add(node.line, f"layers must be a list, such as [64, 32], got {node.shown()}{suffix}")
             return None, ()
@@ -1072,12 +1070,11 @@ class _Reader:
             if "did you mean" not in hint:
                 for elsewhere, place in ((Training, "under 'training'"), (SweepSettings, "at the top of the file")):
                     near = _did_you_mean(key, elsewhere.model_fields)
-                    if "did you mean" in near or key in elsewhere.model_fields:
-                        hint = (
-                            f"{near.rstrip('?')}, {place}?"
-                            if key not in elsewhere.model_fields
-                            else f"; it stands {place}"
-                        )
+                    if key in elsewhere.model_fields:
+                        hint = f"; it stands {place}"
+                        break
+                    if "did you mean" in near:
+                        hint = f"{near.rstrip('?')}, {place}?"
                         break
             self._problems.add(node.value[key][0], f"unknown key {_quoted(key)}{where}{hint}{suffix}")
         return bool(unknown)

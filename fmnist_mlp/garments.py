@@ -101,7 +101,7 @@ def _pullover(rand, u, v):
         hem=rand.between(0.60, 0.92),
         waist=rand.between(0.38, 0.56),
         neck_depth=rand.between(0.00, 0.26),
-        opening=rand.chance(0.10),
+        opening=rand.chance(0.05),
         print_=rand.chance(0.30),
         patterned=0.40,
         light=rand.between(0.25, 0.95),
@@ -137,7 +137,7 @@ def _coat(rand, u, v):
         hem=rand.between(0.70, 0.98),
         waist=rand.between(0.38, 0.54),
         neck_depth=rand.between(0.02, 0.38),
-        opening=rand.chance(0.86),
+        opening=rand.chance(0.95),
         lapel=rand.chance(0.55),
         print_=rand.chance(0.03),
         patterned=0.20,
@@ -186,9 +186,9 @@ def _shirt(rand, u, v):
         hem=rand.between(0.66, 0.96),
         waist=rand.between(0.34, 0.52),
         neck_depth=rand.between(0.02, 0.38),
-        opening=rand.chance(0.78),
+        opening=rand.chance(0.92),
         buttons=rand.chance(0.7),
-        collar=rand.chance(0.7),
+        collar=rand.chance(0.9),
         print_=rand.chance(0.08),
         patterned=0.50,
         light=rand.between(0.25, 0.95),
@@ -315,11 +315,11 @@ def _top(
     front = _line(u - rand.between(-0.03, 0.03), rand.between(0.04, 0.09)) * (neck < 0.0) * opening
     if buttons is not None:
         front = front * np.where(buttons, 0.5 + 0.5 * _wave(v, rand.between(2.5, 4.0), 0.0), 1.0)
-    contrast = rand.between(0.15, 0.50)
+    contrast = rand.between(0.30, 0.60)
     brightness = brightness - np.where(rand.chance(0.3), contrast * -0.8, contrast) * front
     if collar is not None:
         leaf = _capsule(across, v, neck_width * 0.9, top, 0.06, top + neck_depth + 0.10, 0.05)
-        brightness = brightness + _cover(leaf) * collar * rand.between(0.05, 0.35)
+        brightness = brightness + _cover(leaf) * collar * rand.between(0.15, 0.45)
     if lapel is not None:
         wing = _line(across - 0.30 * (1.0 - _ramp(v, top, top + rand.between(0.5, 0.9))), 0.06) * (v < top + 0.9)
         brightness = brightness - 0.28 * wing * lapel
@@ -365,8 +365,8 @@ def _placed_grid(rand):
     """Pixel centres in the garment's own coordinates: each image is shifted, scaled and sheared by its own little."""
     centres = (np.arange(IMAGE_SIZE, dtype=np.float32) + np.float32(0.5)) * np.float32(_PIXEL) - np.float32(1.0)
     x, y = centres[None, None, :], centres[None, :, None]
-    x = (x - rand.between(-0.07, 0.07)) / rand.between(0.88, 1.08)
-    y = (y - rand.between(-0.05, 0.05)) / rand.between(0.90, 1.04)
+    x = (x - rand.between(-0.11, 0.11)) / rand.between(0.88, 1.08)
+    y = (y - rand.between(-0.09, 0.09)) / rand.between(0.90, 1.04)
     u = x - rand.between(-0.09, 0.09) * y  # (n, 28, 28)
     v = y - rand.between(-0.06, 0.06) * x  # (n, 28, 28)
     return u, v

@@ -1,9 +1,9 @@
 """Every path under `results/`: records, what is done already, the views and CSVs of a sweep.
 
-A record goes by what it is (`_records/<fingerprint>/`), so sweeps share it and a rename costs nothing. What carries a name
-(`<sweep>/results.csv`, `<sweep>/models/<architecture>.keras`) is a view, made again from the records by every run. Every file is
-written beside its place, flushed and moved in with `os.replace`: a reader never sees half a file, and whoever is
-killed leaves at most a draft that the next run clears away.
+A record goes by what it is (`_records/<fingerprint>/`), so sweeps share it and a rename costs nothing. What carries a
+name (`<sweep>/results.csv`, `<sweep>/models/<architecture>.keras`) is a view, made again from the records by every
+run. Every file is written beside its place, flushed and moved in with `os.replace`: a reader never sees half a file,
+and whoever is killed leaves at most a draft that the next run clears away.
 
 No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this module.
 """
@@ -105,21 +105,40 @@ class Results:
             raise DamagedRecord(f"{path.parent}: lacks {', '.join(missing)}")
         return record
 
-    @contextlib.contextmanager
-    def draft(self, fingerprint: str) -> Iterator[Path]:
+    def draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
         """A folder to write a record's files into; leaving the block moves it into place whole, an error removes it."""
-        self._drafts.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{fingerprint[:16]}-", dir=self._drafts))
-        try:
-            yield folder
-            _flush_tree(folder)
-            self._move_in(folder, self.record_folder(fingerprint))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return self._draft_of(self.record_folder(fingerprint))
 
     def write_record(self, folder: Path, record: Record) -> None:
         """Write `record.json` into a draft."""
         (folder / "record.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    # ---- checkpoints of trials that are not done
+
+    def checkpoint_folder(self, fingerprint: str) -> Path:
+        return self._records / ".checkpoints" / fingerprint
+
+    def checkpoint_draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
+        """As `draft`, for a checkpoint: the one before it is replaced whole."""
+        return self._draft_of(self.checkpoint_folder(fingerprint))
+
+    def drop_checkpoint(self, fingerprint: str) -> None:
+        shutil.rmtree(self.checkpoint_folder(fingerprint), ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _draft_of(self, place: Path) -> Iterator[Path]:
+        try:
+            self._drafts.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{place.name[:16]}-", dir=self._drafts))
+            try:
+                yield folder
+                _flush_tree(folder)
+                self._move_in(folder, place)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            raise _cannot_write(place, error) from error
 
     def _move_in(self, draft: Path, place: Path) -> None:
         """os.replace does not replace a folder that has files, so an older record steps aside first."""
@@ -207,7 +226,7 @@ class Results:
                         Path(draft.name).unlink()
                     raise
         except OSError as error:
-            raise SweepError(f"cannot write {path}: {error.strerror}; free space there or choose another --results-dir") from error
+            raise _cannot_write(path, error) from error
 
 
 class DamagedRecord(Exception):
@@ -215,7 +234,7 @@ class DamagedRecord(Exception):
 
 
 def best_trial(architecture: Architecture, plan: Sequence[Trial], records: Mapping[str, Record]) -> Trial | None:
-    """The finished trial of this architecture with the highest validation accuracy, the first seed where two are equal."""
+    """The finished trial of this architecture with the highest validation accuracy; of equals, the first seed's."""
     done = [t for t in plan if t.architecture is architecture and _is_done(records.get(t.fingerprint))]
     return max(done, key=lambda t: records[t.fingerprint].metrics["val_accuracy"], default=None)
 
@@ -367,6 +386,13 @@ def trial_rows(plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> l
 # ---- helpers ------------------------------------------------------------------------------------------------------
 
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
+
+
+def _cannot_write(path: Path, error: OSError) -> SweepError:
+    return SweepError(
+        f"cannot write {path}: {error.strerror or error}; what is finished is kept: free space there, or choose "
+        "another --results-dir, and run again"
+    )
 
 
 def _is_done(record: Record | None) -> bool:

@@ -1,8 +1,8 @@
 """The loop that owns a sweep: plan, submit, record, tables.
 
-`make_plan` decides everything before anything is trained: which trials there are, which are done already, on which images.
-`run_sweep` hands the missing ones to an engine, keeps the views and CSVs in step while they finish, and says how it
-ended. Neither loads TensorFlow, nor prints: what happens is told to a `Listener`.
+`make_plan` decides everything before anything is trained: which trials there are, which are done already, on which
+images. `run_sweep` hands the missing ones to an engine, keeps the views and CSVs in step while they finish, and says
+how it ended. Neither loads TensorFlow, nor prints: what happens is told to a `Listener`.
 """
 
 import fnmatch
@@ -14,13 +14,21 @@ from pathlib import Path
 from fmnist_mlp import config, data, stacks
 from fmnist_mlp.config import Sweep, Trial
 from fmnist_mlp.data import DataInfo, DataSource
-from fmnist_mlp.engine import Call, InlineEngine, LocalEngine, Outcome, WorkerSettings, available_cores, available_memory_bytes
+from fmnist_mlp.engine import (
+    Call,
+    InlineEngine,
+    LocalEngine,
+    Outcome,
+    WorkerSettings,
+    available_cores,
+    available_memory_bytes,
+)
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.tensorboard_logs import SweepLogs
 from fmnist_mlp.trial import Task, run_trial, start_worker, worker_environment
 
-# A worker with TensorFlow, the images and a compiled program: 0.9 GiB resident in the default sweep (TensorFlow 2.21, Linux).
+# A worker with TensorFlow, the images and a compiled program, in the default sweep (TensorFlow 2.21, Linux).
 WORKER_BYTES = 1_200_000_000
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
 _RECYCLE_BYTES = 3_000_000_000
@@ -128,9 +136,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     before = dict(memory)
     source = data.find_data(sweep.dataset, options.data_dir, notify=notify)
     info = data.describe(source, memory)
-    sizes = config.check_shapes(
-        sweep, info.image_shape, info.num_classes, memory_limit_bytes=available_memory_bytes()
-    )
+    sizes = config.check_shapes(sweep, info.image_shape, info.num_classes, memory_limit_bytes=available_memory_bytes())
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit)
     records, damaged = _load_records(results, trials)
     to_train = _to_train(sweep, trials, records, options)
@@ -224,7 +230,11 @@ def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | 
     cores = available_cores() if options.device == "cpu" or not _gpu_answers() else 1
     memory = available_memory_bytes()
     fits = cores if memory is None else max(1, memory // WORKER_BYTES)
-    note = f"{fits} workers, not {cores}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory" if fits < cores else None
+    note = (
+        f"{fits} workers, not {cores}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory"
+        if fits < cores
+        else None
+    )
     return max(1, min(cores, fits, len(to_train))), note
 
 
@@ -261,7 +271,13 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener,
                 key=trial.fingerprint,
                 function=run_trial,
                 args=(
-                    Task(trial, plan.source, plan.sweep.limit, options.results_dir.resolve(), logs.trial_folder(trial).resolve()),
+                    Task(
+                        trial,
+                        plan.source,
+                        plan.sweep.limit,
+                        options.results_dir.resolve(),
+                        logs.trial_folder(trial).resolve(),
+                    ),
                 ),
                 group=trial.architecture.name,
                 cost=plan.train_cost(trial),

@@ -290,6 +290,14 @@ def _activation_field() -> Any:
     return Field(None, description="Activation; without it the one of `training` is used, `linear` is none.")
 
 
+def _padding_field() -> Any:
+    return Field("valid", description="valid: only where the window fits; same: edges padded with zeros.")
+
+
+def _pooling_strides_field() -> Any:
+    return Field(None, description="Step of the window in pixels; without it the pool size.")
+
+
 class Dense(Layer):
     """Fully connected layer."""
 
@@ -461,8 +469,6 @@ class Reshape(Layer):
 class _Windowed(Layer):
     """What convolutions and pooling share: a window that moves over an image with channels."""
 
-    padding: _Padding = Field("valid", description="valid: only where the window fits; same: edges padded with zeros.")
-
     def _moved(self, input_shape: Shape, window: tuple[int, int], strides: tuple[int, int]) -> Shape:
         """Height and width after the window has passed, by Keras's `compute_conv_output_shape`."""
         name = type(self).__name__
@@ -500,6 +506,7 @@ class Conv2D(_Windowed):
     filters: _Units = Field(description="Number of output channels.")
     kernel_size: _Window = Field(description="Side of the window in pixels, or height and width.")
     strides: _Window = Field((1, 1), description="Step of the window in pixels, or down and across.")
+    padding: _Padding = _padding_field()
     activation: ActivationName = _activation_field()
     use_bias: bool = Field(True, description="Whether a bias is added.")
 
@@ -550,6 +557,7 @@ class DepthwiseConv2D(_Windowed):
 
     kernel_size: _Window = Field(description="Side of the window in pixels, or height and width.")
     strides: _Window = Field((1, 1), description="Step of the window in pixels, or down and across.")
+    padding: _Padding = _padding_field()
     depth_multiplier: Annotated[int, Field(ge=1, le=1024)] = Field(
         1, description="Output channels for each input channel."
     )
@@ -574,8 +582,6 @@ class _Pooling(_Windowed):
 
     shorthand: ClassVar = "pool_size"
 
-    strides: _OptionalWindow = Field(None, description="Step of the window in pixels; without it the pool size.")
-
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*self._moved(input_shape, self.pool_size, self.strides or self.pool_size), input_shape[-1])
 
@@ -590,6 +596,8 @@ class MaxPooling2D(_Pooling):
     label: ClassVar = "maxpool"
 
     pool_size: _Window = Field((2, 2), description="Side of the window in pixels, or height and width.")
+    strides: _OptionalWindow = _pooling_strides_field()
+    padding: _Padding = _padding_field()
 
 
 class AveragePooling2D(_Pooling):
@@ -599,6 +607,8 @@ class AveragePooling2D(_Pooling):
     label: ClassVar = "avgpool"
 
     pool_size: _Window = Field(description="Side of the window in pixels, or height and width.")
+    strides: _OptionalWindow = _pooling_strides_field()
+    padding: _Padding = _padding_field()
 
 
 class GlobalAveragePooling2D(Layer):

@@ -1,9 +1,9 @@
 """Everything written under `logs/`: the event files that TensorBoard reads.
 
-A trial writes its scalars live into `logs/<sweep>/<architecture>/seed-<n>/{train,validation}/`, by Keras's own callback. When it
-is done its event files belong to its record, and `sync` makes the folder a view of that record: linked
-event files, one HParams session and the final figures under the architecture's present name. So after a rename, a rerun or a
-quick look the logs hold the curves of the latest plan and no others.
+A trial writes its scalars live into `logs/<sweep>/<architecture>/seed-<n>/{train,validation}/`, by Keras's own
+callback. When it is done its event files belong to its record, and `sync` makes the folder a view of that record:
+linked event files, one HParams session and the final figures under the architecture's present name. So after a
+rename, a rerun or a quick look the logs hold the curves of the latest plan and no others.
 
 TensorBoard's protocol buffers are used without TensorFlow (0.1 s to import), so a rerun with nothing to do stays quick;
 Keras is imported only by the callback, in workers.
@@ -87,8 +87,13 @@ class SweepLogs:
                 parent.rmdir()
 
 
-def start_live(folder: Path, fingerprint: str):
+def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
     """Empty a trial's folder of earlier curves and give Keras's TensorBoard callback that writes there while it trains.
+
+    Args:
+        folder: from `SweepLogs.trial_folder`.
+        fingerprint: the trial's.
+        checkpoint: a folder that `keep_events` wrote into; its curves end where the checkpoint does and are put back.
 
     Returns:
         `keras.callbacks.TensorBoard`, which also flushes at the end of an epoch, at most once a second, so that curves
@@ -103,20 +108,30 @@ def start_live(folder: Path, fingerprint: str):
         def on_epoch_end(self, epoch, logs=None):
             super().on_epoch_end(epoch, logs)
             if time.monotonic() - self._flushed >= 1:
-                self._flushed = time.monotonic()
-                for writer in self._writers.values():
-                    writer.flush()
+                self.flush()
+
+        def flush(self):
+            self._flushed = time.monotonic()
+            for writer in self._writers.values():
+                writer.flush()
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARKER).write_text(f"{fingerprint} {_LIVE}\n", encoding="utf-8")
+    if checkpoint is not None and (checkpoint / "events").is_dir():
+        shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
     return LiveTensorBoard(folder, write_graph=False)
 
 
-def keep_events(folder: Path, record_draft: Path) -> None:
-    """Take a finished trial's event files into its record."""
+def keep_events(folder: Path, draft: Path, copy: bool = False) -> None:
+    """Take a trial's event files into the draft of its record, or as a copy, since they grow on, of a checkpoint."""
     for source in folder.rglob("events.out.tfevents.*"):
-        link_or_copy(source, record_draft / "events" / source.relative_to(folder))
+        target = draft / "events" / source.relative_to(folder)
+        if copy:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+        else:
+            link_or_copy(source, target)
 
 
 # ---- one HParams session a trial ----------------------------------------------------------------------------------
@@ -142,9 +157,13 @@ def _write_session(folder: Path, trial: Trial, record: Record) -> None:
         end_time_secs=started + float(record.measured.get("train_seconds") or 0.0),
     )
     values = [
-        _hparams_value(metadata, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)),
+        _hparams_value(
+            metadata, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
+        ),
         *(_scalar_value(name, value) for name, value in {"params": record.params, **record.metrics}.items()),
-        _hparams_value(metadata, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)),
+        _hparams_value(
+            metadata, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)
+        ),
     ]
     _write_events(folder, values, started)
 

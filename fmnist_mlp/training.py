@@ -1,12 +1,15 @@
 """Train one model: optimizer and loss from the settings, then Keras's `fit`, by epochs or by batches.
 
-`compile_model` turns settings into Keras's optimizer, loss and metrics. `train` runs the epochs, one compiled program each
-(`compiled_epoch`) or Keras's own loop; both see the same images in the same order, call the same callbacks and
+`compile_model` turns settings into Keras's optimizer, loss and metrics. `train` runs the epochs, one compiled program
+each (`compiled_epoch`) or Keras's own loop; both see the same images in the same order, call the same callbacks and
 return the same `History`. What is trained on which images, and what becomes of it, is `trial`'s business.
 """
 
+import json
 import math
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -54,6 +57,8 @@ def train(
     validation_indices: np.ndarray,
     callbacks=(),
     plain_fit: bool = False,
+    resume: "Checkpoint | None" = None,
+    at_epoch_end=None,
 ) -> keras.callbacks.History:
     """Train for `settings.epochs`, visiting the images in the order that is a function of seed and epoch alone.
 
@@ -66,9 +71,15 @@ def train(
         train_indices, validation_indices: integer arrays, disjoint.
         callbacks: Keras callbacks, called by epochs.
         plain_fit: Keras's own loop over minibatches instead of the compiled epoch.
+        resume: go on after this checkpoint, to the same bits as without the interruption.
+        at_epoch_end: called after all callbacks as `at_epoch_end(epochs_done, logs, take_checkpoint)`, where
+            `take_checkpoint()` gives the `Checkpoint` of that moment. What it raises ends the training.
 
     Returns:
-        Keras's `History`: per epoch `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`.
+        Keras's `History`: per epoch `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`; of all epochs,
+        those before the checkpoint too. Its `best_epoch` (from 1) says whose weights the model ended with where early
+        stopping restored them, None where they are the last epoch's; `epoch_seconds` are measured, validation
+        included, and the first holds the compilation.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
@@ -85,17 +96,29 @@ def train(
     if plain_fit:
         training_set = _minibatches(training_set, data, settings, training=True)
         validation_set = _minibatches(validation_set, data, settings, training=False)
-    callbacks = [epochs, *_settings_callbacks(settings), *callbacks]
-    history = model.fit(
+    history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
+    callbacks = [epochs, _LogLearningRate(), keras.callbacks.TerminateOnNaN(), *stopping, history, *callbacks, clock]
+
+    def take_checkpoint(epochs_done):
+        return Checkpoint.take(epochs_done, model, history, clock, *stopping)
+
+    if resume is not None:
+        resume.restore(model, history)
+        callbacks.append(_RestoreCallbacks(resume, clock, *stopping))
+    if at_epoch_end is not None:
+        callbacks.append(_AtEpochEnd(at_epoch_end, take_checkpoint))
+    model.fit(
         training_set,
         validation_data=validation_set,
         epochs=settings.epochs,
+        initial_epoch=_first_epoch(resume, settings),
         shuffle=False,  # the order is ours
         verbose=0,
-        callbacks=list(callbacks),
+        callbacks=callbacks,
     )
     _check_finite(history)
-    history.callbacks = callbacks  # early stopping knows which epoch's weights the model ended with
+    history.best_epoch = stopping[0].best_epoch + 1 if stopping and stopping[0].restore_best_weights else None
+    history.epoch_seconds = clock.epoch_seconds
     return history
 
 
@@ -116,17 +139,86 @@ def restart(model: keras.Sequential, fresh: keras.Sequential) -> None:
     model.stop_training = False
 
 
-class Clock(keras.callbacks.Callback):
-    """Seconds of each epoch, validation included; the first epoch holds the compilation."""
+# ---- checkpoints --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Checkpoint:
+    """All that decides the rest of a training, as it stood at the end of an epoch.
+
+    Keras's own (`save_weights`, BackupAndRestore) leave out the seeds of dropout and the patience of early stopping.
+
+    Args:
+        epochs_done: epochs that are behind it.
+        arrays: every variable of model and optimizer, and the best weights that early stopping keeps.
+        history: Keras's, so far.
+        early_stopping: its counters, None without it.
+        is_stopped: whether early stopping has ended the training with this epoch.
+        epoch_seconds: of the epochs so far.
+    """
+
+    epochs_done: int
+    arrays: dict[str, np.ndarray]
+    history: dict[str, list[float]]
+    early_stopping: dict[str, float] | None
+    is_stopped: bool
+    epoch_seconds: list[float]
+
+    @classmethod
+    def take(cls, epochs_done: int, model: keras.Sequential, history, clock, stopping=None) -> "Checkpoint":
+        """The state at the end of an epoch, once Keras's callbacks have seen it."""
+        arrays = {f"model-{i}": variable.numpy() for i, variable in enumerate(model.variables)}
+        arrays |= {f"optimizer-{i}": variable.numpy() for i, variable in enumerate(model.optimizer.variables)}
+        counters = None
+        if stopping is not None:
+            counters = {name: getattr(stopping, name) for name in _EARLY_STOPPING_COUNTERS}
+            arrays |= {f"best-{i}": weight for i, weight in enumerate(stopping.best_weights or ())}
+        return cls(epochs_done, arrays, history.history, counters, model.stop_training, clock.epoch_seconds)
+
+    def write(self, folder: Path) -> None:
+        """Write into an empty folder; putting it in place whole is the caller's business."""
+        np.savez(folder / "arrays.npz", **self.arrays)
+        rest = {name: value for name, value in vars(self).items() if name != "arrays"}
+        (folder / "state.json").write_text(json.dumps(rest), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Checkpoint":
+        """Raises OSError, ValueError or KeyError where the folder holds no whole checkpoint; nothing is unpickled."""
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            return cls(arrays=dict(arrays), **state)
+
+    def restore(self, model: keras.Sequential, history: keras.callbacks.History) -> None:
+        """Set model, optimizer and history to where they stood."""
+        model.optimizer.build(model.trainable_variables)
+        for kind, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            for i, variable in enumerate(variables):
+                variable.assign(self.arrays[f"{kind}-{i}"])
+        history.history = {name: list(values) for name, values in self.history.items()}
+
+
+def _first_epoch(resume: Checkpoint | None, settings) -> int:
+    if resume is None:
+        return 0
+    return settings.epochs if resume.is_stopped else resume.epochs_done
+
+
+_EARLY_STOPPING_COUNTERS = ("wait", "stopped_epoch", "best", "best_epoch")
+
+
+class _RestoreCallbacks(keras.callbacks.Callback):
+    """EarlyStopping and the clock forget everything when `fit` begins; this comes after them and reminds them."""
+
+    def __init__(self, checkpoint: Checkpoint, clock, stopping=None):
+        super().__init__()
+        self.checkpoint, self.clock, self.stopping = checkpoint, clock, stopping
 
     def on_train_begin(self, logs=None):
-        self.epoch_seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epoch_seconds.append(time.perf_counter() - self._start)
+        self.clock.epoch_seconds = list(self.checkpoint.epoch_seconds)
+        if self.stopping is not None:
+            vars(self.stopping).update(self.checkpoint.early_stopping)
+            weights = [name for name in self.checkpoint.arrays if name.startswith("best-")]
+            self.stopping.best_weights = [self.checkpoint.arrays[f"best-{i}"] for i in range(len(weights))] or None
 
 
 # ---- optimizer ----------------------------------------------------------------------------------------------------
@@ -161,22 +253,22 @@ def _learning_rate(settings, steps_per_epoch: int):
         if not warmup:
             return schedules.CosineDecay(peak, total)
         return schedules.CosineDecay(0.0, total - warmup, warmup_target=peak, warmup_steps=warmup)
-    # one_cycle (Smith & Topin 2018, arXiv:1708.07120) with the constants of PyTorch's OneCycleLR: from a 25th of the peak
-    # up over 30 % of the steps, then by a cosine down to a 250,000th. The momentum is left alone.
-    warmup = warmup or max(1, round(0.3 * total))
+    # one_cycle (Smith & Topin 2018, arXiv:1708.07120) with the constants of PyTorch's OneCycleLR: from a 25th of the
+    # peak up over 30 % of the steps, then by a cosine down to a 250,000th. The momentum is left alone.
+    warmup = max(1, round(0.3 * total))
     return schedules.CosineDecay(
         peak / 25, max(1, total - warmup), alpha=1 / 250_000, warmup_target=peak, warmup_steps=warmup
     )
 
 
-# ---- callbacks that the settings ask for --------------------------------------------------------------------------
+# ---- callbacks of our own -----------------------------------------------------------------------------------------
 
 
-def _settings_callbacks(settings) -> list[keras.callbacks.Callback]:
-    callbacks = [_LogLearningRate(), keras.callbacks.TerminateOnNaN()]
-    if settings.early_stopping is not None:
-        callbacks.append(keras.callbacks.EarlyStopping(**settings.early_stopping.model_dump()))
-    return callbacks
+def _early_stopping(settings) -> list[keras.callbacks.EarlyStopping]:
+    """None or one."""
+    if settings.early_stopping is None:
+        return []
+    return [keras.callbacks.EarlyStopping(**settings.early_stopping.model_dump())]
 
 
 class _LogLearningRate(keras.callbacks.Callback):
@@ -186,12 +278,37 @@ class _LogLearningRate(keras.callbacks.Callback):
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
 
+class _Clock(keras.callbacks.Callback):
+    """Seconds of each epoch, validation included; the first epoch holds the compilation."""
+
+    def on_train_begin(self, logs=None):
+        self.epoch_seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch_seconds.append(time.perf_counter() - self._start)
+
+
+class _AtEpochEnd(keras.callbacks.Callback):
+    """The last callback: hands the finished epoch to whoever trains."""
+
+    def __init__(self, function, take_checkpoint):
+        super().__init__()
+        self.function, self.take_checkpoint = function, take_checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.function(epoch + 1, logs, lambda: self.take_checkpoint(epoch + 1))
+
+
 def _check_finite(history: keras.callbacks.History) -> None:
     for name in ("loss", "val_loss"):
-        for epoch, value in zip(history.epoch, history.history.get(name, []), strict=False):
+        for epoch, value in enumerate(history.history.get(name, []), start=1):
             if not math.isfinite(value):
                 raise TrainingDiverged(
-                    f"{name} became {value} in epoch {epoch + 1}: try a smaller learning_rate, gradient_clip or warmup_epochs"
+                    f"{name} became {value} in epoch {epoch}: "
+                    "try a smaller learning_rate, gradient_clip or warmup_epochs"
                 )
 
 

@@ -1,18 +1,21 @@
 """One trial, in order: data, model, training, evaluation, record.
 
-`start_worker` prepares a process once (device, one core, Keras as Keras ships it); `run_trial` is the recipe, called for each
-trial. A worker keeps what trials share: the images, and the compiled program of the architecture at hand, so that
-further seeds of it cost no compilation. What it keeps never changes a number.
+`start_worker` prepares a process once (device, one core, Keras as Keras ships it); `run_trial` is the recipe, called
+for each trial. A worker keeps what trials share: the images, and the compiled program of the architecture at hand, so
+that further seeds of it cost no compilation. What it keeps never changes a number.
 """
 
 import contextlib
 import datetime
+import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +27,9 @@ from fmnist_mlp.data import Dataset, DataSource
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Record, Results
 
-# Images a prediction step.
 _PREDICTION_BATCH_SIZE = 1000
+# At the end of an epoch, when so long has passed since the last: short trials pay nothing, long ones lose little.
+_CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def worker_environment(device: str, threads: int) -> dict[str, str | None]:
 
 
 def start_worker(device: str, threads: int) -> dict[str, str]:
-    """Prepare this process for trials: import TensorFlow, choose the device, fix what Keras reads from the user's files.
+    """Prepare this process for trials: import TensorFlow, choose the device, fix what Keras reads from user files.
 
     Args:
         device: `auto`, `cpu` or `gpu`.
@@ -126,13 +130,13 @@ def run_trial(context, task: Task) -> Record:
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
-        Stopped: asked to stop; nothing is kept.
+        Stopped: asked to stop; a checkpoint is kept, from which the next run goes on.
     """
     # Imported here: the parent names run_trial without loading TensorFlow, workers run it.
     from fmnist_mlp import models, training
 
-    trial, settings = task.trial, task.trial.architecture.training
-    started, clock = time.time(), training.Clock()
+    trial, settings, results = task.trial, task.trial.architecture.training, Results(task.results_root)
+    started = time.time()
 
     images = _worker.images(task.source)
     pool = data.limit_indices(images.y_train, task.limit)
@@ -140,6 +144,10 @@ def run_trial(context, task: Task) -> Record:
     train_indices, validation_indices = (pool[share] for share in shares)
 
     model, exported, scoring = _worker.model(trial, images, len(train_indices))
+    checkpoint = _load_checkpoint(results, trial)
+    tensorboard = tensorboard_logs.start_live(
+        task.log_folder, trial.fingerprint, results.checkpoint_folder(trial.fingerprint) if checkpoint else None
+    )
     history = training.train(
         model,
         _worker.resident(images),
@@ -147,12 +155,10 @@ def run_trial(context, task: Task) -> Record:
         seed=trial.seed,
         train_indices=train_indices,
         validation_indices=validation_indices,
-        callbacks=[
-            tensorboard_logs.start_live(task.log_folder, trial.fingerprint),
-            clock,
-            _progress(context, settings.epochs),
-        ],
+        callbacks=[tensorboard],
         plain_fit=trial.settings["loop"] == "plain",
+        resume=checkpoint,
+        at_epoch_end=_report_and_save(context, task, results, tensorboard),
     )
     trained = time.time()
 
@@ -180,13 +186,12 @@ def run_trial(context, task: Task) -> Record:
         measured={
             "started_at": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
             "started_at_seconds": started,
-            "train_seconds": sum(clock.epoch_seconds),
-            "epoch_seconds": clock.epoch_seconds,
+            "train_seconds": sum(history.epoch_seconds),
+            "epoch_seconds": history.epoch_seconds,
             "evaluate_seconds": time.time() - trained,
         },
     )
 
-    results = Results(task.results_root)
     with results.draft(trial.fingerprint) as draft:
         models.save_exported(exported, draft / "model.keras")
         np.savez_compressed(
@@ -197,6 +202,7 @@ def run_trial(context, task: Task) -> Record:
         )
         tensorboard_logs.keep_events(task.log_folder, draft)
         results.write_record(draft, record)
+    results.drop_checkpoint(trial.fingerprint)
     return record
 
 
@@ -204,7 +210,7 @@ def run_trial(context, task: Task) -> Record:
 
 
 class _Worker:
-    """The images and the last architecture's compiled program, kept because making them costs more than a short trial."""
+    """The images and the last architecture's compiled program: making them costs more than a short trial."""
 
     def __init__(self, environment: dict[str, str]):
         self.environment = environment
@@ -257,19 +263,47 @@ _worker: _Worker | None = None
 # ---- steps of the recipe ------------------------------------------------------------------------------------------
 
 
-def _progress(context, epochs: int):
-    """A callback that reports each epoch to the parent and stops between epochs when asked to."""
-    import keras
-
+def _report_and_save(context, task: Task, results: Results, tensorboard):
+    """What happens between epochs: progress to the parent, a checkpoint when one is due, an end when asked for."""
     from fmnist_mlp.engine import Stopped
 
-    class Progress(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            context.report({"epoch": epoch + 1, "epochs": epochs, **logs})
-            if context.stop_requested:
-                raise Stopped
+    epochs, fingerprint = task.trial.architecture.training.epochs, task.trial.fingerprint
+    saved = time.monotonic()
 
-    return Progress()
+    def at_epoch_end(epochs_done, logs, take_checkpoint):
+        nonlocal saved
+        context.report({"epoch": epochs_done, "epochs": epochs, **logs})
+        is_asked_to_stop = context.stop_requested
+        is_due = time.monotonic() - saved >= _CHECKPOINT_SECONDS and epochs_done < epochs
+        if is_asked_to_stop or is_due:
+            tensorboard.flush()
+            with results.checkpoint_draft(fingerprint) as draft:
+                take_checkpoint().write(draft)
+                tensorboard_logs.keep_events(task.log_folder, draft, copy=True)
+                (draft / "made-by.json").write_text(json.dumps(_checkpoint_origin(fingerprint)), encoding="utf-8")
+            saved = time.monotonic()
+        if is_asked_to_stop:
+            raise Stopped
+
+    return at_epoch_end
+
+
+def _load_checkpoint(results: Results, trial: Trial):
+    """The checkpoint of an interrupted run of this trial, None where there is none or none that can be trusted."""
+    from fmnist_mlp.training import Checkpoint
+
+    folder = results.checkpoint_folder(trial.fingerprint)
+    try:
+        if json.loads((folder / "made-by.json").read_text(encoding="utf-8")) != _checkpoint_origin(trial.fingerprint):
+            return None
+        return Checkpoint.read(folder)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
+        return None  # cut off or foreign: the trial starts again, which costs time and changes nothing
+
+
+def _checkpoint_origin(fingerprint: str) -> dict[str, str]:
+    """A checkpoint goes on only where it was made: other libraries or another device would mix two trainings."""
+    return {"fingerprint": fingerprint} | {k: _worker.environment[k] for k in ("tensorflow", "keras", "device")}
 
 
 def _predict(scoring, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -278,12 +312,10 @@ def _predict(scoring, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _which_weights(history, settings) -> str:
-    """Which weights were scored: Keras's EarlyStopping restores the best epoch's, nothing else does."""
-    stopping = settings.early_stopping
-    if stopping is None or not stopping.restore_best_weights:
+    """Which weights were scored: the last epoch's, or those that early stopping restored."""
+    if history.best_epoch is None:
         return "last epoch"
-    callback = next(c for c in history.callbacks if type(c).__name__ == "EarlyStopping")
-    return f"best {stopping.monitor}: epoch {callback.best_epoch + 1}"
+    return f"best {settings.early_stopping.monitor}: epoch {history.best_epoch}"
 
 
 # ---- the process --------------------------------------------------------------------------------------------------
@@ -330,7 +362,11 @@ def _commit() -> str:
     git = Path(__file__).resolve().parent.parent
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         found = subprocess.run(
-            ["git", "-C", str(git), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", str(git), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
         return found.stdout.strip()
     return ""

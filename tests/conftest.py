@@ -24,5 +24,3 @@ def tiny_images():
     for image, label in zip(x, y, strict=True):
         image[2 * (label // 2) : 2 * (label // 2) + 4, 2 * (label % 2) : 2 * (label % 2) + 4] += 100
     return x.astype(np.uint8), y.astype(np.uint8)
-
-

@@ -14,8 +14,18 @@ from fmnist_mlp.stacks import BatchNormalization, Dense, Dropout, GaussianNoise,
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "nadam", "lion")
 STACKS = {
     "dense": [Dense(units=16, activation="relu"), Dense(units=8, activation="tanh")],
-    "normalisation": [Dense(units=16, activation="relu"), BatchNormalization(), Dense(units=8, activation="gelu"), LayerNormalization()],
-    "dropout": [Dense(units=16, activation="relu"), Dropout(rate=0.3), GaussianNoise(stddev=0.1), Dense(units=8, activation="relu")],
+    "normalisation": [
+        Dense(units=16, activation="relu"),
+        BatchNormalization(),
+        Dense(units=8, activation="gelu"),
+        LayerNormalization(),
+    ],
+    "dropout": [
+        Dense(units=16, activation="relu"),
+        Dropout(rate=0.3),
+        GaussianNoise(stddev=0.1),
+        Dense(units=8, activation="relu"),
+    ],
 }
 TRAIN, VALIDATION = np.arange(0, 171), np.arange(171, 203)  # 171 = 5 batches of 32 and one of 11
 EPOCHS = 3
@@ -99,7 +109,9 @@ def test_every_optimizer_gives_the_numbers_of_plain_fit_in_float64(optimizer, st
     ids=str,
 )
 def test_every_setting_gives_the_numbers_of_plain_fit_in_float64(changes, tiny_images, float64):
-    _agree(STACKS["dense"], Training(epochs=EPOCHS, learning_rate=0.01).model_copy(update=changes), tiny_images, rtol=1e-9)
+    _agree(
+        STACKS["dense"], Training(epochs=EPOCHS, learning_rate=0.01).model_copy(update=changes), tiny_images, rtol=1e-9
+    )
 
 
 def test_float32_histories_agree_to_five_digits(tiny_images):

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (messages stand in the tables as a person reads them, in one line)
 """Sweep files: what they mean, and what a person reads who got one wrong. Tables from a phrase to text and message."""
 
 import copy
@@ -24,9 +25,9 @@ def load(tmp_path, monkeypatch):
     """Loads text as `architectures.yaml` of an empty folder; messages then show that name alone."""
     monkeypatch.chdir(tmp_path)
 
-    def load(text, overrides=Overrides(), name="architectures.yaml"):
+    def load(text, overrides=None, name="architectures.yaml"):
         Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
-        return load_sweep(name, overrides)
+        return load_sweep(name, overrides or Overrides())
 
     return load
 
@@ -91,9 +92,7 @@ def test_an_architectures_own_settings_stand_over_those_of_the_file(load):
 
 
 def test_yaml_values_that_other_readers_turn_into_something_else(load):
-    sweep = load(
-        "seeds: [0, 1]\nlimit: 10_000\ntraining: {learning_rate: 1e-3, min: }\n".replace(", min: ", "") + STACK
-    )
+    sweep = load("seeds: [0, 1]\nlimit: 10_000\ntraining: {learning_rate: 1e-3}\n" + STACK)
     assert sweep.architectures[0].training.learning_rate == 0.001
     assert sweep.limit == 10_000
     named = [load(f"name: {text}\n{STACK}").name for text in ("on", "no", "1.2.3", "2001-01-01")]
@@ -202,7 +201,7 @@ ONE_LAYER = "architectures:\n  - name: wide\n    layers: [256, {}]\n"
         ("{Dropout: }", "dropout needs rate: write {Dropout: 0.3}"),
         ("{Conv2D: {filters: 3}}", "Conv2D needs kernel_size: write {Conv2D: {filters: 16, kernel_size: 3}}"),
         ("{Conv2D: {filters: 3, kernel_size: [3, 3, 3]}}", "Conv2D kernel_size must be a whole number from 1 to 1,024 or a pair of them, got a list"),
-        ("{Conv2D: 16}", "Conv2D takes its arguments by name (padding, filters, kernel_size, strides, activation, use_bias), as {Conv2D: {filters: 16, kernel_size: 3}}, got 16"),
+        ("{Conv2D: 16}", "Conv2D takes its arguments by name (filters, kernel_size, strides, padding, activation, use_bias), as {Conv2D: {filters: 16, kernel_size: 3}}, got 16"),
         ("{BatchNormalization: {momentum: 2}}", "BatchNormalization momentum must be from 0 to 1, got 2"),
         ("{BatchNormalization: {center: 1}}", "BatchNormalization center must be true or false, got 1"),
         ("{Flatten: {axis: 1}}", "flatten has no argument 'axis'; it takes none"),
@@ -247,7 +246,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("seeds: [2147483648]", "seeds must be whole numbers from 0 to 2,147,483,647, got 2147483648"),
         ("limit: 0", "limit must be from 1 to 1,000,000,000, got 0"),
         ("limit: many", "limit must be a whole number from 1 to 1,000,000,000, got 'many'"),
-        ("dataset: mnist", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'mnist'; did you mean 'fashion_mnist'?"),
+        ("dataset: mnist", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'mnist'"),
         ("dataset: {idx: }", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value)"),
         ("name: a/b", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a/b'"),
         ("name: 64", "name must be text, got 64"),
@@ -365,9 +364,9 @@ def test_missing_files_and_folders_say_what_to_do(tmp_path):
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_lines(complain):
-    text = "seeds: 0\ntraining: {epochs: 0}\nlimitt: 3\narchitectures:\n- [64, Dropout]\n- {layers: [0], epochs: x}\n"
+    text = "seeds: 0\nseeds: 1\ntraining: {epochs: 0}\nlimitt: 3\narchitectures:\n- [64, Dropout]\n- {layers: [0], epochs: x}\n"
     lines = complain(text)
-    assert [line.split(":")[1] for line in lines[::2]] == ["1", "2", "3", "5", "6", "6"]
+    assert [line.split(":")[1] for line in lines[::2]] == ["1", "2", "3", "4", "6", "7", "7"]
     assert lines[1::2] == ["    " + text.split("\n")[int(line.split(":")[1]) - 1] for line in lines[::2]]
 
 
@@ -453,8 +452,8 @@ def test_shapes_that_do_not_fit_are_named_with_the_line_of_the_layer(load):
 
 # Fingerprints of these two were made when version 1 was; they change only when NUMERICS_VERSION does.
 PINNED = {
-    "[64, 32]": "PIN0",
-    "{layers: [256, BatchNormalization, {Dropout: 0.3}], optimizer: adamw, early_stopping: {patience: 3}}": "PIN1",
+    "[64, 32]": "5266cb7134fe6150f750b976f96dd850a507b0ce9f70974bc290d414405b7ddd",
+    "{layers: [256, BatchNormalization, {Dropout: 0.3}], optimizer: adamw, early_stopping: {patience: 3}}": "97048b0e26375dce90d9c9d4abbbff34d328dd3b44cadc7ab4afe32bc2db71fb",
 }
 
 
@@ -599,11 +598,12 @@ def only_a_sweep_or_a_sweep_error(path, content):
     try:
         sweep = load_sweep(path)
     except SweepError as error:
-        assert str(error).isprintable() or "\n" in str(error)
-        assert len(str(error)) < 50_000
+        message = str(error)
+    else:
+        assert list_trials(sweep, data_identity="d")
         return
-    assert sweep.architectures
-    assert list_trials(sweep, data_identity="d")
+    assert message.replace("\n", "").isprintable()
+    assert len(message) < 50_000
 
 
 anything = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -648,8 +648,9 @@ def test_every_key_and_layer_is_described_in_the_schema():
     schema = config.json_schema()
     training = schema["properties"]["training"]["properties"]
     assert set(training) == set(Training.model_fields)
-    described = {**schema["properties"], **training, **schema["$defs"]["architecture"]["properties"]}
-    described.pop("layers")  # a reference to a description
+    architecture = schema["$defs"]["architecture"]["properties"]
+    assert set(architecture) == {"name", "layers", *training}
+    described = {**schema["properties"], **training, "name": architecture["name"]}
     assert all(part.get("description") for part in described.values())
     layers = [option["properties"] for option in schema["$defs"]["layer"]["anyOf"] if "properties" in option]
     assert [next(iter(properties)) for properties in layers] == list(stacks.LAYERS)

@@ -504,9 +504,11 @@ import signal
 import sys
 from pathlib import Path
 import engine_calls
+from fmnist_mlp import engine
 from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
 
 if __name__ == "__main__":
+    engine._MAX_IDLE_DEATHS = 1
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     Path(sys.argv[1]).touch()

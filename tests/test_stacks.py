@@ -132,7 +132,7 @@ def test_a_layer_that_does_not_fit_is_named_with_its_position(layers, index, mes
         ((layer("Dense", units=64, activation="relu"),), "64"),
         ((layer("GaussianNoise", stddev=1e-5), layer("Activation", activation="swish")), "noise1e-05-silu"),
         ((layer("BatchNormalization", momentum=0.9, center=False),), "bn.nocenter.momentum0.9"),
-        ((layer("Conv2D", filters=16, kernel_size=[3, 5], padding="same", strides=2),), "conv16x3x5.same.strides2"),
+        ((layer("Conv2D", filters=16, kernel_size=[3, 5], padding="same", strides=2),), "conv16x3x5.strides2.same"),
         ((layer("MaxPooling2D", pool_size=2), layer("GlobalAveragePooling2D")), "maxpool2-gap"),
         ((layer("Reshape", target_shape=[-1, 28]), layer("LeakyReLU")), "reshapeanyx28-leakyrelu0.3"),
     ],

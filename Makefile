@@ -1,0 +1,34 @@
+# `make sweep` and `make test` set up .venv on a fresh machine and then do their job; options: make sweep ARGS="--seeds 1".
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: sweep test lint bench tensorboard
+sweep: $(VENV)/.installed
+	$(RUN) sweep.py $(ARGS)
+
+# All of them, the long ones too; `$(RUN) -m pytest` alone is the everyday run.
+test: $(VENV)/.installed
+	$(RUN) -m pytest -m "slow or not slow" $(ARGS)
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check ruff==0.17.6
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+bench: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check scikit-learn psutil
+	$(RUN) benchmarks/compare.py $(ARGS)
+
+tensorboard: $(VENV)/.installed
+	$(VENV)/bin/tensorboard --logdir logs
+
+# TensorFlow with CUDA where an NVIDIA GPU answers.
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=python3.12" if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	if nvidia-smi -L >/dev/null 2>&1; then $(VENV)/bin/pip install --quiet --disable-pip-version-check 'tensorflow[and-cuda]>=2.21,<2.22'; fi
+	touch $@

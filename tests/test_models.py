@@ -1,0 +1,161 @@
+"""Built models against the counts made without Keras, TensorFlow's profiler, and plain `load_model`."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fmnist_mlp import models, stacks
+from fmnist_mlp.stacks import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    LayerNormalization,
+    LeakyReLU,
+    MaxPooling2D,
+    PReLU,
+    Reshape,
+    SeparableConv2D,
+)
+
+
+@pytest.mark.parametrize(
+    ("units", "parameters"),
+    [
+        # Dense n -> m has (n + 1) * m: by hand for 784 inputs and 10 classes.
+        ((64, 128, 64, 32), 785 * 64 + 65 * 128 + 129 * 64 + 65 * 32 + 33 * 10),
+        ((64, 128, 32), 785 * 64 + 65 * 128 + 129 * 32 + 33 * 10),
+        ((64, 32), 785 * 64 + 65 * 32 + 33 * 10),
+        ((128, 64), 785 * 128 + 129 * 64 + 65 * 10),
+    ],
+)
+def test_the_published_stacks_have_their_true_parameter_counts(units, parameters):
+    layers = [Dense(units=n, activation="relu") for n in units]
+    model = models.build_model(layers, (28, 28), 10, seed=0)
+    assert model.count_params() == stacks.count(layers, (28, 28), 10).params == parameters
+    assert parameters in (69_226, 63_018, 52_650, 109_386)
+
+
+_dense_layers = st.lists(
+    st.one_of(
+        st.builds(
+            Dense, units=st.integers(1, 40), activation=st.sampled_from(["relu", "tanh"]), use_bias=st.booleans()
+        ),
+        st.builds(Dropout, rate=st.floats(0, 0.9)),
+        st.builds(BatchNormalization, center=st.booleans(), scale=st.booleans()),
+        st.builds(LayerNormalization, center=st.booleans(), scale=st.booleans()),
+        st.builds(PReLU),
+        st.builds(Activation, activation=st.just("gelu")),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(layers=_dense_layers, shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), num_classes=st.integers(2, 12))
+def test_sizes_with_and_without_keras_agree_for_random_stacks(layers, shape, num_classes):
+    model = models.build_model(layers, shape, num_classes, seed=0)
+    assert models.model_size(model) == stacks.count(layers, shape, num_classes)
+
+
+CONVOLUTIONAL = [
+    [Conv2D(filters=3, kernel_size=3, activation="relu"), MaxPooling2D(), Dense(units=5, activation="relu")],
+    [Conv2D(filters=3, kernel_size=(3, 2), strides=2, padding="same", use_bias=False), Flatten()],
+    [
+        SeparableConv2D(filters=4, kernel_size=3, depth_multiplier=2, activation="relu"),
+        BatchNormalization(),
+        GlobalAveragePooling2D(),
+    ],
+    [
+        DepthwiseConv2D(kernel_size=3, depth_multiplier=3, padding="same"),
+        AveragePooling2D(pool_size=2, padding="same"),
+        LeakyReLU(),
+    ],
+    [
+        Dense(units=36, activation="relu"),
+        Reshape(target_shape=(6, 6, 1)),
+        Conv2D(filters=2, kernel_size=3, activation="relu"),
+    ],
+]
+
+
+@pytest.mark.parametrize("layers", CONVOLUTIONAL, ids=stacks.stack_name)
+def test_sizes_with_and_without_keras_agree_for_convolutions(layers):
+    model = models.build_model(layers, (9, 7), 4, seed=0)
+    assert models.model_size(model) == stacks.count(layers, (9, 7), 4)
+    assert model.count_params() == stacks.count(layers, (9, 7), 4).params
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[Dense(units=16, activation="relu"), Dense(units=8, activation="relu")], CONVOLUTIONAL[0]],
+    ids=stacks.stack_name,
+)
+def test_flops_are_those_that_tensorflows_profiler_counts(layers):
+    """An outside count, of the frozen graph; the scaling of pixels and the pooling are not in our definition."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model = models.build_model(layers, (9, 7), 4, seed=0)
+    function = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((1, 9, 7), tf.uint8))
+    graph = convert_variables_to_constants_v2(function).graph
+    profile = tf.compat.v1.profiler.profile(
+        graph, cmd="op", options=tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    )
+    by_operation, node = {}, profile
+    while node.children:  # a chain: each operation's rest is its child
+        node = node.children[0]
+        by_operation[node.name] = node.float_ops
+    counted = by_operation["MatMul"] + by_operation.get("Conv2D", 0) + by_operation["BiasAdd"]
+    assert counted == stacks.count(layers, (9, 7), 4).flops, by_operation
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    layers = [Dense(units=6, activation="relu"), Dropout(rate=0.5)]
+    first = models.build_model(layers, (5, 5), 3, seed=1)
+    models.build_model([Dense(units=9)], (5, 5), 3, seed=7)
+    again = models.build_model(layers, (5, 5), 3, seed=1)
+    other = models.build_model(layers, (5, 5), 3, seed=2)
+    for a, b in zip(first.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert not np.array_equal(first.layers[2].kernel.numpy(), other.layers[2].kernel.numpy())
+
+
+def test_initial_weights_are_those_of_keras_set_random_seed():
+    keras.utils.set_random_seed(4)
+    by_hand = keras.Sequential(
+        [keras.Input((5, 5)), keras.layers.Flatten(), keras.layers.Dense(6), keras.layers.Dense(3)]
+    )
+    ours = models.build_model([Dense(units=6, activation="linear")], (5, 5), 3, seed=4)
+    for a, b in zip(ours.trainable_weights, by_hand.trainable_weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_the_exported_model_takes_raw_images_and_gives_probabilities(tmp_path):
+    layers = [Conv2D(filters=2, kernel_size=3, activation="relu"), Dropout(rate=0.5), Dense(units=6, activation="relu")]
+    model = models.build_model(layers, (8, 8), 3, seed=0)
+    exported = models.exported_model(model)
+    images = np.random.default_rng(0).integers(0, 256, (7, 8, 8), np.uint8)
+    logits, probabilities = models.scoring_model(exported).predict(images, verbose=0)
+    np.testing.assert_array_equal(logits, model.predict(images, verbose=0))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+
+    models.save_exported(exported, tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert not loaded.compiled
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), probabilities)
+
+
+def test_exports_of_the_same_weights_are_the_same_bytes(tmp_path):
+    for name in ("a.keras", "b.keras"):
+        model = models.build_model([Dense(units=6, activation="relu")], (8, 8), 3, seed=0)
+        models.save_exported(models.exported_model(model), tmp_path / name)
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
