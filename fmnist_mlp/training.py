@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from fmnist_mlp import compiled_epoch
-from fmnist_mlp.compiled_epoch import VALIDATION_BATCH_SIZE, ResidentData, target_rows
+from fmnist_mlp.compiled_epoch import VALIDATION_BATCH_SIZE, CompiledEpoch, ResidentData, target_rows
 from fmnist_mlp.data import epoch_order
 
 
@@ -85,17 +85,17 @@ def train(
         TrainingDiverged: the loss became NaN or infinite.
         SweepError: a callback works by batches and the compiled epoch cannot serve it.
     """
-    if not plain_fit:
-        compiled_epoch.check_callbacks(callbacks)
-        if getattr(model, "_resident_data", None) is not data:
-            compiled_epoch.install(model, data, settings.batch_size, settings.label_smoothing)
-            model._resident_data = data  # so that the next seed of this architecture finds the program compiled
-
     epochs = _Epochs(train_indices, seed)
-    training_set, validation_set = _whole_epochs(epochs), _whole_epochs(_Once(validation_indices))
     if plain_fit:
-        training_set = _minibatches(training_set, data, settings, training=True)
-        validation_set = _minibatches(validation_set, data, settings, training=False)
+        what_to_fit = {
+            "x": _minibatches(epochs.order, len(train_indices), data, settings, training=True),
+            "validation_data": _minibatches(
+                lambda: validation_indices, len(validation_indices), data, settings, training=False
+            ),
+        }
+    else:
+        compiled_epoch.check_callbacks(callbacks)
+        what_to_fit = _programs_of(model, data, settings).drive(model, epochs.order, validation_indices)
     history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
     callbacks = [epochs, _LogLearningRate(), keras.callbacks.TerminateOnNaN(), *stopping, history, *callbacks, clock]
 
@@ -108,8 +108,7 @@ def train(
     if at_epoch_end is not None:
         callbacks.append(_AtEpochEnd(at_epoch_end, take_checkpoint))
     model.fit(
-        training_set,
-        validation_data=validation_set,
+        **what_to_fit,
         epochs=settings.epochs,
         initial_epoch=_first_epoch(resume, settings),
         shuffle=False,  # the order is ours
@@ -316,7 +315,7 @@ def _check_finite(history: keras.callbacks.History) -> None:
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Iterating gives the order of the running epoch; as a callback it is told which one that is."""
+    """Knows which epoch runs, and so the order of its images."""
 
     def __init__(self, indices: np.ndarray, seed: int):
         super().__init__()
@@ -325,36 +324,30 @@ class _Epochs(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
-    def __iter__(self):
-        yield self.indices[epoch_order(len(self.indices), self.seed, self.epoch)]
+    def order(self) -> np.ndarray:
+        return self.indices[epoch_order(len(self.indices), self.seed, self.epoch)]
 
 
-class _Once:
-    """Iterating gives the indices as they are: validation needs no shuffling."""
-
-    def __init__(self, indices: np.ndarray):
-        self.indices = np.asarray(indices, np.int32)
-
-    def __iter__(self):
-        yield self.indices
-
-
-def _whole_epochs(orders) -> tf.data.Dataset:
-    """One element an epoch: the order itself, for the compiled program to gather by."""
-    signature = tf.TensorSpec((len(orders.indices),), tf.int32)
-    one_order = tf.data.Dataset.from_generator(lambda: orders, output_signature=signature)
-    return one_order.apply(tf.data.experimental.assert_cardinality(1))
+def _programs_of(model: keras.Sequential, data: ResidentData, settings) -> CompiledEpoch:
+    """Those that an earlier seed of this architecture left on the model, or new ones."""
+    programs = getattr(model, "compiled_epoch", None)
+    if programs is None or programs.data is not data:
+        programs = CompiledEpoch(model, data, settings.batch_size, settings.label_smoothing)
+        model.compiled_epoch = programs
+    return programs
 
 
-def _minibatches(orders: tf.data.Dataset, data: ResidentData, settings, training: bool) -> tf.data.Dataset:
-    """One element a minibatch, for Keras's own loop."""
+def _minibatches(order, images: int, data: ResidentData, settings, training: bool) -> tf.data.Dataset:
+    """One element a minibatch, for Keras's own loop; `order()` is asked anew in each epoch."""
     batch_size = settings.batch_size if training else VALIDATION_BATCH_SIZE
     targets = target_rows(data.num_classes, settings.label_smoothing, training)
     with tf.device("/CPU:0"):  # the input pipeline runs on the CPU wherever the model is
-        batches = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
-        steps = math.ceil(orders.element_spec.shape[0] / batch_size)
+        orders = tf.data.Dataset.from_generator(
+            lambda: iter([order()]), output_signature=tf.TensorSpec((images,), tf.int32)
+        )
         return (
-            batches.map(lambda indices: data.batch(indices, targets))
-            .apply(tf.data.experimental.assert_cardinality(steps))
+            orders.flat_map(lambda indices: tf.data.Dataset.from_tensor_slices(indices).batch(batch_size))
+            .map(lambda indices: data.batch(indices, targets))
+            .apply(tf.data.experimental.assert_cardinality(math.ceil(images / batch_size)))
             .prefetch(2)
         )
