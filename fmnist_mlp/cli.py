@@ -7,8 +7,10 @@ import argparse
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -25,17 +27,28 @@ from fmnist_mlp.engine import EngineError
 from fmnist_mlp.errors import SweepError
 
 DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+_SILENCE_SECONDS = 300.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `sweep.py` with these arguments (default: the process's own) and return its exit code."""
-    parser = _parser()
-    parsed = parser.parse_args(arguments)
+    parsed = _parser().parse_args(arguments)
+    return _with_errors_for_people(_sweep, parsed, quiet=parsed.quiet)
+
+
+def verbs(arguments: list[str] | None = None) -> int:
+    """Run `python -m fmnist_mlp VERB` with these arguments and return its exit code."""
+    parsed = _verbs_parser().parse_args(arguments)
+    return _with_errors_for_people(parsed.run, parsed)
+
+
+def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = False) -> int:
+    """Run `command(parsed, out, err)`; what the user can mend becomes its message, without a traceback."""
     wide = None if sys.stdout.isatty() else 120  # a pipe or a file has no width of its own
-    out = Console(highlight=False, soft_wrap=False, width=wide, quiet=parsed.quiet)
+    out = Console(highlight=False, soft_wrap=False, width=wide, quiet=quiet)
     err = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        return _sweep(parsed, out, err)
+        return command(parsed, out, err)
     except SweepError as error:
         err.print(Text(str(error)))
         return USER_ERROR
@@ -74,6 +87,22 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
         )
         return INTERRUPTED
     return SOME_FAILED if plan.failed else DONE
+
+
+def _clean(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    leftovers = runner.find_leftovers(parsed.results_dir, parsed.logs_dir, _data_dir(parsed))
+    for leftover in leftovers:
+        out.print(f"{leftover.folder}: {leftover.reason}", markup=False, soft_wrap=True)
+    megabytes = sum(leftover.size_bytes for leftover in leftovers) / 1e6
+    if not leftovers:
+        out.print("nothing to clean: every record is asked for by a sweep file")
+    elif parsed.yes:
+        for leftover in leftovers:
+            shutil.rmtree(leftover.folder)
+        out.print(f"deleted {_plural(len(leftovers), 'folder')}, {megabytes:.1f} MB")
+    else:
+        out.print(f"{_plural(len(leftovers), 'folder')}, {megabytes:.1f} MB; delete them with --yes")
+    return DONE
 
 
 # ---- arguments ----------------------------------------------------------------------------------------------------
@@ -126,20 +155,40 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="Fashion-MNIST's four files (default: FASHION_MNIST_DIR, Keras's cache, a download)",
     )
-    where.add_argument("--logs-dir", type=Path, default=Path("logs"), metavar="DIR", help="default: %(default)s")
-    where.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
+    _add_output_folders(where)
     parser.add_argument("--quiet", action="store_true", help="print only what needs attention")
     return parser
 
 
+def _verbs_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fmnist_mlp", description="What can be done with finished sweeps.")
+    verb = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    clean = verb.add_parser("clean", help="list records and logs that no sweep file asks for any more, or delete them")
+    clean.add_argument("--yes", action="store_true", help="delete them")
+    clean.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    _add_output_folders(clean)
+    clean.set_defaults(run=_clean)
+    return parser
+
+
+def _add_output_folders(parser) -> None:
+    parser.add_argument("--logs-dir", type=Path, default=Path("logs"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
+
+
+def _data_dir(parsed: argparse.Namespace) -> Path | None:
+    """The option, else the variable."""
+    from_shell = os.environ.get("FASHION_MNIST_DIR")
+    return parsed.data_dir or (Path(from_shell) if from_shell else None)
+
+
 def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
-    data_dir = parsed.data_dir
-    if data_dir is None and sweep.dataset in ("auto", "fashion_mnist") and os.environ.get("FASHION_MNIST_DIR"):
-        data_dir = Path(os.environ["FASHION_MNIST_DIR"])
+    # The variable says where Fashion-MNIST lies, in case it is wanted; only the option insists on it.
+    is_wanted = parsed.data_dir is not None or sweep.dataset in ("auto", "fashion_mnist")
     return runner.Options(
         results_dir=parsed.results_dir,
         logs_dir=parsed.logs_dir,
-        data_dir=data_dir,
+        data_dir=_data_dir(parsed) if is_wanted else None,
         only=tuple(parsed.only),
         jobs=parsed.jobs,
         device=parsed.device,
@@ -197,7 +246,7 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     if plan.failed:
         counts.append(f"{len(plan.failed)} failed before")
     counts.append(f"{len(plan.to_train)} to train")
-    place = "made here" if plan.source.folder is None else str(plan.source.folder)
+    place = "drawn here" if plan.source.folder is None else str(plan.source.folder)
     train_images = min(plan.sweep.limit or info.train_images, info.train_images)
     images = f"{train_images:,} training and {info.test_images:,} test images"
     out.print(
@@ -207,6 +256,8 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     out.print(
         f"{escape(info.dataset)}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})", soft_wrap=True
     )
+    for change in plan.changes:
+        out.print(change, markup=False, soft_wrap=True)
 
 
 def _print_stacks(plan: runner.Plan, out: Console) -> None:
@@ -238,6 +289,8 @@ class _Display(runner.Listener):
         self._cost = {trial.fingerprint: plan.train_cost(trial) for trial in plan.to_train}
         self._spent: dict[str, float] = {}  # cost of ended trials and of the epochs of running ones
         self._running: dict[str, str] = {}
+        self._heard: dict[str, float] = {}  # when each running trial was last heard of
+        self._watch = None
         self._ended, self._started = 0, None
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=out
@@ -248,10 +301,27 @@ class _Display(runner.Listener):
     def __enter__(self):
         if self.plan.to_train and self.out.is_terminal and not self.out.quiet:
             self._live.start()
+        self._watch_for_silence()
         return self
 
     def __exit__(self, *exception):
+        self._watch.cancel()
         self._live.stop()
+
+    def _watch_for_silence(self):
+        """Say once of a trial that it may hang; only the user can tell a hang from a very large network."""
+        for fingerprint, moment in list(self._heard.items()):
+            if time.monotonic() - moment > _SILENCE_SECONDS and self._heard.pop(fingerprint, None):
+                what = self._running.get(fingerprint, "a trial")
+                self.err.print(
+                    Text(
+                        f"no news for {_duration(_SILENCE_SECONDS)}: {what}; if it hangs: --trial-timeout",
+                        style="yellow",
+                    )
+                )
+        self._watch = threading.Timer(_SILENCE_SECONDS / 10, self._watch_for_silence)
+        self._watch.daemon = True
+        self._watch.start()
 
     def set_engine(self, engine):
         self._engine = engine
@@ -279,24 +349,25 @@ class _Display(runner.Listener):
 
     def trial_progress(self, trial: config.Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
-        self._running[trial.fingerprint] = (
-            f"{trial.architecture.name} seed {trial.seed}: epoch {message['epoch']}/{message['epochs']}, "
-            f"loss {message['loss']:.4f}, val_accuracy {message.get('val_accuracy', float('nan')):.4f}"
-        )
+        line = f"{_which(trial)}: epoch {message['epoch']}/{message['epochs']}"
+        if message["epoch"]:
+            line += f", loss {message['loss']:.4f}, val_accuracy {message['val_accuracy']:.4f}"
+        self._running[trial.fingerprint] = line
+        self._heard[trial.fingerprint] = time.monotonic()
 
     def trial_ended(self, trial: config.Trial, record, outcome):
         self._running.pop(trial.fingerprint, None)
+        self._heard.pop(trial.fingerprint, None)
         if record is None:
             return
         self._ended += 1
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
-        which = f"{trial.architecture.name} seed {trial.seed}"
         if not record.is_done:
             self.err.print(_failure(trial, record))
         elif not self.out.is_terminal:
             self.out.print(
-                f"[{self._ended}/{len(self.plan.to_train)}] {which}: test_loss {record.metrics['test_loss']:.4f}, "
-                f"test_accuracy {record.metrics['test_accuracy']:.4f}, {record.measured['train_seconds']:.1f} s",
+                f"[{self._ended}/{len(self.plan.to_train)}] {_which(trial)}: "
+                f"test_loss {record.metrics['test_loss']:.4f}, test_accuracy {record.metrics['test_accuracy']:.4f}, {record.measured['train_seconds']:.1f} s",
                 markup=False,
             )
 
@@ -393,10 +464,14 @@ def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> Tab
     return table
 
 
+def _which(trial: config.Trial) -> str:
+    fold = "" if trial.fold is None else f" fold {trial.fold}"
+    return f"{trial.architecture.name} seed {trial.seed}{fold}"
+
+
 def _failure(trial: config.Trial, record) -> Text:
     message = (record.error["message"].strip() or "no message").splitlines()[0][:300]
-    which = f"{trial.architecture.name} seed {trial.seed}"
-    return Text(f"failed: {which}: {record.error['type']}: {message}", style="red")
+    return Text(f"failed: {_which(trial)}: {record.error['type']}: {message}", style="red")
 
 
 def _plural(number: int, noun: str) -> str:

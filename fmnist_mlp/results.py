@@ -17,7 +17,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -113,6 +113,48 @@ class Results:
         """Write `record.json` into a draft."""
         (folder / "record.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
+    @contextlib.contextmanager
+    def claim(self, fingerprint: str, may_wait: Callable[[], bool]) -> Iterator[bool]:
+        """Take this trial for oneself while the block runs, so that two sweeps never train it at once.
+
+        An operating-system lock: that of a process that died is free again. (Not so on network file systems without
+        locks; there, two machines may train a trial twice, and the later record replaces the earlier whole.)
+
+        Args:
+            may_wait: asked again and again while somebody else has the trial, whether to go on waiting.
+
+        Yields:
+            Whether the trial is ours.
+        """
+        # Imported here: only workers claim, and the parent starts quicker without it.
+        import filelock
+
+        path = self._records / ".claims" / f"{fingerprint}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
+        while True:
+            try:
+                lock.acquire(timeout=0.2 if may_wait() else 0)
+                break
+            except filelock.Timeout:
+                if not may_wait():
+                    yield False
+                    return
+        try:
+            for leftover in self._drafts.glob(f"{fingerprint[:16]}-*"):  # of a process that was killed while it wrote
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield True
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: whoever waits for it sees that it is gone
+            lock.release()
+
+    def written_since(self, fingerprint: str, moment: float) -> bool:
+        """Whether the record of this trial was written at `moment` (seconds since 1970) or later."""
+        try:
+            return (self.record_folder(fingerprint) / "record.json").stat().st_mtime >= moment
+        except OSError:
+            return False
+
     # ---- checkpoints of trials that are not done
 
     def checkpoint_folder(self, fingerprint: str) -> Path:
@@ -131,6 +173,7 @@ class Results:
             self._drafts.mkdir(parents=True, exist_ok=True)
             place.parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=f"{place.name[:16]}-", dir=self._drafts))
+            folder.chmod(0o777 & ~_umask())  # mkdtemp shuts everybody else out
             try:
                 yield folder
                 _flush_tree(folder)
@@ -159,8 +202,13 @@ class Results:
     def sweep_folder(self, sweep: Sweep) -> Path:
         return self.root / sweep.name
 
-    def claim_sweep(self, sweep: Sweep) -> None:
-        """Remember that `<root>/<sweep>/` belongs to this sweep file.
+    def last_plan(self, sweep: Sweep) -> dict[str, dict]:
+        """The settings of each architecture, by name, as the sweep's latest run found them; empty before the first."""
+        architectures = _read_json(self.sweep_folder(sweep) / "sweep.json").get("architectures")
+        return architectures if isinstance(architectures, dict) else {}
+
+    def claim_sweep(self, sweep: Sweep, plan: Sequence[Trial]) -> None:
+        """Remember that `<root>/<sweep>/` belongs to this sweep file, and what the file asks for now.
 
         Raises:
             SweepError: it belongs to another file that still exists, or cannot be written.
@@ -174,8 +222,31 @@ class Results:
                 f"{marker.parent} holds the results of {(self.root / theirs).resolve()}: give {sweep.path} "
                 "a name of its own (name: ...) or use another --results-dir"
             )
-        if theirs != ours:
-            self._write(marker, json.dumps({"sweep_file": ours}) + "\n")
+        content = {"sweep_file": ours, "architectures": {t.architecture.name: t.settings for t in plan}}
+        self._write(marker, json.dumps(content, sort_keys=True) + "\n")
+
+    def sweeps(self) -> list[tuple[str, Path]]:
+        """Every sweep that has results here: its name and its file."""
+        found = []
+        for marker in sorted(self.root.glob("*/sweep.json")):
+            sweep_file = _read_json(marker).get("sweep_file")
+            if isinstance(sweep_file, str):
+                found.append((marker.parent.name, (self.root / sweep_file).resolve()))
+        return found
+
+    def trial_folders(self) -> list[tuple[Path, str]]:
+        """Every record, checkpoint and draft, with a word on what it is when no sweep asks for it."""
+        kinds = {
+            self._records: "a record that no sweep asks for",
+            self._records / ".checkpoints": "a checkpoint that no sweep asks for",
+            self._drafts: "a draft of a process that was killed",
+        }
+        return [
+            (folder, reason)
+            for parent, reason in kinds.items()
+            for folder in (sorted(parent.iterdir()) if parent.is_dir() else ())
+            if folder.is_dir() and not folder.name.startswith(".")
+        ]
 
     def write_tables(self, sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> None:
         """Write `results.csv` and `trials.csv`, each whole or not at all; unchanged ones are left alone."""

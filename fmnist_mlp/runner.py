@@ -73,6 +73,8 @@ class Plan:
         to_train: those that this run will train.
         sizes: `stacks.StackSize` by architecture name.
         damaged: one line for each record that had to be passed over.
+        changes: one line for each architecture that the last run knew with other settings and this run trains again.
+        made_at: when records were looked up, seconds since 1970.
         jobs: workers that this run will use; 0 is this process.
     """
 
@@ -84,6 +86,8 @@ class Plan:
     to_train: list[Trial]
     sizes: Mapping[str, stacks.StackSize]
     damaged: list[str]
+    changes: list[str]
+    made_at: float
     jobs: int
     jobs_note: str | None = None
     data_memory: dict | None = None  # to be saved, where the images had to be read to make the plan
@@ -109,7 +113,7 @@ class Listener:
         """A worker has imported TensorFlow; `environment["device"]` is what it found."""
 
     def trial_progress(self, trial: Trial, message: dict):
-        """`{"epoch", "epochs", "loss", "val_accuracy", ...}` at the end of an epoch."""
+        """`{"epoch", "epochs", "loss", "val_accuracy", ...}` at the end of an epoch; epoch 0 when the trial begins."""
 
     def trial_ended(self, trial: Trial, record: Record | None, outcome: Outcome):
         """`record` is None where the trial was stopped."""
@@ -137,12 +141,15 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     source = data.find_data(sweep.dataset, options.data_dir, notify=notify)
     info = data.describe(source, memory)
     sizes = config.check_shapes(sweep, info.image_shape, info.num_classes, memory_limit_bytes=available_memory_bytes())
+    sweep = _without_idle_limit(sweep, info)
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit)
+    made_at = time.time()
     records, damaged = _load_records(results, trials)
     to_train = _to_train(sweep, trials, records, options)
     jobs, note = _how_many_jobs(options, to_train)
     learned = memory if memory != before else None
-    return Plan(sweep, source, info, trials, records, to_train, sizes, damaged, jobs, note, learned)
+    changes = _changes(results.last_plan(sweep), to_train)
+    return Plan(sweep, source, info, trials, records, to_train, sizes, damaged, changes, made_at, jobs, note, learned)
 
 
 def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> Summary:
@@ -161,7 +168,7 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
     started, tables_written = time.monotonic(), time.monotonic()
     summary = Summary()
 
-    results.claim_sweep(plan.sweep)
+    results.claim_sweep(plan.sweep, plan.trials)
     if plan.data_memory is not None:
         results.save_data_memory(plan.data_memory)
     logs.sync(results, plan.trials, plan.records)
@@ -223,6 +230,38 @@ def _to_train(sweep: Sweep, trials: list[Trial], records: Mapping[str, Record], 
     return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
 
 
+def _changes(last_plan: Mapping[str, dict], to_train: list[Trial]) -> list[str]:
+    """What is different where a name's trials are trained again: `128-64: learning_rate 0.001 -> 0.0005`."""
+    lines = []
+    for architecture, settings in {t.architecture.name: (t.architecture, t.settings) for t in to_train}.values():
+        before = last_plan.get(architecture.name)
+        if not isinstance(before, dict):
+            continue
+        old, new = _flat(before), _flat(settings)
+        different = [key for key in {**old, **new} if key != "seed" and old.get(key) != new.get(key)]
+        if different:
+            told = (f"{key} {_in_short(key, old)} -> {_in_short(key, new)}" for key in different)
+            lines.append(f"{architecture.name}: {', '.join(told)}")
+    return lines
+
+
+def _flat(settings: dict) -> dict:
+    """Training settings beside the others, by the names that the sweep file gives them."""
+    training = settings.get("training")
+    return {k: v for k, v in settings.items() if k != "training"} | (training if isinstance(training, dict) else {})
+
+
+def _in_short(key: str, settings: dict) -> str:
+    """A value as a person would write it; what stands nowhere is at its default."""
+    value = settings.get(
+        key, config.Training.model_fields[key].default if key in config.Training.model_fields else None
+    )
+    if key == "layers" and isinstance(value, list):
+        return "-".join(str(next(iter(layer.values())).get("units", next(iter(layer)))) for layer in value)
+    text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
 def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | None]:
     """One worker a core, no more than there are trials or than memory holds, with a word where memory decides."""
     if options.jobs is not None:
@@ -266,32 +305,30 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener,
         )
         if handle is not None:
             handle(engine)
-        calls = [
-            Call(
-                key=trial.fingerprint,
-                function=run_trial,
-                args=(
-                    Task(
-                        trial,
-                        plan.source,
-                        plan.sweep.limit,
-                        options.results_dir.resolve(),
-                        logs.trial_folder(trial).resolve(),
-                    ),
-                ),
-                group=trial.architecture.name,
-                cost=plan.train_cost(trial),
-            )
-            for trial in plan.to_train
-            if trial.architecture.training.threads == threads
-        ]
-        ended = 0
-        for outcome in engine.run(calls):
-            ended += outcome.status != "stopped"
-            yield outcome
-        if ended < len(calls):
-            summary.stopped = True
-            return
+        # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
+        waiting = [trial for trial in plan.to_train if trial.architecture.training.threads == threads]
+        for wait in (False, True):
+            calls = [_call(trial, plan, options, logs, wait) for trial in waiting]
+            waiting, ended = [], 0
+            for outcome in engine.run(calls):
+                ended += outcome.status != "stopped"
+                if outcome.status == "done" and outcome.value is None:
+                    waiting.append(trials[outcome.call.key])
+                else:
+                    yield outcome
+            if ended < len(calls):
+                summary.stopped = True
+                return
+            if not waiting:
+                break
+
+
+def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: bool) -> Call:
+    folder = logs.trial_folder(trial).resolve()
+    task = Task(
+        trial, plan.source, plan.sweep.limit, options.results_dir.resolve(), folder, plan.made_at, options.fresh, wait
+    )
+    return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
 
 
 def _record_of(outcome: Outcome, plan: Plan, results: Results) -> Record | None:
@@ -322,3 +359,56 @@ def _record_of(outcome: Outcome, plan: Plan, results: Results) -> Record | None:
     with results.draft(trial.fingerprint) as draft:
         results.write_record(draft, record)
     return record
+
+
+# ---- cleaning -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A folder that no sweep file asks for any more: why, and how large."""
+
+    folder: Path
+    reason: str
+    size_bytes: int
+
+
+def find_leftovers(results_dir: Path, logs_dir: Path, data_dir: Path | None = None) -> list[Leftover]:
+    """What lies under results and logs that no sweep file asks for any more; deletes nothing.
+
+    The sweep files are those that the results remember. Trials of quick looks (`--epochs`, `--limit`) are among what is
+    found: no file asks for them.
+
+    Args:
+        data_dir: as in `Options`.
+
+    Raises:
+        SweepError: a sweep file has mistakes: until they are mended nobody knows what it asks for.
+    """
+    results = Results(results_dir)
+    wanted, leftovers = set(), []
+    for name, sweep_file in results.sweeps():
+        if not sweep_file.is_file():
+            reason = f"its sweep file {sweep_file} is gone"
+            leftovers += [(results_dir / name, reason), (logs_dir / name, reason)]
+            continue
+        sweep = config.load_sweep(sweep_file)
+        source = data.find_data(sweep.dataset, data_dir if sweep.dataset in ("auto", "fashion_mnist") else None)
+        info = data.describe(source, results.load_data_memory())
+        for plain_fit in (False, True):
+            trials = config.list_trials(
+                _without_idle_limit(sweep, info), data_identity=info.identity, plain_fit=plain_fit
+            )
+            wanted |= {trial.fingerprint for trial in trials}
+    leftovers += [(folder, reason) for folder, reason in results.trial_folders() if folder.name not in wanted]
+    return [Leftover(folder, reason, _size_bytes(folder)) for folder, reason in leftovers if folder.exists()]
+
+
+def _without_idle_limit(sweep: Sweep, info: DataInfo) -> Sweep:
+    """As many images as there are is no limit: the same trials as without."""
+    is_idle = sweep.limit is not None and sweep.limit >= info.train_images
+    return sweep.model_copy(update={"limit": None}) if is_idle else sweep
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

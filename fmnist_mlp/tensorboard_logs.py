@@ -56,8 +56,8 @@ class SweepLogs:
     def show(self, results: Results, trial: Trial, record: Record | None) -> None:
         """Make one trial's folder a view of its record: its curves, one HParams row, nothing of earlier trials."""
         folder = self.trial_folder(trial)
-        state = f"{trial.fingerprint} {record.status}\n" if record else None
-        if _read(folder / _MARKER) == state:
+        state, found = f"{trial.fingerprint} {record.status if record else _LIVE}\n", _read(folder / _MARKER)
+        if found == state:  # in step; or in training, perhaps by another sweep, or interrupted and about to go on
             return
         if record is None:
             self._remove(folder)

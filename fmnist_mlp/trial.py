@@ -25,7 +25,7 @@ from fmnist_mlp import data, metrics, tensorboard_logs
 from fmnist_mlp.config import Trial
 from fmnist_mlp.data import Dataset, DataSource
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import Record, Results
+from fmnist_mlp.results import DamagedRecord, Record, Results
 
 _PREDICTION_BATCH_SIZE = 1000
 # At the end of an epoch, when so long has passed since the last: short trials pay nothing, long ones lose little.
@@ -42,6 +42,9 @@ class Task:
         limit: use only so many training images.
         results_root: where the record goes.
         log_folder: where TensorBoard looks while it trains.
+        planned_at: seconds since 1970; a record written later was made by another sweep meanwhile, and will do.
+        fresh: an older record will not do.
+        wait: whether to wait for another sweep that trains this trial, or to pass it over.
     """
 
     trial: Trial
@@ -49,6 +52,9 @@ class Task:
     limit: int | None
     results_root: Path
     log_folder: Path
+    planned_at: float
+    fresh: bool = False
+    wait: bool = False
 
 
 def worker_environment(device: str, threads: int) -> dict[str, str | None]:
@@ -118,30 +124,50 @@ def start_worker(device: str, threads: int) -> dict[str, str]:
     return environment
 
 
-def run_trial(context, task: Task) -> Record:
-    """Train and score one trial and put its record in place.
+def run_trial(context, task: Task) -> Record | None:
+    """Train and score one trial and put its record in place, unless another sweep does or has just done so.
 
     Args:
         context: `engine.Context`, for progress and for being asked to stop.
         task: the trial.
 
     Returns:
-        The record, as it now lies under `results/`.
+        The record, as it now lies under `results/`; None where the trial is in work elsewhere.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
         Stopped: asked to stop; a checkpoint is kept, from which the next run goes on.
     """
+    results, fingerprint = Results(task.results_root), task.trial.fingerprint
+    with results.claim(fingerprint, may_wait=lambda: task.wait and not context.stop_requested) as is_ours:
+        if not is_ours:
+            return None
+        with contextlib.suppress(DamagedRecord):
+            record = results.load_record(fingerprint)
+            is_new = results.written_since(fingerprint, task.planned_at)
+            if record is not None and (is_new or (record.is_done and not task.fresh)):
+                return record
+        return _train_and_score(context, task, results)
+
+
+def _train_and_score(context, task: Task, results: Results) -> Record:
+    """The recipe, in order."""
     # Imported here: the parent names run_trial without loading TensorFlow, workers run it.
     from fmnist_mlp import models, training
 
-    trial, settings, results = task.trial, task.trial.architecture.training, Results(task.results_root)
+    trial, settings = task.trial, task.trial.architecture.training
     started = time.time()
+    context.report({"epoch": 0, "epochs": settings.epochs})
 
     images = _worker.images(task.source)
     pool = data.limit_indices(images.y_train, task.limit)
     shares = data.stratified_split(images.y_train[pool], settings.validation_split, trial.seed)
     train_indices, validation_indices = (pool[share] for share in shares)
+    if not len(validation_indices):
+        raise ValueError(
+            f"no image is left for validation ({len(pool)} training images, validation_split "
+            f"{settings.validation_split:g}): use more images or a larger share"
+        )
 
     model, exported, scoring = _worker.model(trial, images, len(train_indices))
     checkpoint = _load_checkpoint(results, trial)
