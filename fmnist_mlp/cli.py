@@ -365,9 +365,10 @@ class _Display(runner.Listener):
         if not record.is_done:
             self.err.print(_failure(trial, record))
         elif not self.out.is_terminal:
+            loss, accuracy = record.metrics["test_loss"], record.metrics["test_accuracy"]
             self.out.print(
-                f"[{self._ended}/{len(self.plan.to_train)}] {_which(trial)}: "
-                f"test_loss {record.metrics['test_loss']:.4f}, test_accuracy {record.metrics['test_accuracy']:.4f}, {record.measured['train_seconds']:.1f} s",
+                f"[{self._ended}/{len(self.plan.to_train)}] {_which(trial)}: test_loss {loss:.4f}, "
+                f"test_accuracy {accuracy:.4f}, {record.measured['train_seconds']:.1f} s",
                 markup=False,
             )
 

@@ -235,7 +235,8 @@ class Results:
         return found
 
     def trial_folders(self) -> list[tuple[Path, str]]:
-        """Every record, checkpoint and draft, with a word on what it is when no sweep asks for it."""
+        """Every record, checkpoint and draft that nobody works on, and what it is when no sweep asks for it."""
+        in_work = {path.name[:16] for path in (self._records / ".claims").glob("*.lock")}
         kinds = {
             self._records: "a record that no sweep asks for",
             self._records / ".checkpoints": "a checkpoint that no sweep asks for",
@@ -245,7 +246,7 @@ class Results:
             (folder, reason)
             for parent, reason in kinds.items()
             for folder in (sorted(parent.iterdir()) if parent.is_dir() else ())
-            if folder.is_dir() and not folder.name.startswith(".")
+            if folder.is_dir() and not folder.name.startswith(".") and folder.name[:16] not in in_work
         ]
 
     def write_tables(self, sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> None:
