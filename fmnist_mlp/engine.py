@@ -18,7 +18,7 @@ files. What every engine promises, so that its caller need not know which one it
 
 Hidden here: how workers start, stay warm, are replaced, watched and ended, and the protocol on their pipes. Left to
 others: what the calls do, what becomes of the outcomes, which signals mean stop (`cli` calls `stop` from its handlers),
-how many workers are wise. POSIX only.
+how many workers are wise. Tried on Linux; elsewhere signals may reach workers, and memory is not watched on Windows.
 """
 
 import atexit
@@ -28,7 +28,6 @@ import multiprocessing
 import os
 import pickle
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -47,6 +46,7 @@ from fmnist_mlp.errors import SweepError
 _SPAWN = multiprocessing.get_context("spawn")
 _GRACE_SECONDS = 5.0  # for a worker that was asked to end; TensorFlow takes some 0.3 s
 _MAX_IDLE_DEATHS = 3  # workers that may die in a row without a call ended in between
+_IS_POSIX = os.name == "posix"
 _STOP, _END = "stop", "end"  # what the parent says to a worker, besides the bytes of a call
 
 
@@ -259,7 +259,8 @@ class LocalEngine(Engine):
     def _start_worker(self):
         number = min(set(range(self.jobs)) - {worker.number for worker in self._workers})
         # Started here because, as part of Process.start, it would unblock the signals again (seen in CPython 3.11).
-        resource_tracker.ensure_running()
+        if _IS_POSIX:
+            resource_tracker.ensure_running()
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(theirs,), name=f"worker-{number}", daemon=True)
         worker = _Worker(number, process, ours)
@@ -629,6 +630,9 @@ def _set_environment(variables: Mapping[str, str | None]):
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
     """A process started inside has these signals blocked from its first instruction; here they are only late."""
+    if not _IS_POSIX:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -669,7 +673,8 @@ def _work(pipe: connection.Connection):
     # Ctrl-C and many batch systems signal the whole process group; what that means is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if _IS_POSIX:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     inbox, stop, lock = queue.SimpleQueue(), threading.Event(), threading.Lock()
     threading.Thread(target=_listen, args=(pipe, inbox, stop), daemon=True).start()
 
@@ -724,6 +729,10 @@ def _call(payload: bytes, context: Context) -> tuple[str, bytes | None, Failure 
 
 def _rss_bytes() -> int:
     if statm := _words(Path("/proc/self/statm")):
-        return int(statm[1]) * resource.getpagesize()
+        return int(statm[1]) * os.sysconf("SC_PAGESIZE")
+    if not _IS_POSIX:
+        return 0  # not known: no process is replaced for its memory
+    import resource  # there is none on Windows
+
     # The peak, where the present is not known; kilobytes, but bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,43 @@
+"""Draw docs/results.png: test accuracy against parameters, a point a trial, beside what was published.
+
+Run after `python sweep.py`, from the project's folder: `PYTHONPATH=. python docs/make_results_picture.py`.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+# github.com/AKGanesh/MNIST-DL-MLP-Sequential: one training each.
+PUBLISHED = {"64-128-64-32": 0.8874, "64-128-32": 0.8854, "64-32": 0.8819, "128-64": 0.8861}
+# Two of the Okabe-Ito colours: they differ for every kind of colour blindness.
+OURS, THEIRS = "#0072B2", "#D55E00"
+
+
+def main(results: Path = Path("results/architectures"), picture: Path = Path("docs/results.png")) -> None:
+    trials = pd.read_csv(results / "trials.csv")
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for name, group in trials.groupby("architecture"):
+        params, accuracy = group["params"].iloc[0], 100 * group["test_accuracy"]
+        axes.scatter([params] * len(group), accuracy, s=18, color=OURS, alpha=0.45, linewidths=0)
+        axes.errorbar(params, accuracy.mean(), yerr=accuracy.std(), fmt="_", ms=14, color=OURS, capsize=3)
+        axes.annotate(name, (params, accuracy.max()), xytext=(0, 7), textcoords="offset points", ha="center", size=8)
+        if name in PUBLISHED:
+            axes.plot(params, 100 * PUBLISHED[name], "D", ms=6, mfc="none", color=THEIRS)
+    dataset, seeds = trials["dataset"].iloc[0], trials["seed"].nunique()
+    axes.plot([], [], "o", color=OURS, label=f"one trial ({seeds} seeds; bar: mean and standard deviation)")
+    axes.plot([], [], "D", mfc="none", color=THEIRS, label="published, one training")
+    axes.set(xlabel="parameters", ylabel="test accuracy, %", title=f"Dense stacks on {dataset}, 20 epochs")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.margins(x=0.12, y=0.18)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", fontsize=8)
+    figure.savefig(picture, dpi=110)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
