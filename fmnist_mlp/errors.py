@@ -11,3 +11,11 @@ class SweepError(Exception):
     Args:
         message: one line, or one line for each problem where there are several.
     """
+
+
+def cannot_write(path, error: OSError) -> SweepError:
+    """What to raise where a file or folder of results or logs cannot be written: a full disk, no permission."""
+    return SweepError(
+        f"cannot write {path}: {error.strerror or error}; what is finished is kept: free space there, or choose "
+        "another --results-dir or --logs-dir, and run again"
+    )

@@ -25,7 +25,7 @@ import pydantic
 
 from fmnist_mlp import stacks
 from fmnist_mlp.config import Architecture, Sweep, Trial
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import SweepError, cannot_write
 
 RECORD_FORMAT = 1
 
@@ -181,7 +181,7 @@ class Results:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError as error:
-            raise _cannot_write(place, error) from error
+            raise cannot_write(place, error) from error
 
     def _move_in(self, draft: Path, place: Path) -> None:
         """os.replace does not replace a folder that has files, so an older record steps aside first."""
@@ -298,7 +298,7 @@ class Results:
                         Path(draft.name).unlink()
                     raise
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
 
 
 class DamagedRecord(Exception):
@@ -458,13 +458,6 @@ def trial_rows(plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> l
 # ---- helpers ------------------------------------------------------------------------------------------------------
 
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
-
-
-def _cannot_write(path: Path, error: OSError) -> SweepError:
-    return SweepError(
-        f"cannot write {path}: {error.strerror or error}; what is finished is kept: free space there, or choose "
-        "another --results-dir, and run again"
-    )
 
 
 def _is_done(record: Record | None) -> bool:

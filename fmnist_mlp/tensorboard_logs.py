@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fmnist_mlp.config import Sweep, Trial
+from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.results import Record, Results, link_or_copy
 
 # Marks a folder as a view of ours and says of what; only marked folders are ever deleted.
@@ -45,17 +46,24 @@ class SweepLogs:
         """Make every trial's folder show its record and remove what the plan does not ask for.
 
         A folder in step is recognised by its marker and left alone. Folders without a marker are not ours and stay.
+
+        Raises:
+            SweepError: the logs cannot be written.
         """
         wanted = {self.trial_folder(trial): trial for trial in plan}
-        for marker in list(self.folder.rglob(_MARKER)):
-            if marker.parent not in wanted:
-                self._remove(marker.parent)
+        with _writing(self.folder):
+            for marker in list(self.folder.rglob(_MARKER)):
+                if marker.parent not in wanted:
+                    self._remove(marker.parent)
         for trial in wanted.values():
             self.show(results, trial, records.get(trial.fingerprint))
 
     def show(self, results: Results, trial: Trial, record: Record | None) -> None:
         """Make one trial's folder a view of its record: its curves, one HParams row, nothing of earlier trials."""
-        folder = self.trial_folder(trial)
+        with _writing(self.trial_folder(trial)):
+            self._show(self.trial_folder(trial), results, trial, record)
+
+    def _show(self, folder: Path, results: Results, trial: Trial, record: Record | None) -> None:
         state, found = f"{trial.fingerprint} {record.status if record else _LIVE}\n", _read(folder / _MARKER)
         if found == state:  # in step; or in training, perhaps by another sweep, or interrupted and about to go on
             return
@@ -115,17 +123,24 @@ def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
             for writer in self._writers.values():
                 writer.flush()
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARKER).write_text(f"{fingerprint} {_LIVE}\n", encoding="utf-8")
-    if checkpoint is not None and (checkpoint / "events").is_dir():
-        shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
+    with _writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARKER).write_text(f"{fingerprint} {_LIVE}\n", encoding="utf-8")
+        if checkpoint is not None and (checkpoint / "events").is_dir():
+            shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
     return LiveTensorBoard(folder, write_graph=False)
 
 
 def keep_events(folder: Path, draft: Path, copy: bool = False) -> None:
-    """Take a trial's event files into the draft of its record, or as a copy, since they grow on, of a checkpoint."""
+    """Take a trial's event files into the draft of its record, or as a copy, since they grow on, of a checkpoint.
+
+    Raises:
+        SweepError: a file is cut off. TensorFlow's writer says nothing when the disk is full.
+    """
     for source in folder.rglob("events.out.tfevents.*"):
+        if not _is_whole(source):
+            raise SweepError(f"{source} is cut off (is the disk full?): free space there and run again")
         target = draft / "events" / source.relative_to(folder)
         if copy:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -217,6 +232,22 @@ def _write_events(folder: Path, values, wall_time: float) -> None:
         summary = summary_pb2.Summary(value=values)
         writer.write(event_pb2.Event(wall_time=wall_time, step=0, summary=summary).SerializeToString())
     os.replace(draft, path)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an event file holds something and ends where a record ends (TFRecord: 12 + length + 4 bytes each)."""
+    content, position = path.read_bytes(), 0
+    while position + 16 <= len(content):
+        position += 12 + int.from_bytes(content[position : position + 8], "little") + 4
+    return 0 < position == len(content)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path):
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _read(path: Path) -> str | None:
