@@ -308,12 +308,16 @@ class _Display(runner.Listener):
         self._watch.cancel()
         self._live.stop()
 
+    def _say(self, message: str | Text):
+        """A line above the bar: a live display must not be written past."""
+        (self.out if self._live.is_started else self.err).print(message)
+
     def _watch_for_silence(self):
         """Say once of a trial that it may hang; only the user can tell a hang from a very large network."""
         for fingerprint, moment in list(self._heard.items()):
             if time.monotonic() - moment > _SILENCE_SECONDS and self._heard.pop(fingerprint, None):
                 what = self._running.get(fingerprint, "a trial")
-                self.err.print(
+                self._say(
                     Text(
                         f"no news for {_duration(_SILENCE_SECONDS)}: {what}; if it hangs: --trial-timeout",
                         style="yellow",
@@ -334,7 +338,7 @@ class _Display(runner.Listener):
         if self._engine is not None:
             self._engine.stop(now=self._stops > 1)
         if self._stops == 1:
-            self.err.print("stopping at the end of the running epochs; once more to stop now")
+            self._say("stopping at the end of the running epochs; once more to stop now")
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
         if self._started is None:
@@ -349,9 +353,10 @@ class _Display(runner.Listener):
 
     def trial_progress(self, trial: config.Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
-        line = f"{_which(trial)}: epoch {message['epoch']}/{message['epochs']}"
+        line = f"{_which(trial)}: compiling"
         if message["epoch"]:
-            line += f", loss {message['loss']:.4f}, val_accuracy {message['val_accuracy']:.4f}"
+            line = f"{_which(trial)}: epoch {message['epoch']}/{message['epochs']}, loss {message['loss']:.4f}, "
+            line += f"val_accuracy {message['val_accuracy']:.4f}"
         self._running[trial.fingerprint] = line
         self._heard[trial.fingerprint] = time.monotonic()
 
@@ -363,7 +368,7 @@ class _Display(runner.Listener):
         self._ended += 1
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
         if not record.is_done:
-            self.err.print(_failure(trial, record))
+            self._say(_failure(trial, record))
         elif not self.out.is_terminal:
             loss, accuracy = record.metrics["test_loss"], record.metrics["test_accuracy"]
             self.out.print(
