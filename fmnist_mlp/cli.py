@@ -148,6 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: %(default)s")
     how.add_argument("--trial-timeout", type=_seconds, metavar="SECONDS", help="give a trial up after so long")
+    how.add_argument(
+        "--checkpoint-every",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how much of a trial an interruption may cost; default: %(default)g",
+    )
     where = parser.add_argument_group("where things are")
     where.add_argument(
         "--data-dir",
@@ -197,6 +204,7 @@ def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
         retry_failed=parsed.retry_failed,
         fail_fast=parsed.fail_fast,
         trial_timeout=parsed.trial_timeout,
+        checkpoint_seconds=parsed.checkpoint_every,
     )
 
 

@@ -5,6 +5,8 @@ is made of the same layer objects, so it shares their weights; it takes the same
 probabilities. Which layers there are, where Flatten goes and what a stack costs is decided in `stacks`, without Keras.
 """
 
+import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -66,7 +68,7 @@ def scoring_model(exported: keras.Sequential) -> keras.Model:
 def save_exported(exported: keras.Sequential, path: Path) -> None:
     """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens.
 
-    The archive is written again without clock times, so that equal weights give equal files.
+    The archive is written again without clock times and memory addresses, so that equal weights give equal files.
 
     Args:
         exported: from `exported_model`.
@@ -78,7 +80,11 @@ def save_exported(exported: keras.Sequential, path: Path) -> None:
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
-                content = _without_date(content)
+                metadata = json.loads(content)
+                del metadata["date_saved"]
+                content = json.dumps(metadata).encode()
+            elif name == "config.json":
+                content = _renumbered(content)
             target.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
     draft.unlink()
 
@@ -130,10 +136,11 @@ def _snake_case(name: str) -> str:
     return keras.src.utils.naming.to_snake_case(name)
 
 
-def _without_date(metadata: bytes) -> bytes:
-    # Imported here because only exports need it.
-    import json
+def _renumbered(config: bytes) -> bytes:
+    """Keras 3.15 names objects that layers share by their address; here they are 1, 2, ... as they appear."""
+    numbers: dict[bytes, int] = {}
 
-    content = json.loads(metadata)
-    content.pop("date_saved", None)
-    return json.dumps(content, sort_keys=True).encode()
+    def renumber(match: re.Match) -> bytes:
+        return b'"shared_object_id": %d' % numbers.setdefault(match[1], len(numbers) + 1)
+
+    return re.sub(rb'"shared_object_id": (\d+)', renumber, config)

@@ -48,6 +48,7 @@ class Options:
         retry_failed: train again what failed.
         fail_fast: stop at the first failure.
         trial_timeout: seconds after which a trial is given up.
+        checkpoint_seconds: how much of a trial an interruption may cost; shorter trials write no checkpoint.
     """
 
     results_dir: Path = Path("results")
@@ -61,6 +62,7 @@ class Options:
     retry_failed: bool = False
     fail_fast: bool = False
     trial_timeout: float | None = None
+    checkpoint_seconds: float = 10.0
 
 
 @dataclass
@@ -326,7 +328,15 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener,
 def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: bool) -> Call:
     folder = logs.trial_folder(trial).resolve()
     task = Task(
-        trial, plan.source, plan.sweep.limit, options.results_dir.resolve(), folder, plan.made_at, options.fresh, wait
+        trial=trial,
+        source=plan.source,
+        limit=plan.sweep.limit,
+        results_root=options.results_dir.resolve(),
+        log_folder=folder,
+        planned_at=plan.made_at,
+        fresh=options.fresh,
+        checkpoint_seconds=options.checkpoint_seconds,
+        wait=wait,
     )
     return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
 

@@ -28,8 +28,6 @@ from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Record, Results
 
 _PREDICTION_BATCH_SIZE = 1000
-# At the end of an epoch, when so long has passed since the last: short trials pay nothing, long ones lose little.
-_CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Task:
         log_folder: where TensorBoard looks while it trains.
         planned_at: seconds since 1970; a record written later was made by another sweep meanwhile, and will do.
         fresh: an older record will not do.
+        checkpoint_seconds: a checkpoint is due at the end of an epoch when so long has passed since the last.
         wait: whether to wait for another sweep that trains this trial, or to pass it over.
     """
 
@@ -54,6 +53,7 @@ class Task:
     log_folder: Path
     planned_at: float
     fresh: bool = False
+    checkpoint_seconds: float = 10.0
     wait: bool = False
 
 
@@ -300,7 +300,7 @@ def _report_and_save(context, task: Task, results: Results, tensorboard):
         nonlocal saved
         context.report({"epoch": epochs_done, "epochs": epochs, **logs})
         is_asked_to_stop = context.stop_requested
-        is_due = time.monotonic() - saved >= _CHECKPOINT_SECONDS and epochs_done < epochs
+        is_due = time.monotonic() - saved >= task.checkpoint_seconds and epochs_done < epochs
         if is_asked_to_stop or is_due:
             tensorboard.flush()
             with results.checkpoint_draft(fingerprint) as draft:
