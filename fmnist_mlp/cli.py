@@ -44,6 +44,9 @@ def verbs(arguments: list[str] | None = None) -> int:
 
 def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = False) -> int:
     """Run `command(parsed, out, err)`; what the user can mend becomes its message, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without ± or a name's letters shows a ? in their place
+            stream.reconfigure(errors="replace")
     wide = None if sys.stdout.isatty() else 120  # a pipe or a file has no width of its own
     out = Console(highlight=False, soft_wrap=False, width=wide, quiet=quiet)
     err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -80,7 +83,7 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     _print_table(plan, out)
     _print_failures(plan, err)
     _print_where_to_look(plan, options, summary, out)
-    if summary.stopped and not summary.failed:
+    if summary.stopped:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
         err.print(
             f"stopped: {plan.done} of {len(plan.trials)} trials are done and kept; go on with: {again}", markup=False

@@ -11,6 +11,7 @@ model stays a plain `keras.Sequential` that any callback can save. What a callba
 that live by batches are refused by `check_callbacks`.
 """
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,12 @@ import numpy as np
 import tensorflow as tf
 
 from fmnist_mlp.errors import SweepError
+
+try:
+    from tensorflow.compiler.tf2xla.ops import gen_xla_ops as _gen_xla_ops
+    from tensorflow.python.ops import random_ops_util as _random_ops_util
+except ImportError:
+    _gen_xla_ops = _random_ops_util = None
 
 # Images a step of the validation loop. Validation has no gradient and keeps nothing, so the step can be large; fixed,
 # because the size decides the order in which the loss is summed, hence its last digit.
@@ -133,13 +140,39 @@ def _program(model, step, batch, batch_size: int):
             step(batch(indices))
             return i + 1
 
-        if full_steps:
-            tf.while_loop(lambda i: i < full_steps, one_step, [tf.constant(0)], maximum_iterations=full_steps)
-        if images % batch_size:
-            step(batch(order[full_steps * batch_size :]))
+        with _quick_random_numbers():
+            if full_steps:
+                tf.while_loop(lambda i: i < full_steps, one_step, [tf.constant(0)], maximum_iterations=full_steps)
+            if images % batch_size:
+                step(batch(order[full_steps * batch_size :]))
         return model.get_metrics_result()
 
     return epoch
+
+
+@contextlib.contextmanager
+def _quick_random_numbers():
+    """While a program is traced: keep XLA from computing the key of dropout's random numbers anew for each of them.
+
+    XLA on CPUs fuses the scrambling of the seed into the loop that draws the numbers, and repeats it for every one. A
+    barrier between the two gives the same numbers six times as fast (benchmarks/loops.py --random). It goes through
+    names that TensorFlow 2.21 keeps to itself; where they are gone, the numbers come slowly, and a test says so.
+    """
+    if _random_ops_util is None:
+        yield
+        return
+    stock = _random_ops_util.get_key_counter_alg
+
+    def with_barrier(seed, alg):
+        key, counter, alg = stock(seed, alg)
+        key, counter = _gen_xla_ops.xla_optimization_barrier(input=[key, counter])
+        return key, counter, alg
+
+    _random_ops_util.get_key_counter_alg = with_barrier
+    try:
+        yield
+    finally:
+        _random_ops_util.get_key_counter_alg = stock
 
 
 def _build_metrics(model, batch) -> None:

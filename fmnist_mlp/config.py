@@ -476,6 +476,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+# Of the words that pandas takes for missing, those that a name could be.
+_READ_AS_MISSING = {"na", "nan", "null", "none"}
+
+
 def name_problem(name: str) -> str | None:
     """What is wrong with a name for a sweep or an architecture; None if nothing is."""
     if name.startswith("_"):
@@ -489,6 +493,8 @@ def name_problem(name: str) -> str | None:
         )
     if name.split(".")[0].lower() in _DEVICE_NAMES:
         return f"must not be {_quoted(name)}, which Windows keeps for a device"
+    if name.lower() in _READ_AS_MISSING:
+        return f"must not be {_quoted(name)}, which pandas.read_csv takes for a missing value"
     return None
 
 

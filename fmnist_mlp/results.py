@@ -10,6 +10,7 @@ No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this mo
 
 import contextlib
 import csv
+import datetime
 import io
 import json
 import math
@@ -19,15 +20,16 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import pydantic
 
-from fmnist_mlp import stacks
+from fmnist_mlp import config, stacks
 from fmnist_mlp.config import Architecture, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
 
 RECORD_FORMAT = 1
+METRICS = ("test_loss", "test_accuracy", "val_loss", "val_accuracy")
 
 
 class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -52,7 +54,7 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     params: int
     trainable_params: int
     flops: int
-    metrics: dict[str, float] = {}
+    metrics: dict[str, pydantic.FiniteFloat] = {}
     history: dict[str, list[float | None]] = {}
     weights: str = ""
     error: dict[str, str] | None = None
@@ -62,6 +64,21 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     @property
     def is_done(self) -> bool:
         return self.status == "done"
+
+    @pydantic.model_validator(mode="after")
+    def _has_what_the_tables_show(self) -> Self:
+        if self.is_done:
+            lacking = {*METRICS} - {*self.metrics}
+            lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
+            lacking |= {"train_seconds"} if not isinstance(self.measured.get("train_seconds"), float) else set()
+            if lacking:
+                raise ValueError(f"a finished trial without {', '.join(sorted(lacking))}")
+            seconds = self.measured.get("epoch_seconds")
+            if not (isinstance(seconds, list) and seconds and all(isinstance(s, float) for s in seconds)):
+                raise ValueError("a finished trial without the seconds of its epochs")
+        elif not {"type", "message"} <= {*(self.error or {})}:
+            raise ValueError("a failed trial without its error")
+        return self
 
 
 class Results:
@@ -85,11 +102,12 @@ class Results:
             DamagedRecord: there is one and it cannot be used: cut off, from a newer version, or another trial's.
         """
         path = self.record_folder(fingerprint) / "record.json"
+        _step_back(path.parent)
         try:
             text = path.read_bytes()
-        except FileNotFoundError:
-            return None
         except OSError as error:
+            if not path.parent.exists():
+                return None
             raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
         try:
             content = json.loads(text)
@@ -98,8 +116,8 @@ class Results:
             record = Record.model_validate(content)
         except (ValueError, RecursionError) as error:
             raise DamagedRecord(f"{path}: is not a whole record") from error
-        if record.fingerprint != fingerprint:
-            raise DamagedRecord(f"{path}: belongs to another trial ({record.fingerprint[:12]})")
+        if not record.fingerprint == fingerprint == config.fingerprint(record.settings):
+            raise DamagedRecord(f"{path}: belongs to another trial")
         missing = [name for name in _FILES_OF_A_DONE_TRIAL if record.is_done and not (path.parent / name).is_file()]
         if missing:
             raise DamagedRecord(f"{path.parent}: lacks {', '.join(missing)}")
@@ -184,18 +202,21 @@ class Results:
             raise cannot_write(place, error) from error
 
     def _move_in(self, draft: Path, place: Path) -> None:
-        """os.replace does not replace a folder that has files, so an older record steps aside first."""
-        while True:
+        """os.replace does not replace a folder that has files: an older record steps aside, and back if need be."""
+        older = _aside(place)
+        for attempts_left in reversed(range(10)):
+            _remove(older)
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(place, older)
             try:
                 os.replace(draft, place)
-                return
+                break
             except OSError:
-                if not place.exists():
+                is_taken = place.exists()  # another sweep looked for the record just now and put the older one back
+                _step_back(place)
+                if not (is_taken and attempts_left):
                     raise
-                aside = Path(tempfile.mkdtemp(prefix="replaced-", dir=self._drafts))
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(place, aside / place.name)
-                shutil.rmtree(aside, ignore_errors=True)
+        _remove(older)
 
     # ---- what belongs to one sweep
 
@@ -263,11 +284,14 @@ class Results:
             best = best_trial(architecture, plan, records)
             if best is not None:
                 wanted[f"{architecture.name}.keras"] = self.record_folder(best.fingerprint) / "model.keras"
-        for path in folder.glob("*.keras") if folder.is_dir() else ():
-            if path.name not in wanted:
-                path.unlink()
-        for name, model in wanted.items():
-            link_or_copy(model, folder / name)
+        try:
+            for path in folder.glob("*.keras") if folder.is_dir() else ():
+                if path.name not in wanted:
+                    path.unlink()
+            for name, model in wanted.items():
+                link_or_copy(model, folder / name)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
 
     # ---- the memory of what the images are (data.describe)
 
@@ -301,6 +325,12 @@ class Results:
             raise cannot_write(path, error) from error
 
 
+def started_at(seconds: float) -> dict[str, str | float]:
+    """The beginning of a trial as its record has it: for people, and as seconds since 1970."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return {"started_at": moment.isoformat(timespec="seconds"), "started_at_seconds": seconds}
+
+
 class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
 
@@ -320,10 +350,14 @@ def link_or_copy(source: Path, target: Path) -> None:
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     try:
-        os.link(source, draft)
+        try:
+            os.link(source, draft)
+        except OSError:
+            shutil.copy2(source, draft)
+        os.replace(draft, target)
     except OSError:
-        shutil.copy2(source, draft)
-    os.replace(draft, target)
+        draft.unlink(missing_ok=True)
+        raise
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------
@@ -395,6 +429,7 @@ def table(sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], si
         Rows keyed by `RESULTS_COLUMNS`; None where there is nothing to say (a spread needs two trials).
     """
     rows = []
+    dataset = next((record.dataset for record in records.values()), None)  # the same for all trials of a sweep
     for architecture in sweep.architectures:
         trials = [t for t in plan if t.architecture is architecture]
         found = [records[t.fingerprint] for t in trials if t.fingerprint in records]
@@ -409,11 +444,11 @@ def table(sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], si
             "epochs": _mean([len(record.history["loss"]) for record in done]),
             "trainable_params": size.trainable_params,
             "flops": size.flops,
-            "dataset": done[0].dataset if done else None,
+            "dataset": dataset,
             "train_seconds": _mean([record.measured["train_seconds"] for record in done]),
             "epoch_seconds": _mean([_epoch_seconds(record) for record in done]),
         }
-        for metric in ("test_loss", "test_accuracy", "val_loss", "val_accuracy"):
+        for metric in METRICS:
             values = [record.metrics[metric] for record in done]
             row[metric] = _mean(values)
             row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
@@ -504,6 +539,26 @@ def _relative(path: Path, root: Path) -> str:
         return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
     except ValueError:  # another drive, on Windows
         return path.resolve().as_posix()
+
+
+def _aside(place: Path) -> Path:
+    """Where a record waits while a newer one takes its place."""
+    return place.with_name(f".{place.name}")
+
+
+def _step_back(place: Path) -> None:
+    """Put back the older record where the newer one did not come: an error, or a process killed in between."""
+    if not place.exists():
+        with contextlib.suppress(OSError):
+            os.replace(_aside(place), place)
+
+
+def _remove(path: Path) -> None:
+    """Whatever it is, if it is there at all."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush_tree(folder: Path) -> None:

@@ -24,8 +24,8 @@ from fmnist_mlp.engine import (
     available_memory_bytes,
 )
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Record, Results
-from fmnist_mlp.tensorboard_logs import SweepLogs
+from fmnist_mlp.results import DamagedRecord, Record, Results, started_at
+from fmnist_mlp.tensorboard_logs import SweepLogs, keep_events
 from fmnist_mlp.trial import Task, run_trial, start_worker, worker_environment
 
 # A worker with TensorFlow, the images and a compiled program, in the default sweep (TensorFlow 2.21, Linux).
@@ -33,6 +33,8 @@ WORKER_BYTES = 1_200_000_000
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
 _RECYCLE_BYTES = 3_000_000_000
 _SECONDS_BETWEEN_TABLES = 1.0
+# And at most a hundredth of the parent's time, however many trials the tables hold.
+_SHARE_OF_TABLES = 100
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,14 @@ class Listener:
 
 @dataclass
 class Summary:
-    """How a run ended."""
+    """How a run ended.
+
+    Args:
+        trained: trials that this run trained to the end.
+        failed: records of those that failed in this run.
+        stopped: whether it was asked to stop before everything was done.
+        seconds: of the whole run.
+    """
 
     trained: int = 0
     failed: list[Record] = field(default_factory=list)
@@ -167,8 +176,9 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
         SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
     """
     results, logs = Results(options.results_dir), SweepLogs(options.logs_dir, plan.sweep)
-    started, tables_written = time.monotonic(), time.monotonic()
-    summary = Summary()
+    started = time.monotonic()
+    next_tables = started + _SECONDS_BETWEEN_TABLES
+    summary, workers = Summary(), _Workers({trial.fingerprint: trial for trial in plan.to_train}, listener)
 
     results.claim_sweep(plan.sweep, plan.trials)
     if plan.data_memory is not None:
@@ -177,21 +187,22 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
     results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
 
     try:
-        for outcome in _outcomes(plan, options, logs, listener, handle, summary):
+        for outcome in _outcomes(plan, options, logs, workers, handle, summary):
             trial = outcome.call.args[0].trial
-            record = _record_of(outcome, plan, results)
+            record = _record_of(outcome, plan, results, logs, workers)
             if record is not None:
                 plan.records[trial.fingerprint] = record
                 logs.show(results, trial, record)
-                summary.trained += record.is_done
+                summary.trained += record.is_done and trial.fingerprint not in workers.found
             if record is not None and not record.is_done:
                 summary.failed.append(record)
-            if time.monotonic() - tables_written >= _SECONDS_BETWEEN_TABLES:
+            if time.monotonic() >= next_tables:
+                began = time.monotonic()
                 results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
-                tables_written = time.monotonic()
+                took = time.monotonic() - began
+                next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
             listener.trial_ended(trial, record, outcome)
             if summary.failed and options.fail_fast:
-                summary.stopped = True
                 break
     finally:
         results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
@@ -287,9 +298,31 @@ def _gpu_answers() -> bool:
 # ---- run ----------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener, handle, summary: Summary):
+class _Workers:
+    """What workers say, passed on to the listener and remembered where the runner needs it.
+
+    Args:
+        trials: by fingerprint.
+    """
+
+    def __init__(self, trials: Mapping[str, Trial], listener: Listener):
+        self.trials, self.listener = trials, listener
+        self.environments: dict[int, dict[str, str]] = {}
+        self.found: set[str] = set()  # trials that another sweep had trained meanwhile
+
+    def on_worker(self, worker: int, environment: dict[str, str]):
+        self.environments[worker] = environment
+        self.listener.worker_ready(worker, environment)
+
+    def on_message(self, call: Call, message: dict):
+        if message.get("found"):
+            self.found.add(call.key)
+        else:
+            self.listener.trial_progress(self.trials[call.key], message)
+
+
+def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, handle, summary: Summary):
     """Outcomes of all trials to train; those that ask for more threads run after the others, on fewer workers."""
-    trials = {trial.fingerprint: trial for trial in plan.to_train}
     for threads in sorted({trial.architecture.training.threads for trial in plan.to_train}):
         settings = WorkerSettings(
             environment=worker_environment(options.device, threads),
@@ -302,8 +335,8 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener,
             settings,
             timeout=options.trial_timeout,
             recycle_bytes=_RECYCLE_BYTES,
-            on_message=lambda call, message: listener.trial_progress(trials[call.key], message),
-            on_worker=listener.worker_ready,
+            on_message=workers.on_message,
+            on_worker=workers.on_worker,
         )
         if handle is not None:
             handle(engine)
@@ -315,7 +348,7 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, listener: Listener,
             for outcome in engine.run(calls):
                 ended += outcome.status != "stopped"
                 if outcome.status == "done" and outcome.value is None:
-                    waiting.append(trials[outcome.call.key])
+                    waiting.append(workers.trials[outcome.call.key])
                 else:
                     yield outcome
             if ended < len(calls):
@@ -341,8 +374,11 @@ def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: boo
     return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
 
 
-def _record_of(outcome: Outcome, plan: Plan, results: Results) -> Record | None:
-    """The record of a trial that ended: the worker wrote it where the trial is done, else it is written here."""
+def _record_of(outcome: Outcome, plan: Plan, results: Results, logs: SweepLogs, workers: _Workers) -> Record | None:
+    """The record of a trial that ended: the worker wrote it where the trial is done, else it is written here.
+
+    The curves of a failed trial are kept: they are what one wants to see of it.
+    """
     if outcome.status == "done":
         return outcome.value
     if outcome.status == "stopped":
@@ -364,9 +400,11 @@ def _record_of(outcome: Outcome, plan: Plan, results: Results) -> Record | None:
             "message": outcome.error.message,
             "traceback": outcome.error.traceback,
         },
-        measured={"seconds": outcome.seconds, "attempts": outcome.attempts},
+        environment=workers.environments.get(outcome.worker, {}),
+        measured=started_at(time.time() - outcome.seconds) | {"seconds": outcome.seconds, "attempts": outcome.attempts},
     )
     with results.draft(trial.fingerprint) as draft:
+        keep_events(logs.trial_folder(trial), draft, must_be_whole=False)
         results.write_record(draft, record)
     return record
 

@@ -51,7 +51,11 @@ class SweepLogs:
             SweepError: the logs cannot be written.
         """
         wanted = {self.trial_folder(trial): trial for trial in plan}
+        for folder in wanted:
+            if folder.is_dir() and not (folder / _MARKER).exists() and any(folder.iterdir()):
+                raise SweepError(f"{folder} holds files of somebody else: move them, or use another --logs-dir")
         with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             for marker in list(self.folder.rglob(_MARKER)):
                 if marker.parent not in wanted:
                     self._remove(marker.parent)
@@ -118,6 +122,10 @@ def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
             if time.monotonic() - self._flushed >= 1:
                 self.flush()
 
+        def on_test_end(self, logs=None):
+            """Without Keras's `evaluation_*_vs_iterations`: validation by epochs is there already."""
+            self._pop_writer()
+
         def flush(self):
             self._flushed = time.monotonic()
             for writer in self._writers.values():
@@ -132,14 +140,14 @@ def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
     return LiveTensorBoard(folder, write_graph=False)
 
 
-def keep_events(folder: Path, draft: Path, copy: bool = False) -> None:
+def keep_events(folder: Path, draft: Path, copy: bool = False, must_be_whole: bool = True) -> None:
     """Take a trial's event files into the draft of its record, or as a copy, since they grow on, of a checkpoint.
 
     Raises:
         SweepError: a file is cut off. TensorFlow's writer says nothing when the disk is full.
     """
     for source in folder.rglob("events.out.tfevents.*"):
-        if not _is_whole(source):
+        if must_be_whole and not _is_whole(source):
             raise SweepError(f"{source} is cut off (is the disk full?): free space there and run again")
         target = draft / "events" / source.relative_to(folder)
         if copy:
@@ -171,7 +179,9 @@ def _write_session(folder: Path, trial: Trial, record: Record) -> None:
         status=api_pb2.STATUS_SUCCESS if record.is_done else api_pb2.STATUS_FAILURE,
         end_time_secs=started + float(record.measured.get("train_seconds") or 0.0),
     )
+    experiment = _experiment(_hyperparameters(trial, record))
     values = [
+        _hparams_value(metadata, metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment)),
         _hparams_value(
             metadata, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
         ),
@@ -183,6 +193,25 @@ def _write_session(folder: Path, trial: Trial, record: Record) -> None:
     _write_events(folder, values, started)
 
 
+# TensorBoard's table shows the hyperparameters that differ first, then the metrics in this order.
+_DIFFER = ("architecture", "learning_rate", "optimizer", "seed", "widths")
+_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "params")
+
+
+def _experiment(hyperparameters: dict[str, str | int | float]):
+    """The columns of the HParams table; in every session the same, since TensorBoard takes the first it finds."""
+    from tensorboard.plugins.hparams import api_pb2
+
+    def column(name, value):
+        kind = api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
+        return api_pb2.HParamInfo(name=name, type=kind, differs=name in _DIFFER)
+
+    return api_pb2.Experiment(
+        hparam_infos=[column(name, value) for name, value in hyperparameters.items()],
+        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(group="", tag=tag)) for tag in _METRICS],
+    )
+
+
 def _hyperparameters(trial: Trial, record: Record) -> dict[str, str | int | float]:
     training = trial.architecture.training
     widths = [layer.units for layer in trial.architecture.layers if type(layer).__name__ == "Dense"]
@@ -190,12 +219,11 @@ def _hyperparameters(trial: Trial, record: Record) -> dict[str, str | int | floa
         "architecture": trial.architecture.name,
         "depth": len(widths),
         "widths": "-".join(map(str, widths)) or "none",
-        "params": record.params,
         "optimizer": training.optimizer,
         "learning_rate": training.learning_rate,
         "batch_size": training.batch_size,
         "epochs": training.epochs,
-        "seed": trial.seed,
+        "seed": str(trial.seed),  # a number would be shown as 0.0000
         "dataset": record.dataset,
     }
 

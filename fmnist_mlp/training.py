@@ -8,6 +8,8 @@ return the same `History`. What is trained on which images, and what becomes of 
 import json
 import math
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +99,7 @@ def train(
         compiled_epoch.check_callbacks(callbacks)
         what_to_fit = _programs_of(model, data, settings).drive(model, epochs.order, validation_indices)
     history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
-    callbacks = [epochs, _LogLearningRate(), keras.callbacks.TerminateOnNaN(), *stopping, history, *callbacks, clock]
+    callbacks = [epochs, _LogLearningRate(), _StopWhenDiverged(), *stopping, history, *callbacks, clock]
 
     def take_checkpoint(epochs_done):
         return Checkpoint.take(epochs_done, model, history, clock, *stopping)
@@ -141,6 +143,10 @@ def restart(model: keras.Sequential, fresh: keras.Sequential) -> None:
 # ---- checkpoints --------------------------------------------------------------------------------------------------
 
 
+class BadCheckpoint(Exception):
+    """A checkpoint that cannot be used."""
+
+
 @dataclass
 class Checkpoint:
     """All that decides the rest of a training, as it stood at the end of an epoch.
@@ -182,14 +188,27 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> "Checkpoint":
-        """Raises OSError, ValueError or KeyError where the folder holds no whole checkpoint; nothing is unpickled."""
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            return cls(arrays=dict(arrays), **state)
+        """The checkpoint in a folder; nothing is unpickled.
+
+        Raises:
+            BadCheckpoint: there is none, or not a whole one.
+        """
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(arrays=dict(arrays), **state)
+        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadCheckpoint(f"{folder}: {error}") from error
+
+    def fits(self, model: keras.Sequential) -> bool:
+        """Whether it was taken of such a model: the same variables of the same shapes."""
+        model.optimizer.build(model.trainable_variables)
+        expected = {f"model-{i}": tuple(v.shape) for i, v in enumerate(model.variables)}
+        expected |= {f"optimizer-{i}": tuple(v.shape) for i, v in enumerate(model.optimizer.variables)}
+        return expected.items() <= {name: array.shape for name, array in self.arrays.items()}.items()
 
     def restore(self, model: keras.Sequential, history: keras.callbacks.History) -> None:
         """Set model, optimizer and history to where they stood."""
-        model.optimizer.build(model.trainable_variables)
         for kind, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
             for i, variable in enumerate(variables):
                 variable.assign(self.arrays[f"{kind}-{i}"])
@@ -275,6 +294,14 @@ class _LogLearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+class _StopWhenDiverged(keras.callbacks.Callback):
+    """Keras's TerminateOnNaN prints what is about to become an error anyway."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not all(math.isfinite(logs[name]) for name in ("loss", "val_loss") if name in logs):
+            self.model.stop_training = True
 
 
 class _Clock(keras.callbacks.Callback):

@@ -6,7 +6,6 @@ that further seeds of it cost no compilation. What it keeps never changes a numb
 """
 
 import contextlib
-import datetime
 import json
 import os
 import platform
@@ -14,8 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +22,7 @@ from fmnist_mlp import data, metrics, tensorboard_logs
 from fmnist_mlp.config import Trial
 from fmnist_mlp.data import Dataset, DataSource
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Record, Results
+from fmnist_mlp.results import DamagedRecord, Record, Results, started_at
 
 _PREDICTION_BATCH_SIZE = 1000
 
@@ -98,6 +95,7 @@ def start_worker(device: str, threads: int) -> dict[str, str]:
         if _worker is None:  # TensorFlow takes thread counts once a process (`--jobs 0` may come here twice)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.get_logger().setLevel("ERROR")  # a worker compiles a program for each stack; TensorFlow takes it for a slip
         gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
     import keras
 
@@ -146,6 +144,7 @@ def run_trial(context, task: Task) -> Record | None:
             record = results.load_record(fingerprint)
             is_new = results.written_since(fingerprint, task.planned_at)
             if record is not None and (is_new or (record.is_done and not task.fresh)):
+                context.report({"found": True})
                 return record
         return _train_and_score(context, task, results)
 
@@ -170,7 +169,7 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
         )
 
     model, exported, scoring = _worker.model(trial, images, len(train_indices))
-    checkpoint = _load_checkpoint(results, trial)
+    checkpoint = _load_checkpoint(results, trial, model)
     tensorboard = tensorboard_logs.start_live(
         task.log_folder, trial.fingerprint, results.checkpoint_folder(trial.fingerprint) if checkpoint else None
     )
@@ -191,6 +190,14 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     test_logits, test_probabilities = _predict(scoring, images.x_test)
     val_logits, _ = _predict(scoring, images.x_train[validation_indices])
     y_val, y_test = images.y_train[validation_indices], images.y_test
+    scores = {
+        "test_loss": metrics.cross_entropy(y_test, test_logits),
+        "test_accuracy": metrics.accuracy(y_test, test_probabilities),
+        "val_loss": metrics.cross_entropy(y_val, val_logits),
+        "val_accuracy": metrics.accuracy(y_val, val_logits),
+    }
+    if not np.isfinite(list(scores.values())).all():
+        raise training.TrainingDiverged(f"the trained model has no finite figures: {scores}")
     size = models.model_size(model)
     record = Record(
         fingerprint=trial.fingerprint,
@@ -200,18 +207,12 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
         params=size.params,
         trainable_params=size.trainable_params,
         flops=size.flops,
-        metrics={
-            "test_loss": metrics.cross_entropy(y_test, test_logits),
-            "test_accuracy": metrics.accuracy(y_test, test_probabilities),
-            "val_loss": metrics.cross_entropy(y_val, val_logits),
-            "val_accuracy": metrics.accuracy(y_val, val_logits),
-        },
+        metrics=scores,
         history={name: [float(value) for value in values] for name, values in history.history.items()},
         weights=_which_weights(history, settings),
         environment=_worker.environment,
         measured={
-            "started_at": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
-            "started_at_seconds": started,
+            **started_at(started),
             "train_seconds": sum(history.epoch_seconds),
             "epoch_seconds": history.epoch_seconds,
             "evaluate_seconds": time.time() - trained,
@@ -314,17 +315,20 @@ def _report_and_save(context, task: Task, results: Results, tensorboard):
     return at_epoch_end
 
 
-def _load_checkpoint(results: Results, trial: Trial):
-    """The checkpoint of an interrupted run of this trial, None where there is none or none that can be trusted."""
-    from fmnist_mlp.training import Checkpoint
+def _load_checkpoint(results: Results, trial: Trial, model):
+    """The checkpoint of an interrupted run of this trial; None where there is none, or a cut off or foreign one.
+
+    Without it the trial starts again, which costs time and changes nothing.
+    """
+    from fmnist_mlp.training import BadCheckpoint, Checkpoint
 
     folder = results.checkpoint_folder(trial.fingerprint)
-    try:
-        if json.loads((folder / "made-by.json").read_text(encoding="utf-8")) != _checkpoint_origin(trial.fingerprint):
-            return None
-        return Checkpoint.read(folder)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
-        return None  # cut off or foreign: the trial starts again, which costs time and changes nothing
+    with contextlib.suppress(OSError, ValueError, BadCheckpoint):
+        origin = json.loads((folder / "made-by.json").read_text(encoding="utf-8"))
+        checkpoint = Checkpoint.read(folder)
+        if origin == _checkpoint_origin(trial.fingerprint) and checkpoint.fits(model):
+            return checkpoint
+    return None
 
 
 def _checkpoint_origin(fingerprint: str) -> dict[str, str]:

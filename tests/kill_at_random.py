@@ -70,6 +70,7 @@ def kill_and_compare(folder: Path, kills: int, seed: int, say=print) -> int:
         say(f"{hits}/{kills}: killed {'the parent' if is_parent else 'a worker'}, records: {_done(tortured)}")
         if _done(tortured) == 6:  # nothing is left to disturb
             say("finished; once more from the beginning")
+            assert _start(sweep_file, tortured).wait() == 0
             _compare(reference, tortured)
             _forget(tortured)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_mlp import models, training
+from fmnist_mlp import compiled_epoch, models, training
 from fmnist_mlp.compiled_epoch import ResidentData
 from fmnist_mlp.config import Training
 from fmnist_mlp.data import epoch_order
@@ -34,11 +34,14 @@ DIVERGES = [Dense(units=16, activation="linear"), Dense(units=16, activation="li
 
 @pytest.fixture
 def float64():
-    for set_to in ("float64", "float32"):
-        keras.config.set_floatx(set_to)
-        keras.config.set_dtype_policy(set_to)  # Keras keeps the one that the first layer of the process was made with
-        if set_to == "float64":
-            yield
+    _compute_in("float64")
+    yield
+    _compute_in("float32")
+
+
+def _compute_in(dtype):
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)  # Keras keeps the one that the first layer of the process was made with
 
 
 def _model(layers, settings, seed=3):
@@ -173,6 +176,20 @@ def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(tiny_images):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
+def test_dropout_draws_its_numbers_quickly_and_the_same(tiny_images, monkeypatch):
+    """The barrier of `_quick_random_numbers` is there in this TensorFlow, is used, and changes no bit."""
+    settings = Training(epochs=2, learning_rate=0.01)
+    barriers = []
+    stock = compiled_epoch._gen_xla_ops.xla_optimization_barrier
+    monkeypatch.setattr(
+        compiled_epoch._gen_xla_ops, "xla_optimization_barrier", lambda input: barriers.append(1) or stock(input=input)
+    )
+    quick = _train(_model(STACKS["dropout"], settings), settings, tiny_images)
+    assert barriers
+    monkeypatch.setattr(compiled_epoch, "_random_ops_util", None)
+    assert _train(_model(STACKS["dropout"], settings), settings, tiny_images) == quick
+
+
 def test_seeds_give_different_weights_and_orders(tiny_images):
     settings = Training(epochs=1)
     histories = [_train(_model(STACKS["dense"], settings, seed), settings, tiny_images, seed) for seed in (0, 1)]
@@ -223,8 +240,9 @@ def test_terminate_on_nan_stops_the_epochs(tiny_images):
     settings = Training(epochs=5, optimizer="sgd", learning_rate=1000)
     seen = []
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    callbacks = [keras.callbacks.TerminateOnNaN(), counter]
     with pytest.raises(training.TrainingDiverged):
-        _train(_model(DIVERGES, settings), settings, tiny_images, callbacks=[counter])
+        _train(_model(DIVERGES, settings), settings, tiny_images, callbacks=callbacks)
     assert len(seen) < 5
 
 

@@ -1,0 +1,173 @@
+"""Which loop for which layers: the compiled epoch beside Keras's plain fit, on one core, stack by stack.
+
+    python benchmarks/loops.py [--images 6000] [--epochs 4] [--only conv] [--output loops.md]
+
+Each stack is trained by `fmnist_mlp.training.train` three ways: one XLA program an epoch (`compiled`), Keras's own
+loop with its step compiled by XLA (`plain, jit`), and without XLA (`plain`). Same images, same order, same weights to
+begin with, so the last loss beside the clocks says whether it is the same work; without XLA, dropout and noise draw
+other numbers. A fixed rule by layer types (`stacks.is_convolutional`) chooses between the first and the last; this
+table is what it stands on.
+
+`--random` measures instead what a random number costs inside an XLA program, by generator, and `--xla-flags` runs
+either table under other flags: that is how the cost of dropout was traced to XLA's fusion of its generator.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import ROOT, clean_environment, describe_machine, markdown_table, write_report
+
+# Names for the table's rows; the layers as a sweep file has them.
+STACKS = {
+    "dense small": "[64, 128, 64, 32]",
+    "dense wide": "[1024, 1024]",
+    "batch norm": "[128, BatchNormalization, 64, BatchNormalization]",
+    "layer norm": "[128, LayerNormalization, 64, LayerNormalization]",
+    "dropout": "[256, {Dropout: 0.3}, 128, {Dropout: 0.3}]",
+    "dropout wide": "[1024, {Dropout: 0.3}, 1024, {Dropout: 0.3}]",
+    "noise": "[{GaussianNoise: 0.1}, 128, {GaussianNoise: 0.1}]",
+    "conv": "[{Conv2D: {filters: 16, kernel_size: 3}}, MaxPooling2D, {Conv2D: {filters: 32, kernel_size: 3}}, "
+    "MaxPooling2D, 64]",
+    "separable conv": "[{SeparableConv2D: {filters: 16, kernel_size: 3}}, MaxPooling2D, "
+    "{SeparableConv2D: {filters: 32, kernel_size: 3}}, MaxPooling2D, 64]",
+    "pooling": "[{AveragePooling2D: {pool_size: 2}}, 128, 64]",
+}
+LOOPS = {"compiled": (False, True), "plain, jit": (True, True), "plain": (True, False)}  # plain_fit, jit_compile
+VALIDATION_IMAGES = 1000
+
+
+def main() -> None:
+    options = _options()
+    if options.worker:
+        print(json.dumps(_random_numbers() if options.random else _measure(json.loads(options.worker))))
+        return
+    stacks = [name for name in STACKS if not options.only or any(pattern in name for pattern in options.only)]
+    environment = clean_environment(threads=1) | {"PYTHONPATH": str(ROOT)}
+    if options.xla_flags:
+        environment["XLA_FLAGS"] = options.xla_flags
+    if options.random:
+        rows = _run({}, environment, "--random")
+        table = markdown_table(["random numbers in XLA", "compile seconds", "ns a number"], rows, left=1)
+    else:
+        rows = []
+        for stack in stacks:
+            for loop in LOOPS:
+                work = {"stack": stack, "loop": loop, "images": options.images, "epochs": options.epochs}
+                got = _run(work, environment)
+                per_epoch = 1000 * got["epoch_seconds"]
+                rows.append([stack, loop, f"{got['first_seconds'] - got['epoch_seconds']:.2f}", f"{per_epoch:.0f}"])
+                rows[-1] += [f"{per_epoch / got['steps']:.3f}", f"{got['loss']:.6f}"]
+                print(f"{stack}, {loop}: {per_epoch:.0f} ms an epoch", file=sys.stderr, flush=True)
+        header = ["stack", "loop", "compile seconds", f"ms an epoch of {options.images:,}", "ms a step", "last loss"]
+        table = markdown_table(header, rows, left=2)
+    notes = [f"One core, XLA_FLAGS={options.xla_flags or ''!r}; an epoch is the median after the first."]
+    write_report("Loops", describe_machine(), table, notes, options.output)
+
+
+def _run(work: dict, environment: dict[str, str], *more: str):
+    """One process for each measurement: TensorFlow takes thread counts and flags once a process."""
+    command = [sys.executable, __file__, "--worker", json.dumps(work), *more]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(work: dict) -> dict:
+    # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
+    import numpy as np
+
+    from fmnist_mlp import config, data, models, training, trial
+    from fmnist_mlp.compiled_epoch import ResidentData
+
+    trial.start_worker("cpu", threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "loops.yaml"
+        path.write_text(f"training: {{epochs: {work['epochs']}}}\narchitectures:\n  - {STACKS[work['stack']]}\n")
+        architecture = config.load_sweep(path).architectures[0]
+    images = data.load_data(data.DataSource("synthetic"))  # speed does not depend on what is on the images
+    plain_fit, jit_compile = LOOPS[work["loop"]]
+    model = models.build_model(architecture.layers, images.image_shape, images.num_classes, seed=0)
+    training.compile_model(model, architecture.training, work["images"], jit_compile=jit_compile)
+    indices = np.arange(work["images"] + VALIDATION_IMAGES, dtype=np.int32)
+    history = training.train(
+        model,
+        ResidentData(images.x_train, images.y_train, images.num_classes),
+        architecture.training,
+        seed=0,
+        train_indices=indices[: work["images"]],
+        validation_indices=indices[work["images"] :],
+        plain_fit=plain_fit,
+    )
+    first, *rest = history.epoch_seconds
+    return {
+        "first_seconds": first,
+        "epoch_seconds": float(np.median(rest)),
+        "steps": -(-work["images"] // architecture.training.batch_size),
+        "loss": history.history["loss"][-1],
+    }
+
+
+def _random_numbers() -> list[list[str]]:
+    """What a number costs in a loop like the compiled epoch's, with each generator that TensorFlow offers."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    steps, shape = 1500, (32, 256)
+
+    def uniform(x, seed, alg):
+        return x + tf.random.stateless_uniform(shape, seed, alg=alg)
+
+    def normal(x, seed, alg):
+        return x + tf.random.stateless_normal(shape, seed, alg=alg)
+
+    def dropout(x, seed, alg):  # as Keras's layer calls it, which leaves `rng_alg` at auto_select
+        return tf.nn.experimental.stateless_dropout(x, 0.3, seed=seed, rng_alg=alg)
+
+    rows = []
+    for kind in (dropout, uniform, normal):
+        for alg in ("auto_select", "philox", "threefry"):
+
+            @tf.function(jit_compile=True, autograph=False)
+            def program(x, kind=kind, alg=alg):
+                def one_step(i, x):
+                    return i + 1, kind(x, tf.stack([i, 7]), alg)
+
+                return tf.while_loop(lambda i, x: i < steps, one_step, [tf.constant(0), x])[1]
+
+            seconds = []
+            for _ in range(4):
+                start = time.perf_counter()
+                program(tf.ones(shape)).numpy()
+                seconds.append(time.perf_counter() - start)
+            numbers = steps * shape[0] * shape[1]
+            label = f"{kind.__name__}, {alg}"
+            rows.append([label, f"{seconds[0] - min(seconds):.2f}", f"{1e9 * min(seconds) / numbers:.2f}"])
+    return rows
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=6000, metavar="N", help="training images (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="only stacks with TEXT in their name")
+    parser.add_argument("--random", action="store_true", help="what random numbers cost, instead of stacks")
+    parser.add_argument("--xla-flags", metavar="FLAGS", help="XLA_FLAGS of the measured processes")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report here too (Markdown)")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.epochs < 2:
+        parser.error("--epochs: at least 2, because the first holds the compilation")
+    return options
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()

@@ -1,0 +1,194 @@
+"""What the engine makes of the machine: two workers against one, and a thousand tiny trials.
+
+    FASHION_MNIST_DIR=... python benchmarks/throughput.py workers [--epochs 20] [--seeds 5] [--jobs 1 2]
+    python benchmarks/throughput.py many [--trials 1000]
+
+`workers` trains the default sweep (4 stacks, 5 seeds) once with each number of workers, each time into empty folders.
+Throughput after start-up is trials divided by the seconds from the first trial's start (`started_at_seconds` of the
+records: a worker is up and TensorFlow imported) to the last record's being written; compiling, and the end where one
+worker has nothing left to do, are in it.
+
+`many` trains a tiny stack for one epoch on 300 generated images, over and over, and watches from outside, five times
+a second, through Linux's /proc: the parent's own CPU time, the memory of every process, the records that are done.
+Then it runs the same command again, when nothing is left to do.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import (
+    ROOT,
+    clean_environment,
+    cpu_seconds,
+    describe_machine,
+    markdown_table,
+    process_tree,
+    resident_bytes,
+    run_measured,
+    write_report,
+)
+
+LIMIT = 300  # training images of a tiny trial
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
+        title, table, notes = options.measure(options, Path(folder))
+    write_report(title, describe_machine(), table, notes, options.output)
+
+
+# ---- workers ------------------------------------------------------------------------------------------------------
+
+
+def _workers(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str]]:
+    rates: dict[int, list[float]] = {jobs: [] for jobs in options.jobs}
+    wholes: dict[int, list[float]] = {jobs: [] for jobs in options.jobs}
+    for repeat in range(options.repeats):
+        for jobs in options.jobs:
+            place = folder / f"{repeat}-{jobs}"
+            numbers = ["--epochs", str(options.epochs), "--seeds", str(options.seeds), "--jobs", str(jobs)]
+            limit = [] if options.limit is None else ["--limit", str(options.limit)]
+            command = _sweep_command(ROOT / "architectures.yaml", place, *numbers, *limit)
+            place.mkdir()
+            wholes[jobs].append(run_measured(command, _environment(), place / "log.txt").seconds)
+            seconds, trials = _training_seconds(place / "results")
+            rates[jobs].append(trials / seconds)
+            print(f"{repeat + 1}/{options.repeats} jobs {jobs}: {wholes[jobs][-1]:.1f} s", file=sys.stderr, flush=True)
+    first = statistics.median(rates[options.jobs[0]])
+    rows = []
+    for jobs in options.jobs:
+        rate, whole = statistics.median(rates[jobs]), statistics.median(wholes[jobs])
+        rows.append([str(jobs), f"{whole:.1f}", f"{rate:.3f}", f"{rate / first:.2f}"])
+    header = ["workers", "whole process, s", "trials a second after start-up", "ratio"]
+    notes = [f"{trials} trials, {options.epochs} epochs; medians of {options.repeats} run(s)."]
+    if options.limit is not None:
+        notes.append(f"Only {options.limit:,} training images.")
+    return "Workers", markdown_table(header, rows, left=0), notes
+
+
+def _training_seconds(results: Path) -> tuple[float, int]:
+    """From the start of the first trial to the last record; and how many trials."""
+    starts, ends = [], []
+    for path in (results / "_records").glob("[!.]*/record.json"):
+        starts.append(json.loads(path.read_text())["measured"]["started_at_seconds"])
+        ends.append(path.stat().st_mtime)
+    return max(ends) - min(starts), len(starts)
+
+
+# ---- many ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One look at a running sweep. `memory_bytes` holds each process by its id, `parent` that of the parent."""
+
+    done: int
+    parent_cpu_seconds: float
+    parent: int
+    memory_bytes: dict[int, int]
+
+
+def _many(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str]]:
+    sweep_file = folder / "many.yaml"
+    units = range(8, 8 + options.stacks)
+    sweep_file.write_text(
+        f"dataset: synthetic\nlimit: {LIMIT}\nseeds: {max(1, options.trials // options.stacks)}\n"
+        f"training: {{epochs: 1}}\narchitectures: [{', '.join(f'[{n}]' for n in units)}]\n"
+    )
+    jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
+    command = _sweep_command(sweep_file, folder, *jobs)
+    started = time.perf_counter()
+    samples = _watch(command, folder)
+    seconds = time.perf_counter() - started
+    again = run_measured(command, _environment(), folder / "again.txt").seconds
+
+    total = samples[-1].done
+    window = max(1, min(100, total // 4))
+    marks = sorted({mark for mark in (100, 200, 500, 1000, total) if window <= mark <= total})
+    rows = [_row(samples, mark, window) for mark in marks]
+    header = ["trials done", f"parent's CPU, ms a trial (last {window})", "parent, MiB", "workers, MiB"]
+    notes = [
+        f"{total:,} trials of {options.stacks} stack(s) in {seconds:.0f} s; the parent used "
+        f"{1000 * samples[-1].parent_cpu_seconds / total:.1f} ms of CPU a trial in all, start included.",
+        f"The same command again, with nothing to do: {again:.2f} s.",
+    ]
+    return "Many tiny trials", markdown_table(header, rows, left=0), notes
+
+
+def _watch(command: list[str], folder: Path) -> list[_Sample]:
+    records, samples = folder / "results" / "_records", []
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, env=_environment(), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            try:
+                # Counted, not opened: watching must not cost what it watches.
+                done = sum(1 for _ in records.glob("[!.]*"))
+                memory = {pid: resident_bytes(pid) for pid in process_tree(process.pid)}
+                samples.append(_Sample(done, cpu_seconds(process.pid), process.pid, memory))
+            except OSError:  # gone between two looks
+                pass
+            time.sleep(0.2)
+    if process.returncode or not samples:
+        raise SystemExit((folder / "log.txt").read_text(errors="replace")[-2000:])
+    return samples
+
+
+def _row(samples: list[_Sample], mark: int, window: int) -> list[str]:
+    at = next(sample for sample in samples if sample.done >= mark)
+    before = [sample for sample in samples if sample.done <= at.done - window][-1]
+    per_trial = (at.parent_cpu_seconds - before.parent_cpu_seconds) / (at.done - before.done)
+    # Workers with TensorFlow in them; multiprocessing's small helper processes are not worth a column.
+    workers = sorted(size for pid, size in at.memory_bytes.items() if pid != at.parent and size > 100 * 2**20)
+    return [
+        f"{at.done:,}",
+        f"{1000 * per_trial:.1f}",
+        f"{at.memory_bytes.get(at.parent, 0) / 2**20:.0f}",
+        ", ".join(f"{size / 2**20:.0f}" for size in workers),
+    ]
+
+
+# ---- both ---------------------------------------------------------------------------------------------------------
+
+
+def _sweep_command(sweep_file: Path, folder: Path, *more: str) -> list[str]:
+    where = ["--results-dir", str(folder / "results"), "--logs-dir", str(folder / "logs"), "--device", "cpu"]
+    return [sys.executable, "sweep.py", str(sweep_file), *where, *more]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
+    return clean_environment() | kept
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True, metavar="workers|many")
+    workers = verbs.add_parser("workers", help="the default sweep with one worker and with two")
+    workers.add_argument("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
+    workers.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
+    workers.add_argument("--limit", type=int, metavar="N", help="use only N training images")
+    workers.add_argument("--jobs", type=int, nargs="+", default=[1, 2], metavar="N", help="default: 1 2")
+    workers.add_argument("--repeats", type=int, default=1, metavar="N", help="take turns N times; medians are shown")
+    workers.set_defaults(measure=_workers)
+    many = verbs.add_parser("many", help="a thousand tiny trials")
+    many.add_argument("--trials", type=int, default=1000, metavar="N", help="default: %(default)s")
+    many.add_argument("--stacks", type=int, default=1, metavar="N", help="spread them over N stacks (default: 1)")
+    many.add_argument("--jobs", type=int, metavar="N", help="workers (default: the sweep's own)")
+    many.set_defaults(measure=_many)
+    for verb in (workers, many):
+        verb.add_argument("--output", type=Path, metavar="FILE", help="write the report here too (Markdown)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()

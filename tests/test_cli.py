@@ -1,0 +1,846 @@
+"""The command line: what is printed, what is refused, which exit code. Nothing here trains.
+
+Most run `cli.main` in this process. Where trials are asked for, `trained` puts invented ones in the place of Keras's:
+they leave what a trial leaves, with numbers made of its fingerprint. Real ones are in test_end_to_end.py.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sweeping
+from sweeping import Project, state
+
+from fmnist_mlp import cli, data, runner
+from fmnist_mlp.engine import Stopped
+from fmnist_mlp.results import Record, Results
+
+ROOT = Path(__file__).parent.parent
+TINY = """\
+dataset: synthetic
+seeds: 2
+training: {epochs: 3}
+architectures:
+  - [8]
+  - name: wide
+    layers: [16]
+"""
+
+
+class Ran:
+    """What one run of the command said, and its exit code."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+        self.errors = err.splitlines()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder to stand in, with `tiny.yaml`, no images and no network."""
+    folder = tmp_path / "project"
+    project = Project(folder, TINY)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
+    monkeypatch.setattr(data, "_keras_bases", lambda: [tmp_path / "keras"])
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(data, "FASHION_MNIST_URL", f"http://127.0.0.1:{closed.getsockname()[1]}/")
+    return project
+
+
+@pytest.fixture
+def run(project, capsys):
+    """`run("tiny.yaml", "--dry-run")`: the command in this process, as `Ran`; a traceback fails the test."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as exit_:  # argparse
+            code = exit_.code
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return Ran(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Invented trials instead of real ones; gives the list of those that ran, as `(architecture, seed)`.
+
+    An architecture whose name begins with `bad` diverges; during one named `interrupted` the process gets a signal.
+    """
+    ran = []
+
+    def run_trial(context, task):
+        name, training = task.trial.architecture.name, task.trial.architecture.training
+        ran.append((name, task.trial.seed))
+        if name.startswith("bad"):
+            raise ArithmeticError("loss became nan in epoch 1")
+        for number in _SIGNALS.get(name, ()):
+            os.kill(os.getpid(), number)
+        if context.stop_requested:
+            raise Stopped
+        context.report({"epoch": 1, "epochs": training.epochs, "loss": 0.5, "val_accuracy": 0.5})
+        return invented_record(task)
+
+    environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
+    monkeypatch.setattr(runner, "run_trial", run_trial)
+    monkeypatch.setattr(runner, "start_worker", lambda device, threads: environment)
+    return ran
+
+
+_SIGNALS = {
+    "interrupted": [signal.SIGINT],
+    "terminated": [signal.SIGTERM],
+    "interrupted-twice": [signal.SIGINT, signal.SIGINT],
+}
+
+
+def invented_record(task):
+    """Write what `trial.run_trial` would have written."""
+    trial, results = task.trial, Results(task.results_root)
+    number = int(trial.fingerprint[:8], 16) / 16**8
+    record = Record(
+        fingerprint=trial.fingerprint,
+        status="done",
+        settings=trial.settings,
+        dataset="synthetic",
+        params=1,
+        trainable_params=1,
+        flops=1,
+        metrics={"test_loss": 1 - number, "test_accuracy": number, "val_loss": 0.5, "val_accuracy": number},
+        history=dict.fromkeys(("loss", "accuracy"), [0.5] * trial.architecture.training.epochs),
+        weights="last epoch",
+        environment={"device": "cpu", "tensorflow": "0", "keras": "0"},
+        measured={"train_seconds": 1.0, "epoch_seconds": [0.5] * trial.architecture.training.epochs},
+    )
+    with results.draft(trial.fingerprint) as draft:
+        for name in ("model.keras", "predictions.npz", "events/train/events.out.tfevents.1.here"):
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft / name).write_text(trial.fingerprint)
+        results.write_record(draft, record)
+    return record
+
+
+# ---- before anything is trained -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--dry-run", "--only", "--epochs", "--seeds", "--limit", "--jobs", "--device", "--data-dir", "--logs-dir"),
+        *("--results-dir", "--fresh", "--retry-failed", "--fail-fast", "--plain-fit", "--quiet", "--trial-timeout"),
+        *("--checkpoint-every", "--version", "--help"),
+    ],
+)
+def test_every_option_is_in_the_help(run, option):
+    ran = run("--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert re.search(rf"^  .*{option}\b", ran.out, re.MULTILINE)
+
+
+def test_the_help_says_what_is_taken_by_default_and_where_results_go(run):
+    words = " ".join(run("--help").out.split())
+    assert "default: architectures.yaml" in words
+    assert "results/<sweep>/results.csv" in words
+    assert "tensorboard --logdir logs" in words
+
+
+HEAVY = ("tensorflow", "keras", "pandas", "scipy", "matplotlib", "sklearn", "jax", "torch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["tiny.yaml", "--dry-run"], 0),
+        (["wrong.yaml"], 2),
+        (["missing.yaml"], 2),
+        (["tiny.yaml", "--only", "nothing*"], 2),
+        (["tiny.yaml"], 0),  # nothing to do
+        (["tiny.yaml", "--quiet"], 0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_nothing_heavy_is_imported_where_nothing_is_trained(project, run, trained, arguments, code):
+    project.write("architectures: [[0]]\n", "wrong.yaml")
+    assert run("tiny.yaml", "--jobs", "0").code == 0
+    script = (
+        "import sys\nfrom fmnist_mlp.cli import main\n"
+        f"try:\n    code = main({arguments})\nexcept SystemExit as exit_:\n    code = exit_.code\n"
+        f"print(code, *({{*sys.modules}} & {{*{HEAVY}}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=project.environment(), timeout=30
+    )
+    assert done.stdout.splitlines()[-1] == str(code), done.stderr
+
+
+def test_a_dry_run_counts_the_parameters_of_the_shipped_sweep_exactly(run, project):
+    (project.folder / "architectures.yaml").write_bytes((ROOT / "architectures.yaml").read_bytes())
+    before = state(project.folder)
+    ran = run("--dry-run")
+    assert ran.code == 0
+    assert "4 architectures, 20 trials: 0 done, 20 to train" in ran.out
+    rows = {words[0]: words for words in map(str.split, ran.out.splitlines()) if words}
+    # By hand: for 64-32, 784*64+64 + 64*32+32 + 32*10+10 = 52,650.
+    for name, parameters in {
+        "64-128-64-32": "69,226",
+        "64-128-32": "63,018",
+        "64-32": "52,650",
+        "128-64": "109,386",
+    }.items():
+        assert parameters in rows[name]
+    assert state(project.folder) == before
+    assert sorted(path.name for path in project.folder.iterdir()) == ["architectures.yaml", "tiny.yaml"]
+
+
+def test_a_dry_run_changes_nothing_where_results_are(run, project, trained):
+    assert run("tiny.yaml", "--jobs", "0").code == 0
+    before = state(project.folder)
+    project.write(TINY.replace("[8]", "[9]"), "other.yaml")
+    (project.folder / "tiny.yaml").write_text(TINY.replace("[8]", "[9]"))
+    ran = run("tiny.yaml", "--dry-run")
+    assert "2 done, 2 to train" in ran.out
+    assert {path: about for path, about in state(project.results, project.logs).items() if path in before} == {
+        path: about for path, about in before.items() if path.suffix != ".yaml"
+    }
+    assert len(trained) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--jobs", "-1"], r"--jobs: expected a whole number from 0, got '-1'"),
+        (["--jobs", "two"], r"--jobs: expected a whole number from 0, got 'two'"),
+        (["--jobs", "1.5"], r"--jobs: .*'1.5'"),
+        (["--epochs", "0"], r"--epochs: expected a whole number from 1, got '0'"),
+        (["--epochs", "-3"], r"--epochs: .*'-3'"),
+        (["--epochs", "1000000"], r"--epochs must be .*100,000.*, got 1000000"),
+        (["--limit", "x"], r"--limit: expected a whole number from 1, got 'x'"),
+        (["--limit", "0"], r"--limit: .*'0'"),
+        (["--limit", ""], r"--limit: .*''"),
+        (["--seeds", "0"], r"--seeds: .*'0'"),
+        (["--seeds", "0,1"], r"--seeds: .*'0,1'"),
+        (["--seeds", "99999999"], r"--seeds must be .*10,000, got 99999999"),
+        (["--trial-timeout", "0"], r"--trial-timeout: expected a number of seconds above 0, got '0'"),
+        (["--trial-timeout", "nan"], r"--trial-timeout: .*'nan'"),
+        (["--trial-timeout", "inf"], r"--trial-timeout: .*'inf'"),
+        (["--device", "tpu"], r"--device: invalid choice: 'tpu'.*auto.*cpu.*gpu"),
+        (["--only", "nothing*"], r"--only nothing\*: no architecture of that name; there are 8, wide"),
+        (["--only", "8", "--only", "Wide"], r"--only Wide: no architecture of that name"),
+        (["--data-dir", "here"], r"--data-dir .*here.*dataset: synthetic"),
+        (["--colour"], r"unrecognized arguments: --colour"),
+        (["another.yaml"], r"unrecognized arguments: another.yaml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "message",
+)
+def test_a_bad_option_is_one_clear_line_and_exit_code_2(run, project, arguments, message):
+    before = state(project.folder)
+    ran = run("tiny.yaml", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert re.search(message, ran.errors[-1])
+    assert all(re.match(r"usage: |\s", line) for line in ran.errors[:-1])  # argparse shows the usage before it
+    assert state(project.folder) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"^bad.yaml: the file is empty"),
+        ("# only\n# comments\n", r"^bad.yaml: .*empty"),
+        ("- [8]\n", r"^bad.yaml:1: .*mapping"),
+        ("just words\n", r"^bad.yaml:1: .*mapping"),
+        ("dataset: synthetic\n", r"^bad.yaml: 'architectures:' is missing"),
+        ("architectures:\n", r"^bad.yaml:1: .*architectures"),
+        ("architectures: []\n", r"^bad.yaml:1: .*architectures"),
+        ("seeds: 1\nseeds: 2\narchitectures:\n  - [8]\n", r"^bad.yaml:2: the key 'seeds' is given in line 1 and"),
+        ("architectures:\n  - [8]\ndatset: auto\n", r"^bad.yaml:3: unknown key 'datset'.*dataset"),
+        ("architectures:\n  - [8]\nepochs: 3\n", r"^bad.yaml:3: unknown key 'epochs'; it stands under 'training'"),
+        ("architectures:\n  - [8]\n  - [16, 0]\n", r"^bad.yaml:3: dense units must be from 1 .*, got 0"),
+        ("architectures:\n  - [-8]\n", r"^bad.yaml:2: dense units must be from 1 .*, got -8"),
+        ("architectures:\n  - [many]\n", r"^bad.yaml:2: unknown layer 'many'"),
+        ("architectures:\n  - [8.5]\n", r"^bad.yaml:2: .*8\.5"),
+        ("architectures:\n  - [1e12]\n", r"^bad.yaml:2: "),
+        ("architectures:\n  - [Drpout: 0.3]\n", r"^bad.yaml:2: .*Drpout.*Dropout"),
+        ("architectures:\n  - [8]\n  - name: a/b\n    layers: [9]\n", r"^bad.yaml:3: name .*'a/b'"),
+        ("architectures:\n  - name: ..\n    layers: [9]\n", r"^bad.yaml:2: name .*'\.\.'"),
+        ("architectures:\n  - name: .hidden\n    layers: [9]\n", r"^bad.yaml:2: name .*'\.hidden'"),
+        ("architectures:\n  - name: a b\n    layers: [9]\n", r"^bad.yaml:2: name .*'a b'"),
+        ("architectures:\n  - name: " + 300 * "n" + "\n    layers: [9]\n", r"^bad.yaml:2: name .*80 characters.*300"),
+        ("architectures:\n  - name: 👕\n    layers: [9]\n", r"^bad.yaml:2: name .*👕"),
+        ("architectures:\n  - name: _mine\n    layers: [9]\n", r"^bad.yaml:2: .*must not begin with _"),
+        ("name: a/b\narchitectures:\n  - [8]\n", r"^bad.yaml:1: name .*'a/b'"),
+        ("architectures:\n  - [8]\n  - [8]\n", r"^bad.yaml:3: .*line 2"),
+        ("architectures:\n  - [8\n", r"^bad.yaml:\d"),
+        ("architectures:\n\t- [8]\n", r"^bad.yaml:2: "),
+        (b"\x00\x01\x02\xff" * 50, r"^bad.yaml:1: .*(UTF-8|control character)"),
+        (b"architectures:\n  - [8]\n# caf\xe9\n", r"^bad.yaml:3: is not UTF-8 text"),
+        (gzip.compress(TINY.encode()), r"^bad.yaml:1: .*(UTF-8|control character)"),
+    ],
+)
+def test_a_bad_sweep_file_is_named_with_its_line_and_nothing_is_written(run, project, text, message):
+    (project.folder / "bad.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = state(project.folder)
+    ran = run("bad.yaml")
+    assert (ran.code, ran.out) == (2, "")
+    assert re.search(message, ran.errors[0])
+    assert sum(line.startswith("bad.yaml") for line in ran.errors) == 1  # one mistake, one message
+    assert len(ran.err) < 800
+    assert state(project.folder) == before
+    assert sorted(path.name for path in project.folder.iterdir()) == ["bad.yaml", "tiny.yaml"]
+
+
+def test_all_mistakes_of_a_file_are_shown_with_the_users_own_lines(run, project):
+    project.write("sedes: 2\narchitectures:\n  - [0]\n  - [Dropout: 1.5]\n", "bad.yaml")
+    ran = run("bad.yaml")
+    assert [line.split(": ")[0] for line in ran.errors if line.startswith("bad")] == [
+        f"bad.yaml:{n}" for n in (1, 3, 4)
+    ]
+    assert [line.strip() for line in ran.errors if line.startswith(" ")] == ["sedes: 2", "- [0]", "- [Dropout: 1.5]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.yaml", r"^missing.yaml: there is no such file"),
+        ("a folder", r"^a folder: is a folder"),
+        ("tiny.yaml/deeper.yaml", r"^tiny.yaml/deeper.yaml: cannot be read"),
+        ("a b.yaml", r"^a b.yaml: the file's name cannot name the sweep: .*name: a-b"),
+        ("_records.yaml", r"^_records.yaml: .*must not begin with _"),
+    ],
+)
+def test_a_path_that_is_no_sweep_file_says_what_to_do(run, project, name, message):
+    (project.folder / "a folder").mkdir()
+    for file in ("a b.yaml", "_records.yaml"):
+        project.write(TINY, file)
+    ran = run(name)
+    assert (ran.code, ran.out) == (2, "")
+    assert len(ran.errors) == 1
+    assert re.search(message, ran.err)
+
+
+def test_without_a_sweep_file_here_the_default_is_named(run):
+    ran = run()
+    assert ran.code == 2
+    assert ran.err.startswith("architectures.yaml: there is no such file; give the path of a sweep file")
+
+
+# ---- images -------------------------------------------------------------------------------------------------------
+
+
+def write_idx(folder, train=12, test=6):
+    """Four gzipped IDX files of 4x5 images in three classes, written from the format's description."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for file, n in zip(data._FILES, (train, train, test, test), strict=True):
+        labels = (np.arange(n) % 3).astype(np.uint8)
+        array = rng.integers(0, 256, (n, 4, 5), dtype=np.uint8) if file.dimensions == 3 else labels
+        content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+        (folder / file.gz_name).write_bytes(gzip.compress(content, mtime=0))
+    return folder
+
+
+@pytest.fixture
+def images(project, monkeypatch):
+    """A folder of tiny files that pass for Fashion-MNIST: theirs are the expected sizes and checksums."""
+    folder = write_idx(project.folder / "images")
+    files = []
+    for file in data._FILES:
+        packed = (folder / file.gz_name).read_bytes()
+        digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
+        files.append(data._File(file.stem, file.dimensions, len(packed), digest))
+    monkeypatch.setattr(data, "_FILES", tuple(files))
+    return folder
+
+
+FASHION = "dataset: fashion_mnist\nseeds: 1\narchitectures:\n  - [8]\n"
+X_TRAIN, Y_TRAIN, X_TEST, Y_TEST = (file.gz_name for file in data._FILES)
+
+
+@pytest.mark.parametrize("way", ["--data-dir", "FASHION_MNIST_DIR"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (None, None),
+        (lambda folder: folder.rename(folder.with_name("gone")), r"names the folder .*images, .*correct the path"),
+        (lambda folder: (folder / Y_TEST).unlink(), rf"{Y_TEST[:-3]}"),
+        (lambda folder: (folder / X_TRAIN).write_bytes((folder / X_TRAIN).read_bytes()[:-9]), rf"{X_TRAIN}: .*cut"),
+        (lambda folder: (folder / X_TRAIN).write_bytes(b""), rf"{X_TRAIN}: "),
+        (lambda folder: swap(folder / Y_TRAIN, folder / Y_TEST), rf"{Y_TRAIN}: holds what belongs in {Y_TEST}"),
+        (lambda folder: swap(folder / X_TRAIN, folder / Y_TRAIN), rf"{X_TRAIN}: "),
+    ],
+    ids=["sound", "no folder", "a file missing", "cut off", "empty", "labels swapped", "images and labels swapped"],
+)
+def test_damaged_images_are_one_line_that_names_the_file(run, project, images, monkeypatch, way, damage, message):
+    project.write(FASHION, "fashion.yaml")
+    if damage:
+        damage(images)
+    if way == "FASHION_MNIST_DIR":
+        monkeypatch.setenv(way, str(images))
+    before = state(project.folder)
+    ran = run("fashion.yaml", "--dry-run", *([way, images] if way == "--data-dir" else []))
+    if damage is None:
+        assert (ran.code, ran.err) == (0, "")
+        assert "fashion_mnist: 12 training and 6 test images of 4x5" in ran.out
+    else:
+        assert (ran.code, ran.out, len(ran.errors)) == (2, "", 1)
+        assert re.search(message, ran.err)
+    assert state(project.folder) == before
+
+
+def swap(one, other):
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def test_other_images_than_fashion_mnist_in_its_place_are_pointed_to_idx(run, project):
+    project.write(FASHION, "fashion.yaml")
+    ran = run("fashion.yaml", "--data-dir", write_idx(project.folder / "mine"))
+    assert (ran.code, len(ran.errors)) == (2, 1)
+    assert "none of the four is Fashion-MNIST's" in ran.err
+    assert "{idx: " in ran.err
+
+
+def test_the_folder_of_the_shell_is_left_alone_by_sweeps_of_other_data(run, project, images, monkeypatch):
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(images))
+    assert "synthetic: 12,000 training" in run("tiny.yaml", "--dry-run").out
+    project.write("dataset: {idx: images}\narchitectures: [[8]]\n", "own.yaml")
+    assert "idx:images: 12 training" in run("own.yaml", "--dry-run").out
+
+
+def test_without_a_network_fashion_mnist_is_refused_with_the_remedy(run, project):
+    project.write(FASHION, "fashion.yaml")
+    ran = run("fashion.yaml")
+    assert (ran.code, ran.out) == (2, "")
+    assert re.search(r"127\.0\.0\.1.* could not be downloaded \(.*refused", ran.errors[-1])
+    assert re.search(r"--data-dir or FASHION_MNIST_DIR.*dataset: auto would take the generated", ran.errors[-1])
+    assert not project.results.exists()
+    assert not project.logs.exists()
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_without_a_network_auto_takes_the_stand_in_and_says_so_once(run, project, trained, quiet):
+    project.write("dataset: auto\nseeds: 1\narchitectures: [[8]]\n", "auto.yaml")
+    for _ in range(2):  # trained, and with nothing to do
+        ran = run("auto.yaml", "--jobs", "0", *quiet)
+        assert ran.code == 0
+        assert ran.err.count("STAND-IN DATA") == 1
+        loud = next(line for line in ran.errors if "STAND-IN DATA" in line)
+        assert re.search(r"could not be downloaded \(.*refused.*--data-dir or FASHION_MNIST_DIR", loud)
+        assert "not Fashion-MNIST" in ran.err
+    assert project.rows("auto")["8"]["dataset"] == "synthetic"
+    assert trained == [("8", 0)]
+
+
+def test_the_stand_in_asked_for_by_name_is_no_reason_for_a_warning(run):
+    assert run("tiny.yaml", "--dry-run").err == ""
+
+
+# ---- trials (invented ones) ---------------------------------------------------------------------------------------
+
+
+def test_a_sweep_says_what_it_will_do_what_it_did_and_where_to_look(run, project, trained):
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("tiny: 2 architectures, 4 trials: 0 done, 4 to train\n")
+    assert "synthetic: 12,000 training and 2,000 test images of 28x28" in ran.out
+    assert "device: cpu" in ran.out
+    assert ran.out.count("test_accuracy 0.") == 4  # no terminal: a line for each trial
+    assert "\x1b" not in ran.out
+    rows = {words[0]: words for words in map(str.split, ran.out.splitlines()) if words}
+    assert "6,370" in rows["8"]  # 784*8+8 + 8*10+10
+    assert "12,730" in rows["wide"]
+    assert "trained 4 trials in " in ran.out
+    assert "table: results/tiny/results.csv\n" in ran.out
+    assert "curves: tensorboard --logdir logs\n" in ran.out
+    assert trained == [("wide", 0), ("wide", 1), ("8", 0), ("8", 1)]  # the larger first, seeds together
+
+
+def test_a_rerun_trains_nothing_writes_nothing_and_prints_the_table(run, project, trained):
+    first = run("tiny.yaml", "--jobs", "0")
+    before = state(project.folder)
+    again = run("tiny.yaml")
+    assert (again.code, again.err) == (0, "")
+    assert "4 done, 0 to train" in again.out
+    assert again.out[again.out.index("tiny on synthetic") :] == first.out[
+        first.out.index("tiny on synthetic") :
+    ].replace(next(line for line in first.out.splitlines(keepends=True) if line.startswith("trained 4")), "")
+    assert len(trained) == 4
+    assert state(project.folder) == before
+
+
+def test_quiet_prints_nothing_where_all_went_well(run, trained):
+    for _ in range(2):
+        ran = run("tiny.yaml", "--jobs", "0", "--quiet")
+        assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_only_trains_the_named_and_the_table_keeps_all(run, project, trained):
+    assert run("tiny.yaml", "--jobs", "0", "--only", "w*", "--seeds", "1").code == 0
+    assert trained == [("wide", 0)]
+    assert list(project.rows()) == ["8", "wide"]
+    assert project.rows()["8"]["test_accuracy"] == ""
+    assert run("tiny.yaml", "--jobs", "0", "--only", "8", "--only", "wide").code == 0
+    assert sorted(trained) == [("8", 0), ("8", 1), ("wide", 0), ("wide", 1)]
+
+
+def test_every_row_names_its_data_set_whether_it_is_trained_or_not(run, project, trained):
+    project.write(TINY + "  - {name: bad, layers: [4]}\n")
+    run("tiny.yaml", "--jobs", "0", "--only", "wide", "--only", "bad")
+    assert {name: row["dataset"] for name, row in project.rows().items()} == dict.fromkeys(
+        ("8", "wide", "bad"), "synthetic"
+    )
+
+
+def test_overrides_are_part_of_what_a_trial_is(run, project, trained):
+    full = run("tiny.yaml", "--jobs", "0")
+    assert full.code == 0
+    rows = project.rows()
+    for option, number in (("--epochs", 1), ("--limit", 100), ("--seeds", 1)):
+        del trained[:]
+        assert run("tiny.yaml", "--jobs", "0", option, number).code == 0
+        assert len(trained) == (0 if option == "--seeds" else 4)  # one seed of two is a part of what is done
+        if option == "--limit":
+            assert project.record("8")["settings"]["limit"] == 100
+        if option == "--epochs":
+            assert {row["epochs"] for row in project.rows().values()} == {"1.0"}
+    assert {seed for _, seed in project.trials()} == {0}
+    assert run("tiny.yaml").code == 0
+    assert project.rows() == rows
+
+
+def test_fresh_trains_again_what_is_done(run, project, trained):
+    run("tiny.yaml", "--jobs", "0")
+    rows = project.rows()
+    assert run("tiny.yaml", "--jobs", "0", "--fresh", "--only", "8").code == 0
+    assert trained[4:] == [("8", 0), ("8", 1)]
+    assert project.rows() == rows
+
+
+BAD = TINY + "  - {name: bad, layers: [32]}\n"  # the largest, so it comes first
+
+
+def test_a_failed_trial_costs_itself_only_and_is_not_tried_again_unasked(run, project, trained):
+    project.write(BAD)
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert ran.code == 1
+    assert "failed: bad seed 0: ArithmeticError: loss became nan in epoch 1" in ran.errors
+    assert "--retry-failed" in ran.errors[-1]
+    assert len(trained) == 6
+    assert {name: (row["trials"], row["failed"]) for name, row in project.rows().items()} == {
+        "8": ("2", "0"),
+        "wide": ("2", "0"),
+        "bad": ("0", "2"),
+    }
+    assert (project.trials()["bad", 1]["status"], project.trials()["bad", 1]["test_loss"]) == ("failed", "")
+    assert "2 failed" in ran.out
+
+    before = state(project.folder)
+    again = run("tiny.yaml")
+    assert again.code == 1
+    assert "4 done, 2 failed before, 0 to train" in again.out
+    assert "failed: bad seed 1: ArithmeticError: loss became nan in epoch 1" in again.errors
+    assert state(project.folder) == before
+
+    assert run("tiny.yaml", "--jobs", "0", "--retry-failed").code == 1
+    assert trained[6:] == [("bad", 0), ("bad", 1)]
+
+
+def test_a_failed_trial_that_succeeds_when_tried_again_leaves_no_trace(run, project, trained):
+    project.write(BAD)
+    run("tiny.yaml", "--jobs", "0")
+    project.write(BAD.replace("name: bad", "name: good"))  # what it is stays, so its records do
+    assert run("tiny.yaml").code == 1
+    ran = run("tiny.yaml", "--jobs", "0", "--retry-failed")
+    assert (ran.code, ran.err) == (0, "")
+    assert trained[6:] == [("good", 0), ("good", 1)]
+    assert (project.rows()["good"]["trials"], project.rows()["good"]["failed"]) == ("2", "0")
+    assert [path.name for path in project.logs.glob("tiny/*")].count("bad") == 0
+
+
+def test_a_failed_trial_says_where_and_on_what_it_failed(run, project, trained):
+    project.write(BAD)
+    run("tiny.yaml", "--jobs", "0")
+    record = project.record("bad")
+    assert record["error"]["type"] == "ArithmeticError"
+    assert "run_trial" in record["error"]["traceback"]
+    assert project.trials()["bad", 0]["error"] == "loss became nan in epoch 1"
+    assert project.trials()["bad", 0]["device"] == "cpu"
+    assert record["environment"]["tensorflow"] == "0"
+
+
+def test_fail_fast_stops_at_the_first_failure(run, project, trained):
+    project.write(BAD)
+    ran = run("tiny.yaml", "--jobs", "0", "--fail-fast")
+    assert ran.code == 1
+    assert trained == [("bad", 0)]
+    assert list(project.rows()) == ["8", "wide", "bad"]
+
+
+def test_quiet_still_shows_what_failed(run, project, trained):
+    project.write(BAD)
+    ran = run("tiny.yaml", "--jobs", "0", "--quiet")
+    assert (ran.code, ran.out) == (1, "")
+    assert "failed: bad seed 0" in ran.err
+
+
+@pytest.mark.parametrize("name", list(_SIGNALS))
+def test_a_signal_stops_keeps_what_is_done_and_says_how_to_go_on(run, project, trained, monkeypatch, name):
+    monkeypatch.setattr(sys, "argv", ["sweep.py", "tiny.yaml", "--logs-dir", "my logs"])
+    project.write(TINY.replace("[8]", f"{{name: {name}, layers: [8]}}"))
+    ran = run("tiny.yaml", "--jobs", "0", "--logs-dir", "my logs")
+    assert ran.code == 130
+    assert trained == [("wide", 0), ("wide", 1), (name, 0)]
+    assert "stopping at the end of the running epochs; once more to stop now" in ran.err
+    assert ran.errors[-1] == (
+        "stopped: 2 of 4 trials are done and kept; go on with: python sweep.py tiny.yaml --logs-dir 'my logs'"
+    )
+    assert project.rows()["wide"]["trials"] == "2"
+    monkeypatch.setitem(_SIGNALS, name, [])
+    assert run("tiny.yaml", "--jobs", "0", "--logs-dir", "my logs").code == 0
+    assert trained[3:] == [(name, 0), (name, 1)]
+
+
+def test_an_interruption_after_a_failure_is_an_interruption(run, project, trained):
+    project.write(BAD.replace("[8]", "{name: interrupted, layers: [8]}"))
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert "failed: bad seed 0" in ran.err
+    assert "go on with: " in ran.err
+    assert ran.code == 130
+
+
+def test_an_interruption_before_the_trials_needs_no_traceback(run, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "make_plan", interrupted)
+    ran = run("tiny.yaml")
+    assert (ran.code, ran.errors) == (130, ["interrupted"])
+
+
+def test_signals_do_again_what_they_did_before(run, trained):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    run("tiny.yaml", "--jobs", "0")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        ("--results-dir", "a file", "cannot write a file"),
+        ("--results-dir", "a file/deeper", "cannot write a file/deeper"),
+        ("--logs-dir", "a file", "cannot write .*a file"),
+        ("--logs-dir", "a file/deeper", "cannot write .*a file/deeper"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line_before_anything_is_trained(
+    run, project, trained, option, place, message
+):
+    (project.folder / "a file").write_text("mine")
+    ran = run("tiny.yaml", "--jobs", "0", option, place)
+    assert ran.code == 2
+    assert re.search(message, ran.errors[-1])
+    assert len(ran.errors) == 1
+    assert trained == []
+    assert (project.folder / "a file").read_text() == "mine"
+
+
+def test_an_error_of_the_users_in_a_trial_ends_the_sweep_and_is_no_record(run, project, trained, monkeypatch):
+    def full(*args):
+        raise data.SweepError("cannot write results: No space left on device")
+
+    monkeypatch.setattr(runner, "run_trial", full)
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert (ran.code, ran.errors) == (2, ["cannot write results: No space left on device"])
+    assert not list(project.results.glob("_records/*/record.json"))
+
+
+def test_a_pipe_that_closes_is_no_error(project, run, trained):
+    run("tiny.yaml", "--jobs", "0")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, ROOT / "sweep.py", "tiny.yaml"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=project.environment(),
+        timeout=30,
+    )
+    os.close(writer)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_the_table_is_printed_in_whatever_letters_the_terminal_has(project, run, trained, encoding):
+    run("tiny.yaml", "--jobs", "0")
+    environment = project.environment() | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, ROOT / "sweep.py", "tiny.yaml"]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=30)
+    assert (done.returncode, done.stderr.decode(encoding)) == (0, "")
+    assert "6,370" in done.stdout.decode(encoding)
+
+
+# ---- edited, renamed, shared, damaged -----------------------------------------------------------------------------
+
+
+def test_names_order_and_comments_train_nothing_and_the_views_follow(run, project, trained):
+    run("tiny.yaml", "--jobs", "0")
+    rows = project.rows()
+    project.write(
+        "# reordered, renamed\ndataset: synthetic\nseeds: [1, 0]\narchitectures:\n"
+        "  - {layers: [16], name: renamed, epochs: 3}\n  - [{Dense: {units: 8}}]\ntraining: {epochs: 3}\n"
+    )
+    ran = run("tiny.yaml")
+    assert (ran.code, len(trained)) == (0, 4)
+    assert "4 done, 0 to train" in ran.out
+    assert list(project.rows()) == ["renamed", "8"]
+    assert project.rows()["renamed"] == rows["wide"] | {"architecture": "renamed"}
+    assert sorted(path.name for path in (project.results / "tiny/models").iterdir()) == ["8.keras", "renamed.keras"]
+    assert {name.split("/")[0] for name in project.curves()} == {"8", "renamed"}
+    best = project.record_folder(
+        "renamed", max((0, 1), key=lambda seed: project.trials()["renamed", seed]["val_accuracy"])
+    )
+    assert (project.results / "tiny/models/renamed.keras").read_text() == best.name
+
+
+def test_an_architecture_taken_out_leaves_the_table_and_the_views_but_keeps_its_records(run, project, trained):
+    run("tiny.yaml", "--jobs", "0")
+    project.write(TINY.partition("  - name: wide")[0])
+    assert run("tiny.yaml").code == 0
+    assert list(project.rows()) == ["8"]
+    assert [path.name for path in (project.results / "tiny/models").iterdir()] == ["8.keras"]
+    assert [path.name for path in (project.logs / "tiny").iterdir()] == ["8"]
+    project.write(TINY)
+    assert run("tiny.yaml").code == 0
+    assert len(trained) == 4
+    assert set(project.curves()) == {
+        f"{name}/seed-{n}{part}" for name in ("8", "wide") for n in (0, 1) for part in ("", "/train")
+    }
+
+
+def test_what_others_put_under_logs_stays(run, project, trained):
+    run("tiny.yaml", "--jobs", "0")
+    mine = project.logs / "tiny/my-own-run/events.out.tfevents.2.me"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    project.write(TINY.partition("  - name: wide")[0])
+    assert run("tiny.yaml").code == 0
+    assert mine.read_text() == "mine"
+
+
+def test_another_sweep_shares_the_records_and_has_its_own_views(run, project, trained):
+    run("tiny.yaml", "--jobs", "0")
+    project.write(
+        "dataset: synthetic\nseeds: 2\narchitectures:\n  - {name: theirs, layers: [8], epochs: 3}\n", "other.yaml"
+    )
+    ran = run("other.yaml")
+    assert (ran.code, len(trained)) == (0, 4)
+    assert project.rows("other")["theirs"] == project.rows("tiny")["8"] | {"architecture": "theirs"}
+    assert project.curves("other") == {f"theirs/seed-{n}{part}": 1 for n in (0, 1) for part in ("", "/train")}
+    assert (project.results / "other/models/theirs.keras").is_file()
+    assert list(project.rows("tiny")) == ["8", "wide"]
+
+
+def test_two_files_of_one_stem_do_not_share_a_folder_of_results(run, project, trained):
+    assert run("tiny.yaml", "--jobs", "0").code == 0
+    before = state(project.results, project.logs)
+    (project.folder / "sub").mkdir()
+    project.write(TINY.replace("[8]", "[9]"), "sub/tiny.yaml")
+    ran = run("sub/tiny.yaml", "--jobs", "0")
+    assert (ran.code, len(trained)) == (2, 4)
+    assert re.search(
+        r"results/tiny holds the results of .*project/tiny\.yaml: .*sub/tiny\.yaml.*name: ", ran.errors[-1]
+    )
+    assert state(project.results, project.logs) == before
+    project.write("name: another\n" + TINY.replace("[8]", "[9]"), "sub/tiny.yaml")
+    assert run("sub/tiny.yaml", "--jobs", "0").code == 0
+
+
+def test_a_moved_project_and_a_renamed_file_keep_their_results(run, project, trained, monkeypatch):
+    assert run("tiny.yaml", "--jobs", "0").code == 0
+    moved = project.folder.rename(project.folder.with_name("moved"))
+    monkeypatch.chdir(moved)
+    before = state(moved)
+    ran = run("tiny.yaml")
+    assert (ran.code, len(trained)) == (0, 4)
+    assert state(moved) == before
+    (moved / "sweeps").mkdir()
+    (moved / "tiny.yaml").rename(moved / "sweeps/tiny.yaml")
+    assert run("sweeps/tiny.yaml").code == 0
+    assert len(trained) == 4
+
+
+DAMAGES = {
+    "cut in the middle": (lambda path: path.write_bytes(path.read_bytes()[:200]), "is not a whole record"),
+    "no bytes": (lambda path: path.write_bytes(b""), "is not a whole record"),
+    "not JSON": (lambda path: path.write_bytes(b"\xff\x00{"), "is not a whole record"),
+    "a list": (lambda path: path.write_text("[]"), "is not a whole record"),
+    "nested without end": (lambda path: path.write_text("[" * 100_000), "is not a whole record"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    "of a newer version": (lambda path: rewrite(path, format=2), "has format 2, this version reads 1"),
+    "of another trial": (lambda path: rewrite(path, fingerprint="0" * 64), "belongs to another trial"),
+    "with an unknown status": (lambda path: rewrite(path, status="great"), "is not a whole record"),
+    "done without numbers": (lambda path: rewrite(path, metrics={}), "is not a whole record"),
+    "done without history": (lambda path: rewrite(path, history={}), "is not a whole record"),
+    "done without clocks": (lambda path: rewrite(path, measured={}), "is not a whole record"),
+    "without its model": (lambda path: path.with_name("model.keras").unlink(), "lacks model.keras"),
+    "without its predictions": (lambda path: path.with_name("predictions.npz").unlink(), "lacks predictions.npz"),
+}
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("phrase", DAMAGES)
+def test_a_damaged_record_is_reported_passed_over_and_trained_again(run, project, trained, phrase):
+    damage, message = DAMAGES[phrase]
+    run("tiny.yaml", "--jobs", "0")
+    numbers, folder = project.numbers(), project.record_folder("wide", 1)
+    others = {path: about for path, about in state(project.results / "_records").items() if folder not in path.parents}
+    damage(folder / "record.json")
+    for quiet in ([], ["--quiet"]):  # it needs attention
+        ran = run("tiny.yaml", "--dry-run", *quiet)
+        assert (ran.code, len(ran.errors)) == (0, 1)
+        assert folder.name in ran.err
+        assert f"{message}" in ran.err
+        assert "(wide, seed 1) is trained again" in ran.err
+    assert "3 done, 1 to train" in run("tiny.yaml", "--dry-run").out
+    assert run("tiny.yaml", "--jobs", "0").code == 0
+    assert trained[4:] == [("wide", 1)]
+    assert project.numbers() == numbers
+    now = {path: about for path, about in state(project.results / "_records").items() if folder not in path.parents}
+    assert now == others
+    assert run("tiny.yaml").err == ""
+
+
+# ---- devices ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_gpu_that_is_not_there_is_one_line_with_the_reason_and_what_to_install(project):
+    before = state(project.folder)
+    done = project.sweep("--device", "gpu", "--jobs", "1", environment={"CUDA_VISIBLE_DEVICES": "-1"}, code=2)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert re.match(r"--device gpu: TensorFlow finds no GPU .*install tensorflow\[and-cuda\]", done.stderr)
+    assert "--device auto" in done.stderr
+    assert not list(project.results.glob("_records/*/record.json"))
+    assert before.items() <= state(project.folder).items()
+    assert sweeping.read_csv(project.results / "tiny/trials.csv") == []

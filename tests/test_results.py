@@ -1,0 +1,721 @@
+"""What lies under `results/`: records that are whole or refused, tables that pandas reads, files that never tear."""
+
+import errno
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fmnist_mlp import results
+from fmnist_mlp.config import check_shapes, list_trials, load_sweep
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import DamagedRecord, Record, Results
+from fmnist_mlp.tensorboard_logs import SweepLogs
+
+README = Path(__file__).parent.parent / "results" / "README.md"
+SWEEP = """
+seeds: 2
+training: {epochs: 3}
+architectures:
+  - [8]
+  - name: deep
+    layers: [8, BatchNormalization, 4]
+"""
+
+
+class Made:
+    """A small sweep with its trials, and a results folder to put records into by hand."""
+
+    def __init__(self, folder, text=SWEEP, name="small.yaml"):
+        (folder / name).write_text(text)
+        self.root = folder / "results"
+        self.results = Results(self.root)
+        self.sweep = load_sweep(folder / name)
+        self.sizes = check_shapes(self.sweep, (8, 8), 4)
+        self.plan = list_trials(self.sweep, data_identity="tiny")
+        self.records = {}
+
+    def record(self, trial, *, failed=False, loss=0.5, accuracy=0.75, val_accuracy=0.7, epochs=3, seconds=2.0):
+        size = self.sizes[trial.architecture.name]
+        content = {
+            "fingerprint": trial.fingerprint,
+            "settings": trial.settings,
+            "dataset": "idx:tiny",
+            "params": size.params,
+            "trainable_params": size.trainable_params,
+            "flops": size.flops,
+            "measured": {"started_at": "2026-01-01T00:00:00+00:00", "started_at_seconds": 1767225600.0},
+        }
+        if failed:
+            error = {"type": "TrainingDiverged", "message": "loss became\nnan", "traceback": "Traceback ..."}
+            return Record(status="failed", error=error, **content)
+        content["measured"] |= {"train_seconds": seconds, "epoch_seconds": [seconds / 2, *[seconds / 4] * (epochs - 1)]}
+        return Record(
+            status="done",
+            metrics={"test_loss": loss, "test_accuracy": accuracy, "val_loss": 2 * loss, "val_accuracy": val_accuracy},
+            history={name: [1.0] * epochs for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+            weights="last epoch",
+            environment={"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"},
+            **content,
+        )
+
+    def put(self, record, model=b"model"):
+        with self.results.draft(record.fingerprint) as draft:
+            if record.is_done:
+                (draft / "model.keras").write_bytes(model)
+                (draft / "predictions.npz").write_bytes(b"predictions")
+            self.results.write_record(draft, record)
+        self.records[record.fingerprint] = record
+        return self.results.record_folder(record.fingerprint)
+
+    def put_all(self):
+        """Every trial done, each with numbers and a model of its own."""
+        for i, trial in enumerate(self.plan):
+            record = self.record(trial, loss=0.1 + i / 3, accuracy=0.9 - i / 7, val_accuracy=0.8 - i / 9)
+            self.put(record, model=f"model {i}".encode())
+
+    def write_tables(self):
+        self.results.write_tables(self.sweep, self.plan, self.records, self.sizes)
+
+    def link_models(self):
+        self.results.link_models(self.sweep, self.plan, self.records)
+
+    @property
+    def folder(self):
+        return self.root / self.sweep.name
+
+    def drafts(self):
+        """Whatever is left of something half-written, anywhere."""
+        kept = {".claims", ".checkpoints", ".drafts", ".trial"}
+        return [path for path in self.root.rglob("*") if path.name.startswith(".") and path.name not in kept] + list(
+            (self.root / "_records" / ".drafts").glob("*")
+        )
+
+
+@pytest.fixture
+def made(tmp_path):
+    return Made(tmp_path)
+
+
+@pytest.fixture
+def done(made):
+    """A whole record of the first trial: (made, record, its record.json)."""
+    record = made.record(made.plan[0])
+    return made, record, made.put(record) / "record.json"
+
+
+def is_refused(made, record):
+    with pytest.raises(DamagedRecord) as caught:
+        made.results.load_record(record.fingerprint)
+    return str(caught.value)
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ---- records
+
+
+def test_a_record_comes_back_as_it_was_written(made):
+    numbers = [0.1 + 0.2, 1e-300, 5e-324, 1.7976931348623157e308, 1 / 3, -0.0]
+    record = made.record(made.plan[0]).model_copy(
+        update={"history": {"loss": numbers, "accuracy": numbers}, "weights": "best val_loss: epoch 2 \u00e9\U0001f45f"}
+    )
+    made.put(record)
+    loaded = made.results.load_record(record.fingerprint)
+    assert loaded == record
+    assert [x.hex() for x in loaded.history["loss"]] == [x.hex() for x in numbers]
+
+
+def test_a_failed_record_needs_no_model(made):
+    record = made.record(made.plan[0], failed=True)
+    made.put(record)
+    assert made.results.load_record(record.fingerprint) == record
+
+
+def test_a_history_that_is_not_finite_comes_back_as_nothing(made):
+    record = made.record(made.plan[0]).model_copy(
+        update={"history": {"loss": [1.0, math.nan, math.inf], "accuracy": [0.5]}}
+    )
+    made.put(record)
+    assert made.results.load_record(record.fingerprint).history["loss"] == [1.0, None, None]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_not_finite_is_refused_when_written_not_when_read(made, value):
+    """Else its trial would look done, be found damaged by the next run, and be trained again by every run."""
+    with pytest.raises(ValueError, match="finite"):
+        Record.model_validate(made.record(made.plan[0]).model_dump() | {"metrics": {"test_loss": value}})
+
+
+def test_there_is_no_record_before_there_is_one(made):
+    assert made.results.load_record(made.plan[0].fingerprint) is None
+    assert not made.root.exists(), "looking writes nothing"
+
+
+def test_a_record_cut_at_any_byte_is_refused(done):
+    made, record, path = done
+    content = path.read_bytes()
+    for length in range(len(content) - 1):  # without its last newline it is still whole
+        path.write_bytes(content[:length])
+        assert "is not a whole record" in is_refused(made, record)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 10_000), byte=st.integers(0, 255))
+@example(position=0, byte=0)
+def test_a_record_with_a_wrong_byte_is_refused_or_can_be_tabulated(done, position, byte):
+    """Never a traceback: what is accepted has all that tables, logs and models ask of it."""
+    made, record, path = done
+    whole = path.read_bytes()
+    content = bytearray(whole)
+    content[position % len(content)] = byte
+    path.write_bytes(content)
+    try:
+        found = made.results.load_record(record.fingerprint)
+    except DamagedRecord:
+        return
+    finally:
+        path.write_bytes(whole)
+    made.records = {record.fingerprint: found}
+    made.write_tables()
+    made.link_models()
+
+
+def _without(*keys):
+    def change(content):
+        inner = content
+        for key in keys[:-1]:
+            inner = inner[key]
+        del inner[keys[-1]]
+        return json.dumps(content)
+
+    return change
+
+
+DAMAGES = {
+    "no bytes": lambda content: "",
+    "null bytes, as after a power cut": lambda content: "\0" * 500,
+    "not JSON": lambda content: "status: done",
+    "a list": lambda content: "[]",
+    "a number": lambda content: "1",
+    "null": lambda content: "null",
+    "an empty object": lambda content: "{}",
+    "deep nesting": lambda content: "[" * 100_000,
+    "deep nesting in an object": lambda content: '{"settings":' * 50_000,
+    "a number of 5,000 digits": lambda content: "1" * 5_000,
+    "a newer format": lambda content: json.dumps(content | {"format": 2}),
+    "a format that is no number": lambda content: json.dumps(content | {"format": [1]}),
+    "another trial's": lambda content: json.dumps(content | {"fingerprint": "0" * 64}),
+    "settings of another trial": lambda content: json.dumps(content | {"settings": content["settings"] | {"seed": 7}}),
+    "an unknown key": lambda content: json.dumps(content | {"surprise": 1}),
+    "an unknown status": lambda content: json.dumps(content | {"status": "nearly"}),
+    "text for a number": lambda content: json.dumps(content | {"params": "many"}),
+    "no settings": _without("settings"),
+    "no metrics": lambda content: json.dumps(content | {"metrics": {}}),
+    "a metric too few": _without("metrics", "val_accuracy"),
+    "a metric of null": lambda content: json.dumps(content | {"metrics": content["metrics"] | {"test_loss": None}}),
+    "no history": lambda content: json.dumps(content | {"history": {}}),
+    "no loss in the history": _without("history", "loss"),
+    "an empty history": lambda content: json.dumps(content | {"history": {"loss": [], "accuracy": []}}),
+    "no clocks": lambda content: json.dumps(content | {"measured": {}}),
+    "clocks of text": lambda content: json.dumps(
+        content | {"measured": {"train_seconds": "long", "epoch_seconds": ["a"]}}
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_refused_and_the_file_named(damage, done):
+    made, record, path = done
+    path.write_text(DAMAGES[damage](json.loads(path.read_text())))
+    assert str(path) in is_refused(made, record)
+
+
+def test_a_record_of_a_newer_version_says_so(done):
+    made, record, path = done
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
+    assert is_refused(made, record) == f"{path}: has format 7, this version reads 1"
+
+
+@pytest.mark.parametrize("missing", [["model.keras"], ["predictions.npz"], ["model.keras", "predictions.npz"]])
+def test_a_done_record_without_its_files_is_refused(missing, done):
+    made, record, path = done
+    for name in missing:
+        (path.parent / name).unlink()
+    assert is_refused(made, record) == f"{path.parent}: lacks {', '.join(missing)}"
+
+
+def test_something_else_at_a_records_place_is_refused_and_replaced(done):
+    made, record, path = done
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file, not a folder")
+    is_refused(made, record)
+    made.put(record)
+    assert made.results.load_record(record.fingerprint) == record
+    path.unlink()
+    path.mkdir()
+    is_refused(made, record)
+    made.put(record)
+    assert made.results.load_record(record.fingerprint) == record
+
+
+# ---- drafts
+
+
+def test_a_draft_is_no_record_until_its_block_ends(made):
+    place = made.results.record_folder("a" * 64)
+    with made.results.draft("a" * 64) as draft:
+        (draft / "events").mkdir()
+        (draft / "events" / "one").write_text("1")
+        assert not place.exists()
+    assert files(place) == {Path("events/one"): b"1"}
+    assert not made.drafts()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_draft_is_removed_on_an_error(error, done):
+    made, record, path = done
+    before = files(path.parent)
+
+    def write_half():
+        with made.results.draft(record.fingerprint) as draft:
+            (draft / "record.json").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert files(path.parent) == before
+    assert not made.drafts()
+
+
+def test_a_draft_replaces_an_older_record_whole(done):
+    made, record, path = done
+    (path.parent / "left over").write_text("from before")
+    made.put(record, model=b"another")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["model.keras", "predictions.npz", "record.json"]
+    assert (path.parent / "model.keras").read_bytes() == b"another"
+    assert not made.drafts()
+
+
+def test_a_checkpoint_is_replaced_whole_and_dropped(made):
+    for text in ("one", "two"):
+        with made.results.checkpoint_draft("a" * 64) as draft:
+            (draft / text).write_text(text)
+    folder = made.results.checkpoint_folder("a" * 64)
+    assert files(folder) == {Path("two"): b"two"}
+    made.results.drop_checkpoint("a" * 64)
+    made.results.drop_checkpoint("a" * 64)
+    assert not folder.exists()
+    assert not made.drafts()
+
+
+# ---- a full disk
+
+
+def _full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+WRITERS = {
+    "a record": lambda made: made.put(made.record(made.plan[1])),
+    "a record that replaces one": lambda made: made.put(made.record(made.plan[0], loss=9.0)),
+    "a checkpoint": lambda made: _write_checkpoint(made),
+    "the tables": lambda made: made.write_tables(),
+    "the claim of a sweep": lambda made: made.results.claim_sweep(made.sweep, made.plan),
+    "the memory of the images": lambda made: made.results.save_data_memory({"a": 1}),
+}
+
+
+def _write_checkpoint(made):
+    with made.results.checkpoint_draft("c" * 64) as draft:
+        (draft / "arrays.npz").write_bytes(b"x" * 100)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("what", WRITERS)
+def test_a_full_disk_is_said_and_harms_nothing(what, call, done, monkeypatch):
+    made, _, _ = done
+    before = files(made.root)
+    monkeypatch.setattr(results.os, call, _full)
+    with pytest.raises(SweepError, match=r"cannot write .*: No space left on device; what is finished is kept"):
+        WRITERS[what](made)
+    monkeypatch.undo()
+    assert files(made.root) == before
+    assert not made.drafts()
+
+
+def test_a_record_that_cannot_be_moved_in_leaves_the_older_one(done, monkeypatch):
+    made, record, path = done
+    before = files(made.root)
+    replace = os.replace
+
+    def replace_but_not_there(source, target):
+        return _full() if Path(target) == path.parent and ".drafts" in str(source) else replace(source, target)
+
+    monkeypatch.setattr(results.os, "replace", replace_but_not_there)
+    with pytest.raises(SweepError, match="No space left on device"):
+        made.put(record.model_copy(update={"weights": "newer"}))
+    monkeypatch.undo()
+    assert files(made.root) == before
+    assert not made.drafts()
+
+
+def test_a_full_disk_while_a_model_is_copied_is_said_and_leaves_the_older_one(done, monkeypatch):
+    """Where links do not reach, models are copied, and a copy can fail half-way."""
+    made, record, _ = done
+    made.link_models()
+    made.put(record, model=b"another")
+    before = files(made.root)
+
+    def half_a_copy(source, target, **kwargs):
+        Path(target).write_bytes(b"ano")
+        _full()
+
+    monkeypatch.setattr(results.os, "link", _full)
+    monkeypatch.setattr(results.shutil, "copy2", half_a_copy)
+    with pytest.raises(SweepError, match="No space left on device"):
+        made.link_models()
+    monkeypatch.undo()
+    assert files(made.root) == before
+    assert not made.drafts()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A real file system of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs a small file system, which only root may mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_harms_no_finished_record(tiny_disk):
+    made = Made(tiny_disk)
+    made.put(made.record(made.plan[0]))
+    made.write_tables()
+    before = files(made.root)
+    with pytest.raises(SweepError, match="No space left on device"):
+        made.put(made.record(made.plan[1]), model=b"x" * 400_000)
+    assert files(made.root) == before
+    assert not made.drafts()
+    (tiny_disk / "ballast").write_bytes(b"x" * (shutil.disk_usage(tiny_disk).free))
+    made.records[made.plan[1].fingerprint] = made.record(made.plan[1])
+    with pytest.raises(SweepError, match="No space left on device"):
+        made.write_tables()
+    assert files(made.root) == before
+    assert not made.drafts()
+    (tiny_disk / "ballast").unlink()
+    made.put(made.record(made.plan[1]))
+    assert made.results.load_record(made.plan[0].fingerprint) == made.records[made.plan[0].fingerprint]
+
+
+# ---- which sweep a folder belongs to
+
+
+def test_a_sweep_folder_belongs_to_its_file_and_to_no_other_of_its_name(tmp_path):
+    ours, theirs = (Made(_folder(tmp_path / name)) for name in ("ours", "theirs"))
+    theirs.results = ours.results
+    ours.results.claim_sweep(ours.sweep, ours.plan)
+    ours.results.claim_sweep(ours.sweep, ours.plan)
+    with pytest.raises(SweepError) as caught:
+        theirs.results.claim_sweep(theirs.sweep, theirs.plan)
+    assert str(ours.sweep.path.resolve()) in str(caught.value)
+    assert "name: ..." in str(caught.value)
+    assert "--results-dir" in str(caught.value)
+    ours.sweep.path.unlink()
+    theirs.results.claim_sweep(theirs.sweep, theirs.plan)
+
+
+def _folder(path):
+    path.mkdir()
+    return path
+
+
+def test_a_project_folder_may_be_moved_with_its_results(tmp_path):
+    made = Made(_folder(tmp_path / "before"))
+    made.results.claim_sweep(made.sweep, made.plan)
+    shutil.copytree(tmp_path / "before", tmp_path / "copy")
+    moved = Made(tmp_path / "copy")
+    moved.results.claim_sweep(moved.sweep, moved.plan)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"sweep_file": 3}', "{" * 9999, '{"architectures": []}'])
+def test_a_damaged_mark_of_a_sweep_folder_is_written_again(content, made):
+    made.folder.mkdir(parents=True)
+    (made.folder / "sweep.json").write_text(content)
+    assert made.results.last_plan(made.sweep) == {}
+    made.results.claim_sweep(made.sweep, made.plan)
+    assert json.loads((made.folder / "sweep.json").read_text())["sweep_file"] == "../small.yaml"
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.one_of(st.text(max_size=20), st.text(alphabet="a./\\~:-_\0 ", min_size=1, max_size=8)))
+@example(name="..")
+@example(name="../../etc")
+@example(name="/etc/passwd")
+@example(name="a/../../b")
+@example(name="_records")
+@example(name="C:\\x")
+def test_no_name_in_a_sweep_file_leads_out_of_its_folders(tmp_path, name):
+    text = json.dumps({"name": name, "architectures": [{"name": name, "layers": [8]}]})
+    (tmp_path / "any.yaml").write_text(text, encoding="utf-8")
+    try:
+        sweep = load_sweep(tmp_path / "any.yaml")
+    except SweepError:
+        return
+    root = (tmp_path / "out").resolve()
+    trial = list_trials(sweep, data_identity="tiny")[0]
+    folder = Results(root).sweep_folder(sweep)
+    assert folder.parent == folder.resolve().parent == root
+    assert not folder.name.startswith(("_", "."))
+    logs = SweepLogs(root, sweep).trial_folder(trial)
+    assert logs.resolve().parent.parent.parent == root
+
+
+# ---- tables
+
+
+def test_the_tables_are_the_same_bytes_again_and_are_then_left_alone(made):
+    made.put_all()
+    made.write_tables()
+    paths = [made.folder / "results.csv", made.folder / "trials.csv"]
+    before = [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths]
+    made.records = dict(reversed(made.records.items()))
+    made.write_tables()
+    assert [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths] == before
+
+
+def test_the_table_begins_with_architecture_layers_parameters_and_test_figures(made):
+    made.put_all()
+    made.write_tables()
+    header, *rows = (made.folder / "results.csv").read_text().splitlines()
+    assert header.startswith("architecture,layers,params,test_loss,test_accuracy,")
+    assert header.split(",") == [column.name for column in results.RESULTS_COLUMNS]
+    assert [row.split(",")[:2] for row in rows] == [["8", "8"], ["deep", "8-bn-4"]]
+    header = (made.folder / "trials.csv").read_text().splitlines()[0]
+    assert header.split(",") == [column.name for column in results.TRIALS_COLUMNS]
+
+
+TEXT = {"architecture", "layers", "dataset", "status", "weights", "loop", "device", "tensorflow", "keras", "error"}
+TEXT |= {"fingerprint", "started_at"}
+
+
+@pytest.mark.parametrize("state", ["all done", "one failed", "nothing yet"])
+def test_pandas_reads_plain_numbers_without_options(state, made):
+    import pandas
+
+    if state != "nothing yet":
+        made.put_all()
+    if state == "one failed":
+        made.put(made.record(made.plan[0], failed=True))
+    made.write_tables()
+    for name in ("results.csv", "trials.csv"):
+        table = pandas.read_csv(made.folder / name)
+        for column in table.columns:
+            if column in TEXT or not len(table):
+                continue
+            assert pandas.api.types.is_numeric_dtype(table[column]), (name, column, table[column].dtype)
+    table = pandas.read_csv(made.folder / "results.csv")
+    assert table.params.tolist() == [made.sizes[name].params for name in ("8", "deep")]
+    for column in ("params", "trials", "failed", "trainable_params", "flops"):
+        assert pandas.api.types.is_integer_dtype(table[column])
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(loss=st.floats(0, 1e6, exclude_min=True, allow_subnormal=False), accuracy=st.integers(0, 10_000))
+@example(loss=0.1 + 0.2, accuracy=8901)
+def test_pandas_reads_every_number_back_to_the_same_bits(loss, accuracy, made):
+    import pandas
+
+    made.put(made.record(made.plan[0], loss=loss, accuracy=accuracy / 10_000))
+    made.write_tables()
+    row = pandas.read_csv(made.folder / "trials.csv").iloc[0]
+    assert row.test_loss == loss
+    assert row.test_accuracy == accuracy / 10_000
+
+
+def test_an_error_of_many_lines_stays_one_row(made):
+    import pandas
+
+    made.put(made.record(made.plan[0], failed=True))
+    made.write_tables()
+    assert pandas.read_csv(made.folder / "trials.csv").error.tolist() == ["loss became nan"]
+    assert len((made.folder / "trials.csv").read_text().splitlines()) == 2
+
+
+def test_the_table_holds_means_and_spreads_over_finished_trials(made):
+    first, second, *_ = made.plan
+    made.put(made.record(first, loss=0.25, accuracy=0.5, val_accuracy=0.75, epochs=3, seconds=2.0))
+    made.put(made.record(second, loss=0.75, accuracy=1.0, val_accuracy=0.25, epochs=2, seconds=4.0))
+    row, untouched = results.table(made.sweep, made.plan, made.records, made.sizes)
+    # 64 pixels to 8 units to 4 classes, by hand.
+    assert (row["params"], row["trainable_params"]) == (64 * 8 + 8 + 8 * 4 + 4,) * 2
+    assert row["flops"] == 2 * 64 * 8 + 8 + 2 * 8 * 4 + 4
+    assert (row["test_loss"], row["test_accuracy"], row["val_loss"], row["val_accuracy"]) == (0.5, 0.75, 1.0, 0.5)
+    assert row["test_loss_std"] == pytest.approx(math.sqrt(0.125))
+    assert row["val_accuracy_std"] == statistics.stdev([0.75, 0.25])
+    assert (row["trials"], row["failed"], row["epochs"], row["dataset"]) == (2, 0, 2.5, "idx:tiny")
+    assert (row["train_seconds"], row["epoch_seconds"]) == (3.0, 0.75), "the first epoch holds the compilation"
+    assert untouched["params"] == made.sizes["deep"].params, "counted without a trial"
+    assert (untouched["trials"], untouched["failed"]) == (0, 0)
+    assert {untouched[c] for c in ("test_loss", "test_accuracy_std", "epochs", "train_seconds")} == {None}
+    assert untouched["dataset"] == "idx:tiny"
+
+
+def test_a_failed_trial_is_counted_and_in_no_mean(made):
+    first, second, *_ = made.plan
+    made.put(made.record(first, accuracy=0.5))
+    made.put(made.record(second, failed=True))
+    row = results.table(made.sweep, made.plan, made.records, made.sizes)[0]
+    assert (row["trials"], row["failed"], row["test_accuracy"]) == (1, 1, 0.5)
+    assert row["test_accuracy_std"] is None, "one trial has no spread"
+
+
+def test_the_only_epoch_of_a_trial_is_its_median(made):
+    made.put(made.record(made.plan[0], epochs=1, seconds=4.0))
+    assert results.trial_rows(made.plan, made.records, made.sizes)[0]["epoch_seconds"] == 2.0
+
+
+# ---- models
+
+
+def models(made):
+    return {path.name: path.read_bytes() for path in (made.folder / "models").iterdir()}
+
+
+def test_the_best_trial_by_validation_gives_the_model_whatever_it_does_on_test_images(made):
+    first, second, *_ = made.plan
+    made.put(made.record(first, accuracy=0.99, loss=0.01, val_accuracy=0.6), b"lucky on test")
+    made.put(made.record(second, accuracy=0.5, loss=1.0, val_accuracy=0.7), b"best by validation")
+    made.link_models()
+    assert models(made) == {"8.keras": b"best by validation"}
+
+
+def test_of_equal_trials_the_first_seed_gives_the_model(made):
+    for trial in reversed(made.plan):
+        made.put(made.record(trial), f"seed {trial.seed}".encode())
+    made.link_models()
+    assert models(made) == {"8.keras": b"seed 0", "deep.keras": b"seed 0"}
+
+
+def test_models_follow_the_records(made):
+    made.put_all()
+    made.link_models()
+    assert models(made) == {"8.keras": b"model 0", "deep.keras": b"model 2"}
+    about = (made.folder / "models" / "8.keras").stat()
+    made.link_models()
+    assert (made.folder / "models" / "8.keras").stat().st_ino == about.st_ino
+    made.put(made.record(made.plan[1], val_accuracy=0.95), b"better")
+    del made.records[made.plan[2].fingerprint], made.records[made.plan[3].fingerprint]
+    (made.folder / "models" / "notes.txt").write_text("mine")
+    made.link_models()
+    assert models(made) == {"8.keras": b"better", "notes.txt": b"mine"}
+
+
+def test_a_failed_trial_gives_no_model(made):
+    made.put(made.record(made.plan[0], failed=True))
+    made.link_models()
+    assert not (made.folder / "models").exists()
+
+
+def test_a_file_is_linked_or_where_links_do_not_reach_copied(tmp_path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "below" / "target"
+    source.write_text("one")
+    results.link_or_copy(source, target)
+    assert target.samefile(source)
+    target.unlink()
+    monkeypatch.setattr(results.os, "link", _full)
+    results.link_or_copy(source, target)
+    assert target.read_text() == "one"
+    assert not target.samefile(source)
+    source.write_text("two")
+    results.link_or_copy(source, target)
+    assert target.read_text() == "two"
+    assert list(target.parent.iterdir()) == [target]
+
+
+# ---- the README that explains all this
+
+
+def explained(heading):
+    """Rows of the table under a heading of results/README.md: first cell to the others."""
+    section = re.split(r"^## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = next(part for part in section if part.startswith(heading + "\n"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:3] == "| `"]
+    names = [row[0].strip("`") for row in rows]
+    assert len(names) == len(set(names)), "nothing is explained twice"
+    return dict(zip(names, (row[1:] for row in rows), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("heading", "columns"), [("results.csv", results.RESULTS_COLUMNS), ("trials.csv", results.TRIALS_COLUMNS)]
+)
+def test_every_column_is_explained_in_order_and_measured_ones_are_marked(heading, columns):
+    rows = explained(heading)
+    assert list(rows) == [column.name for column in columns]
+    assert {name: cells[0] == "measured" for name, cells in rows.items()} == {c.name: c.measured for c in columns}
+    assert all(len(cells[-1]) > 5 for cells in rows.values())
+
+
+def test_every_key_of_a_record_is_explained():
+    assert list(explained("record.json")) == list(Record.model_fields)
+
+
+def test_every_file_that_is_written_is_explained(made):
+    made.put_all()
+    made.results.claim_sweep(made.sweep, made.plan)
+    made.results.save_data_memory({})
+    made.write_tables()
+    made.link_models()
+    _write_checkpoint(made)
+    with made.results.claim("a" * 64, may_wait=lambda: False) as is_ours:
+        assert is_ours
+        found = {path.relative_to(made.root).as_posix() for path in made.root.rglob("*") if path.is_file()}
+    found = {re.sub(r"^_records/[0-9a-f]{64}/", "_records/<fingerprint>/", path) for path in found}
+    found = {re.sub(r"^small/", "<sweep>/", path).replace("models/8.", "models/<architecture>.") for path in found}
+    found = {path.replace("models/deep.", "models/<architecture>.") for path in found}
+    known = list(explained("Files"))
+    unexplained = {path for path in found if not any(path == k or (k[-1] == "/" and path.startswith(k)) for k in known)}
+    # A record's folder and its files are explained one by one.
+    assert not unexplained
+    assert {path for path in found if path.startswith("_records/<")} <= set(known)
+
+
+def test_predictions_are_explained():
+    assert list(explained("predictions.npz")) == ["label", "predicted", "probabilities"]  # test_trial reads a real one
+
+
+# ---- two sweeps at once
+
+
+def test_a_trial_is_one_sweeps_at_a_time(made):
+    asked = itertools.count()
+    with made.results.claim("a" * 64, may_wait=lambda: False) as ours:
+        with Results(made.root).claim("a" * 64, may_wait=lambda: next(asked) < 2) as theirs:
+            assert (ours, theirs) == (True, False)
+        with Results(made.root).claim("b" * 64, may_wait=lambda: False) as another:
+            assert another
+    with Results(made.root).claim("a" * 64, may_wait=lambda: False) as free_again:
+        assert free_again
+
+
+def test_whoever_takes_a_trial_clears_away_what_a_killed_process_left_of_it(made):
+    abandoned = made.results.draft("a" * 64)
+    folder = abandoned.__enter__()  # and never left
+    (folder / "record.json").write_text("half")
+    with made.results.claim("a" * 64, may_wait=lambda: False):
+        assert not folder.exists()

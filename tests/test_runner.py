@@ -1,0 +1,409 @@
+"""The loop that owns a sweep, with trials that cost nothing: what is planned, what is recorded, what is in step."""
+
+import csv
+import dataclasses
+import errno
+import json
+import os
+import shutil
+
+import pytest
+from test_results import Made
+from test_trial import write_images
+
+from fmnist_mlp import runner
+from fmnist_mlp.config import Overrides, load_sweep
+from fmnist_mlp.engine import Stopped
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import Record, Results
+from fmnist_mlp.runner import Listener, Options
+
+SWEEP = """
+name: fake
+dataset: {idx: images}
+seeds: 2
+training: {epochs: 3}
+architectures:
+  - [8]
+  - name: wide
+    layers: [16]
+  - name: wider
+    layers: [32]
+"""
+
+
+AS_WRITTEN = Overrides()
+
+
+class Fake:
+    """A sweep whose trials are made up. `fate` maps (architecture, seed) to an exception or a function to call."""
+
+    def __init__(self, folder, monkeypatch, text=SWEEP):
+        self.folder, self.trained, self.fate = folder, [], {}
+        write_images(folder / "images")
+        self.write(text)
+        self.options = Options(results_dir=folder / "results", logs_dir=folder / "logs", jobs=0)
+        monkeypatch.setattr(runner, "run_trial", self._run_trial)
+        monkeypatch.setattr(runner, "start_worker", lambda device, threads: {"device": "cpu", "threads": str(threads)})
+
+    def write(self, text):
+        (self.folder / "fake.yaml").write_text(text)
+
+    def _run_trial(self, context, task):
+        one = task.trial
+        context.report({"epoch": 1, "epochs": 3, "loss": 0.5, "val_accuracy": 0.5})
+        self.trained.append((one.architecture.name, one.seed))
+        fate = self.fate.get(self.trained[-1])
+        if isinstance(fate, BaseException):
+            raise fate
+        if fate is not None:
+            fate()
+        return make_record(task)
+
+    def plan(self, overrides=AS_WRITTEN, **options):
+        return runner.make_plan(
+            load_sweep(self.folder / "fake.yaml", overrides), dataclasses.replace(self.options, **options)
+        )
+
+    def run(self, listener=None, handle=None, overrides=AS_WRITTEN, **options):
+        plan = self.plan(overrides, **options)
+        self.trained = []
+        options = dataclasses.replace(self.options, **options)
+        summary = runner.run_sweep(plan, options, listener or Listener(), handle=handle)
+        return plan, summary
+
+    def rows(self, name="trials.csv"):
+        with (self.folder / "results" / "fake" / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def make_record(task):
+    """What run_trial leaves behind, with numbers that depend on the trial alone."""
+    one, results = task.trial, Results(task.results_root)
+    figure = int(one.fingerprint[:6], 16) / 16**6
+    record = Record(
+        fingerprint=one.fingerprint,
+        status="done",
+        settings=one.settings,
+        dataset="idx:images",
+        params=1,
+        trainable_params=1,
+        flops=1,
+        metrics=dict.fromkeys(("test_loss", "test_accuracy", "val_loss", "val_accuracy"), figure),
+        history={name: [figure] * 3 for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+        weights="last epoch",
+        environment={"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"},
+        measured={"started_at_seconds": 1.0, "train_seconds": 1.0, "epoch_seconds": [1.0] * 3},
+    )
+    with results.draft(one.fingerprint) as draft:
+        (draft / "model.keras").write_bytes(one.fingerprint.encode())
+        (draft / "predictions.npz").write_bytes(b"predictions")
+        results.write_record(draft, record)
+    return record
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    return Fake(tmp_path, monkeypatch)
+
+
+ALL = [(name, seed) for name in ("8", "wide", "wider") for seed in (0, 1)]
+IN_TURN = [(name, seed) for name in ("wider", "wide", "8") for seed in (0, 1)]  # the most work first
+
+
+def names(trials):
+    return [(one.architecture.name, one.seed) for one in trials]
+
+
+# ---- the plan
+
+
+def test_a_plan_lists_every_trial_and_writes_nothing(fake):
+    before = sorted(fake.folder.rglob("*"))
+    plan = fake.plan()
+    assert names(plan.trials) == names(plan.to_train) == ALL
+    assert (plan.done, plan.failed, plan.damaged, plan.changes) == (0, [], [], [])
+    assert plan.sizes["8"].params == 64 * 8 + 8 + 8 * 4 + 4
+    assert sorted(fake.folder.rglob("*")) == before
+
+
+def test_a_second_plan_has_nothing_to_train_and_reads_no_images(fake, monkeypatch):
+    fake.run()
+    monkeypatch.setattr(runner.data, "load_data", lambda source: pytest.fail("the images were read again"))
+    plan = fake.plan()
+    assert (plan.done, plan.to_train) == (6, [])
+    _, summary = fake.run()
+    assert (fake.trained, summary.trained, summary.stopped) == ([], 0, False)
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (("wide",), ["wide"]),
+        (("wide*",), ["wide", "wider"]),
+        (("8", "wider"), ["8", "wider"]),
+        (("*",), ["8", "wide", "wider"]),
+        (("w?de",), ["wide"]),
+        ((), ["8", "wide", "wider"]),
+    ],
+)
+def test_only_trains_these_and_the_table_keeps_all(only, expected, fake):
+    plan, _ = fake.run(only=only)
+    assert fake.trained == [one for one in IN_TURN if one[0] in expected]
+    assert names(plan.trials) == ALL
+    assert [row["architecture"] for row in fake.rows("results.csv")] == ["8", "wide", "wider"]
+
+
+def test_only_with_a_name_that_is_not_there_says_what_there_is(fake):
+    with pytest.raises(SweepError, match="--only wied: no architecture of that name; there are 8, wide, wider"):
+        fake.plan(only=("wied",))
+
+
+def test_overrides_are_other_trials_and_leave_the_full_ones_alone(fake):
+    fake.run()
+    for overrides, count in ((Overrides(epochs=1), 6), (Overrides(limit=50), 6), (Overrides(seeds=1), 0)):
+        assert len(fake.plan(overrides).to_train) == count, overrides
+    assert len(fake.plan(Overrides(seeds=3)).to_train) == 3
+    assert fake.plan(Overrides(limit=203)).to_train == [], "as many as there are is no limit"
+    assert fake.plan(plain_fit=True).done == 0
+
+
+def test_what_a_rename_a_comment_or_an_order_changes_is_not_trained_again(fake):
+    fake.run()
+    fake.write(
+        SWEEP.replace("name: wide\n", "name: broad\n").replace("  - [8]\n", "") + "  - [8]  # moved, and explained\n"
+    )
+    fake.run()
+    assert fake.trained == []
+    assert [row["architecture"] for row in fake.rows("results.csv")] == ["broad", "wider", "8"]
+    assert sorted(p.name for p in (fake.folder / "logs" / "fake").iterdir()) == ["8", "broad", "wider"]
+    assert sorted(p.stem for p in (fake.folder / "results" / "fake" / "models").iterdir()) == ["8", "broad", "wider"]
+
+
+def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
+    fake.run()
+    fake.write(SWEEP.replace("layers: [16]", "layers: [16]\n    learning_rate: 5e-4"))
+    plan, _ = fake.run()
+    assert fake.trained == [("wide", 0), ("wide", 1)]
+    assert plan.changes == ["wide: learning_rate 0.001 -> 0.0005"]
+
+
+@pytest.mark.parametrize(
+    ("trials_to_train", "jobs", "cores", "memory", "expected"),
+    [
+        (6, None, 4, None, 4),
+        (6, None, 64, None, 6),
+        (6, None, 4, 2 * runner.WORKER_BYTES, 2),
+        (6, None, 4, 1, 1),
+        (6, 1, 4, None, 1),
+        (6, 1000, 4, None, 6),
+        (6, 0, 4, None, 0),
+    ],
+    ids=["cores", "trials", "memory", "hardly any memory", "asked for one", "asked for too many", "this process"],
+)
+def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, monkeypatch):
+    monkeypatch.setattr(runner, "available_cores", lambda: cores)
+    monkeypatch.setattr(runner, "_gpu_answers", lambda: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "available_memory_bytes", lambda: memory)
+        patch.setattr(runner.config, "check_shapes", lambda *args, **kwargs: {})
+        plan = fake.plan(jobs=jobs)
+    assert len(plan.to_train) == trials_to_train
+    assert plan.jobs == expected
+    assert (plan.jobs_note is not None) == (memory is not None)
+
+
+# ---- the run
+
+
+def test_everything_is_trained_recorded_and_shown(fake):
+    plan, summary = fake.run()
+    assert fake.trained == IN_TURN
+    assert (summary.trained, summary.failed, summary.stopped) == (6, [], False)
+    assert plan.done == 6
+    assert [(row["architecture"], int(row["seed"]), row["status"]) for row in fake.rows()] == [
+        (*t, "done") for t in ALL
+    ]
+    assert len(list((fake.folder / "logs").rglob("*.hparams"))) == 6
+    assert json.loads((fake.folder / "results" / "_data.json").read_text())
+
+
+def test_fresh_trains_everything_again(fake):
+    fake.run()
+    fake.run(fresh=True, only=("wide",))
+    assert fake.trained == [("wide", 0), ("wide", 1)]
+
+
+def test_a_failed_trial_is_a_record_and_the_rest_go_on(fake):
+    fake.fate["wide", 0] = ValueError("loss became nan\nin epoch 2")
+    plan, summary = fake.run()
+    assert fake.trained == IN_TURN
+    assert (summary.trained, len(summary.failed), summary.stopped) == (5, 1, False)
+    assert names(plan.failed) == [("wide", 0)]
+    record = Results(fake.options.results_dir).load_record(plan.failed[0].fingerprint)
+    assert record == summary.failed[0]
+    assert (record.error["type"], record.error["message"]) == ("ValueError", "loss became nan\nin epoch 2")
+    assert "Traceback" in record.error["traceback"]
+    assert [row["error"] for row in fake.rows() if row["status"] == "failed"] == ["loss became nan in epoch 2"]
+    assert [(row["trials"], row["failed"]) for row in fake.rows("results.csv")] == [("2", "0"), ("1", "1"), ("2", "0")]
+
+
+def test_what_failed_is_trained_again_only_when_asked(fake):
+    fake.fate["wide", 0] = ValueError("bad luck")
+    fake.run()
+    fake.fate.clear()
+    _, summary = fake.run()
+    assert (fake.trained, summary.failed) == ([], [])
+    fake.run(retry_failed=True)
+    assert fake.trained == [("wide", 0)]
+    assert {row["status"] for row in fake.rows()} == {"done"}
+
+
+def test_fail_fast_stops_at_the_first_failure_and_keeps_what_is_done(fake):
+    fake.fate["wider", 1] = ValueError("bad luck")
+    _, summary = fake.run(fail_fast=True)
+    assert fake.trained == [("wider", 0), ("wider", 1)]
+    assert (summary.trained, len(summary.failed), summary.stopped) == (1, 1, False)
+    assert [row["status"] for row in fake.rows()] == ["done", "failed"]
+
+
+def test_what_the_user_can_mend_passes_through_and_is_no_record(fake):
+    """A full disk or images that are gone are not the trial's fault: it must be trained when they are mended."""
+    fake.fate["wide", 0] = SweepError("the disk is full")
+    with pytest.raises(SweepError, match="the disk is full"):
+        fake.run()
+    assert [row["status"] for row in fake.rows()] == ["done", "done"], "the tables are written all the same"
+    fake.fate.clear()
+    assert names(fake.plan().to_train) == [one for one in ALL if one[0] != "wider"]
+
+
+def test_a_stop_ends_the_run_and_the_next_one_goes_on(fake):
+    engines = []
+    fake.fate["wide", 0] = lambda: engines[0].stop()
+    plan, summary = fake.run(handle=engines.append)
+    assert (summary.trained, summary.stopped) == (3, True)
+    assert plan.done == len(fake.rows()) == 3
+    fake.run()
+    assert sorted(fake.trained) == [("8", 0), ("8", 1), ("wide", 1)]
+    assert len(fake.rows()) == 6
+
+
+def test_a_trial_that_was_stopped_is_no_record_and_no_failure(fake):
+    fake.fate["wide", 0] = Stopped()
+    ended = []
+
+    class Listening(Listener):
+        def trial_ended(self, trial, record, outcome):
+            ended.append((*names([trial])[0], record is None, outcome.status))
+
+    _, summary = fake.run(Listening(), only=("wide",))
+    assert ("wide", 0, True, "stopped") in ended
+    assert (summary.failed, summary.stopped) == ([], True)
+    assert ("wide", 0) in names(fake.plan().to_train)
+
+
+def test_tables_and_logs_are_in_step_at_every_moment(fake, monkeypatch):
+    monkeypatch.setattr(runner, "_SECONDS_BETWEEN_TABLES", 0.0)
+    monkeypatch.setattr(runner, "_SHARE_OF_TABLES", 0.0)
+    fake.fate["wide", 1] = ValueError("bad luck")
+    seen = []
+
+    class Watching(Listener):
+        def trial_ended(self, trial, record, outcome):
+            rows = {(row["architecture"], int(row["seed"])): row["status"] for row in fake.rows()}
+            counts = [int(row["trials"]) + int(row["failed"]) for row in fake.rows("results.csv")]
+            marks = list((fake.folder / "logs").rglob(".trial"))
+            seen.append((len(rows), sum(counts), len(marks), rows[names([trial])[0]] == record.status))
+
+    fake.run(Watching())
+    assert seen == [(n, n, n, True) for n in range(1, 7)]
+
+
+def test_a_listener_hears_of_workers_progress_and_ends_in_order(fake):
+    heard = []
+
+    class Listening(Listener):
+        def worker_ready(self, worker, environment):
+            heard.append(("ready", worker, environment["device"]))
+
+        def trial_progress(self, trial, message):
+            heard.append(("epoch", message["epoch"], *names([trial])[0]))
+
+        def trial_ended(self, trial, record, outcome):
+            heard.append(("ended", outcome.status, *names([trial])[0]))
+
+    fake.run(Listening(), only=("wide",), overrides=Overrides(seeds=1))
+    assert heard == [("ready", 0, "cpu"), ("epoch", 1, "wide", 0), ("ended", "done", "wide", 0)]
+
+
+def test_trials_that_ask_for_more_threads_run_after_the_others_on_workers_of_their_own(fake):
+    fake.write(SWEEP.replace("layers: [16]", "layers: [16]\n    threads: 2"))
+    engines = []
+    fake.run(handle=engines.append)
+    assert fake.trained == [one for one in IN_TURN if one[0] != "wide"] + [("wide", 0), ("wide", 1)]
+    assert [engine.settings.environment["OMP_NUM_THREADS"] for engine in engines] == ["1", "2"]
+
+
+def test_a_damaged_record_is_named_and_its_trial_trained_again(fake):
+    plan, _ = fake.run()
+    path = Results(fake.options.results_dir).record_folder(plan.trials[3].fingerprint) / "record.json"
+    path.write_bytes(path.read_bytes()[:100])
+    again = fake.plan()
+    assert names(again.to_train) == [("wide", 1)]
+    assert again.damaged == [f"{path}: is not a whole record; its trial (wide, seed 1) is trained again"]
+    fake.run()
+    assert fake.plan().damaged == []
+
+
+def test_two_sweep_files_share_their_trials(fake):
+    fake.run(only=("wide",))
+    (fake.folder / "second.yaml").write_text(SWEEP.replace("name: fake", "name: second").replace("wide\n", "broad\n"))
+    sweep = load_sweep(fake.folder / "second.yaml")
+    plan = runner.make_plan(sweep, fake.options)
+    assert names(t for t in plan.trials if t not in plan.to_train) == [("broad", 0), ("broad", 1)]
+
+
+def test_a_sweep_that_takes_another_files_folder_is_refused_before_anything_is_trained(fake):
+    fake.run(only=("wide",))
+    (fake.folder / "second.yaml").write_text(SWEEP)
+    plan = runner.make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
+    fake.trained = []
+    with pytest.raises(SweepError, match=r"give .* a name of its own"):
+        runner.run_sweep(plan, fake.options, Listener())
+    assert fake.trained == []
+
+
+@pytest.mark.parametrize("what", ["results_dir", "logs_dir"])
+def test_a_folder_that_cannot_be_written_is_the_users_to_mend(what, fake):
+    (fake.folder / "a-file").write_text("no folder")
+    with pytest.raises(SweepError, match=r"cannot write|is not a"):
+        fake.run(**{what: fake.folder / "a-file" / "below"})
+
+
+def test_a_disk_that_fills_while_models_are_copied_is_the_users_to_mend(fake, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(SweepError, match="No space left on device"):
+        fake.run()
+    assert len(fake.rows()) == 6, "the tables are written, the records kept"
+
+
+def test_a_thousand_done_trials_are_planned_from_their_records_alone(tmp_path, monkeypatch):
+    """No time is asserted here (benchmarks do); only that each record is read once and nothing else of a trial."""
+    fake = Fake(tmp_path, monkeypatch, SWEEP.replace("seeds: 2", "seeds: 40"))
+    fake.run()
+    opened = []
+    load_record = Results.load_record
+    monkeypatch.setattr(Results, "load_record", lambda self, f: opened.append(f) or load_record(self, f))
+    plan, _ = fake.run()
+    assert len(opened) == len(set(opened)) == len(plan.trials) == 120
+
+
+def test_records_by_hand_are_records_by_the_runner(tmp_path):
+    """The fixture of test_results writes what the program reads."""
+    made = Made(tmp_path)
+    made.put_all()
+    assert all(made.results.load_record(t.fingerprint).is_done for t in made.plan)

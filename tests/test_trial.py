@@ -1,0 +1,378 @@
+"""One trial from files to record: its numbers against an evaluation by hand, its interruptions, what it ignores."""
+
+import functools
+import json
+import shutil
+import struct
+import subprocess
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_mlp import data, trial
+from fmnist_mlp.config import list_trials, load_sweep
+from fmnist_mlp.data import DataSource
+from fmnist_mlp.engine import Context, Stopped
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import Results
+from fmnist_mlp.training import TrainingDiverged
+
+IDX_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+SWEEP = """
+seeds: 1
+training: {epochs: 4, batch_size: 32}
+architectures:
+  - name: small
+    layers: [16, {Dropout: 0.2}]
+"""
+
+
+def draw_images(n, seed):
+    """Images of 8x8 in four classes, one quarter of each brighter."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 4, n)
+    x = rng.integers(0, 156, (n, 8, 8))
+    for image, label in zip(x, y, strict=True):
+        image[4 * (label // 2) : 4 * (label // 2) + 4, 4 * (label % 2) : 4 * (label % 2) + 4] += 60
+    return x, y
+
+
+def write_images(folder, test_seed=1):
+    """203 training and 60 test images as IDX files."""
+    folder.mkdir()
+    arrays = (*draw_images(203, 0), *draw_images(60, test_seed))
+    for name, array in zip(IDX_NAMES, arrays, strict=True):
+        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
+    return DataSource("idx", folder)
+
+
+def tiny_trials(folder, text=SWEEP, name="tiny"):
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return list_trials(load_sweep(path), data_identity="tiny")
+
+
+class Asked(Context):
+    """The context of a trial that is asked to stop after so many epochs; `messages` is what it reported."""
+
+    def __init__(self, stop_after=None):
+        self.messages, stop = [], threading.Event()
+
+        def send(message):
+            self.messages.append(message)
+            if message.get("epoch") == stop_after:
+                stop.set()
+
+        super().__init__(send, stop)
+
+
+def run(one, source, folder, *, stop_after=None, limit=None, fresh=False):
+    """Run one trial in this process; everything it writes goes below `folder`."""
+    task = trial.Task(
+        trial=one,
+        source=source,
+        limit=limit,
+        results_root=folder / "results",
+        log_folder=folder / "logs" / "tiny" / one.architecture.name / f"seed-{one.seed}",
+        planned_at=time.time(),
+        fresh=fresh,
+    )
+    return trial.run_trial(Asked(stop_after), task)
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """This process as a worker. TensorFlow takes thread counts once, and other tests may have started it already."""
+    import tensorflow as tf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
+        patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)
+        patch.setattr(trial, "_worker", None)
+        yield trial.start_worker("cpu", 1)
+
+
+@pytest.fixture(scope="module")
+def source(worker, tmp_path_factory):
+    """One folder for all tests: the worker keeps the images and the program compiled for them."""
+    return write_images(tmp_path_factory.mktemp("data") / "images")
+
+
+def numbers(record):
+    """Everything but what a clock said."""
+    return record.model_dump(exclude={"measured"})
+
+
+def content(folder, record):
+    """The files of a record but its event files, `record.json` without what a clock said."""
+    place = Results(folder / "results").record_folder(record.fingerprint)
+    found = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    found["record.json"] = {k: v for k, v in json.loads(found["record.json"]).items() if k != "measured"}
+    return found
+
+
+# ---- the environment of a worker
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("KERAS_BACKEND", "jax", "tensorflow"),
+        ("KERAS_FLOATX", "float16", None),
+        ("KERAS_HOME", "/somewhere", "untouched"),
+        ("TF_ENABLE_ONEDNN_OPTS", "0", None),
+        ("TF_DETERMINISTIC_OPS", "1", None),
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true", None),
+        ("OMP_NUM_THREADS", "64", "3"),
+        ("MKL_NUM_THREADS", "64", "3"),
+        ("OMP_PROC_BIND", "true", None),
+        ("PATH", "/bin", "untouched"),
+    ],
+)
+def test_what_the_shell_sets_behind_our_back_does_not_reach_a_trial(name, value, expected, monkeypatch):
+    monkeypatch.setenv(name, value)
+    environment = trial.worker_environment("auto", threads=3)
+    assert environment.get(name, "untouched") == expected
+
+
+@pytest.mark.parametrize(("device", "hidden"), [("cpu", True), ("gpu", False), ("auto", False)])
+def test_a_worker_for_the_cpu_sees_no_gpu(device, hidden):
+    assert (trial.worker_environment(device, 1).get("CUDA_VISIBLE_DEVICES") == "-1") == hidden
+
+
+# ---- the numbers of a record
+
+
+def test_the_numbers_of_a_record_are_those_of_its_exported_model(source, tmp_path):
+    """The reference multiplies the exported weights by hand in float64."""
+    import keras
+
+    (one,) = tiny_trials(tmp_path)
+    record = run(one, source, tmp_path)
+    folder = Results(tmp_path / "results").record_folder(record.fingerprint)
+    assert Results(tmp_path / "results").load_record(record.fingerprint) == record
+
+    images = data.load_data(source)
+    _, validation = data.stratified_split(images.y_train, 0.2, seed=0)
+    model = keras.models.load_model(folder / "model.keras")
+    hidden_kernel, hidden_bias, logit_kernel, logit_bias = (w.astype(np.float64) for w in model.get_weights())
+
+    def by_hand(x, y):
+        hidden = np.maximum(x.reshape(len(x), 64) / 255 @ hidden_kernel + hidden_bias, 0)
+        logits = hidden @ logit_kernel + logit_bias
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        loss = -np.log(probabilities[np.arange(len(y)), y]).mean()
+        return loss, (probabilities.argmax(axis=1) == y).mean(), probabilities
+
+    test_loss, test_accuracy, probabilities = by_hand(images.x_test, images.y_test)
+    val_loss, val_accuracy, _ = by_hand(images.x_train[validation], images.y_train[validation])
+    assert record.metrics == pytest.approx(
+        {"test_loss": test_loss, "test_accuracy": test_accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy},
+        rel=1e-5,
+    )
+    assert record.metrics["val_loss"] == pytest.approx(record.history["val_loss"][-1], rel=1e-5)
+    assert record.params == 64 * 16 + 16 + 16 * 4 + 4
+    assert (record.weights, record.dataset) == ("last epoch", "idx:images")
+
+    with np.load(folder / "predictions.npz") as predictions:
+        assert list(predictions) == ["label", "predicted", "probabilities"]
+        np.testing.assert_array_equal(predictions["label"], images.y_test)
+        np.testing.assert_array_equal(predictions["predicted"], probabilities.argmax(axis=1))
+        assert predictions["probabilities"].dtype == np.float16
+        np.testing.assert_allclose(predictions["probabilities"], probabilities, atol=1e-3)
+
+
+def test_a_trial_reports_its_beginning_and_every_epoch(source, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    context = Asked()
+    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", time.time())
+    record = trial.run_trial(context, task)
+    assert [(m["epoch"], m["epochs"]) for m in context.messages] == [(n, 4) for n in range(5)]
+    assert [m["val_loss"] for m in context.messages[1:]] == record.history["val_loss"]
+
+
+def test_a_trial_that_another_sweep_finished_is_not_trained_again(source, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    record = run(one, source, tmp_path)
+    assert run(one, source, tmp_path) == record
+    again = run(one, source, tmp_path, fresh=True)
+    assert again.measured != record.measured
+    assert numbers(again) == numbers(record)
+
+
+# ---- trials that fail
+
+
+def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs a small file system, which only root may mount")
+    (one,) = tiny_trials(tmp_path)
+    task = trial.Task(one, source, None, disk / "results", tmp_path / "logs", time.time())
+    try:
+        with pytest.raises(SweepError, match="No space left on device"):
+            trial.run_trial(Asked(), task)
+        assert Results(disk / "results").load_record(one.fingerprint) is None
+        assert not list((disk / "results" / "_records" / ".drafts").iterdir())
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    source = write_images(tmp_path / "images")
+    path = source.folder / IDX_NAMES[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(SweepError, match=IDX_NAMES[0]):
+        run(one, source, tmp_path)
+    assert Results(tmp_path / "results").load_record(one.fingerprint) is None
+
+
+def test_too_few_images_to_validate_on_are_said(source, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    with pytest.raises(ValueError, match="no image is left for validation"):
+        run(one, source, tmp_path, limit=4)
+
+
+# ---- trials that are interrupted
+
+
+@pytest.fixture(scope="module")
+def stopped_after_two(source, tmp_path_factory):
+    """A trial, its uninterrupted record and files, and a folder where it stopped after two of four epochs."""
+    folder = tmp_path_factory.mktemp("stopped")
+    (one,) = tiny_trials(folder)
+    record = run(one, source, folder / "whole")
+    with pytest.raises(Stopped):
+        run(one, source, folder / "halted", stop_after=2)
+    return one, content(folder / "whole", record), folder / "halted"
+
+
+@pytest.fixture
+def interrupted(stopped_after_two, tmp_path):
+    """The same, with a copy of the folder to spoil."""
+    one, expected, folder = stopped_after_two
+    return one, expected, Path(shutil.copytree(folder, tmp_path / "halted"))
+
+
+def test_a_stopped_trial_goes_on_to_the_same_record(interrupted, source):
+    one, expected, folder = interrupted
+    checkpoint = Results(folder / "results").checkpoint_folder(one.fingerprint)
+    assert json.loads((checkpoint / "state.json").read_text())["epochs_done"] == 2
+    assert Results(folder / "results").load_record(one.fingerprint) is None
+    record = run(one, source, folder)
+    assert content(folder, record) == expected
+    assert len(record.measured["epoch_seconds"]) == 4
+    assert not checkpoint.exists()
+
+
+def test_a_trial_stopped_again_and_again_gets_there(interrupted, source):
+    one, expected, folder = interrupted
+    with pytest.raises(Stopped):
+        run(one, source, folder, stop_after=3)
+    assert content(folder, run(one, source, folder)) == expected
+
+
+def _rewrite(name, change, folder):
+    path = folder / name
+    path.write_bytes(change(path.read_bytes()))
+
+
+def _made_by(**changes):
+    def change(content):
+        return json.dumps(json.loads(content) | changes).encode()
+
+    return functools.partial(_rewrite, "made-by.json", change)
+
+
+def _other_arrays(folder):
+    with np.load(folder / "arrays.npz") as arrays:
+        wider = {name: np.zeros((3, *array.shape), array.dtype) for name, array in arrays.items()}
+    np.savez(folder / "arrays.npz", **wider)
+
+
+USELESS_CHECKPOINTS = {
+    "of another TensorFlow": _made_by(tensorflow="2.20.0"),
+    "of another Keras": _made_by(keras="3.0.0"),
+    "of a GPU": _made_by(device="gpu: NVIDIA H100"),
+    "of another trial": _made_by(fingerprint="0" * 64),
+    "without its origin": lambda folder: (folder / "made-by.json").unlink(),
+    "without its arrays": lambda folder: (folder / "arrays.npz").unlink(),
+    "with arrays cut off": functools.partial(_rewrite, "arrays.npz", lambda content: content[: len(content) // 2]),
+    "with arrays of no bytes": functools.partial(_rewrite, "arrays.npz", lambda content: b""),
+    "with arrays that are none": functools.partial(_rewrite, "arrays.npz", lambda content: b"x" * 999),
+    "with a wrong byte in an array": functools.partial(
+        _rewrite, "arrays.npz", lambda content: content[:900] + bytes([content[900] ^ 255]) + content[901:]
+    ),
+    "with arrays of other shapes": _other_arrays,
+    "with a state cut off": functools.partial(_rewrite, "state.json", lambda content: content[:-20]),
+    "with a state of null bytes": functools.partial(_rewrite, "state.json", lambda content: b"\0" * 50),
+    "with a list for a state": functools.partial(_rewrite, "state.json", lambda content: b"[]"),
+    "with an empty state": functools.partial(_rewrite, "state.json", lambda content: b"{}"),
+    "with an origin that is a list": functools.partial(_rewrite, "made-by.json", lambda content: b"[]"),
+}
+
+
+@pytest.mark.parametrize("kind", USELESS_CHECKPOINTS)
+def test_a_checkpoint_that_cannot_be_trusted_is_ignored(kind, interrupted, source):
+    one, expected, folder = interrupted
+    USELESS_CHECKPOINTS[kind](Results(folder / "results").checkpoint_folder(one.fingerprint))
+    assert content(folder, run(one, source, folder)) == expected
+
+
+# ---- another program than the others': last, since the worker keeps one at hand
+
+
+def test_early_stopping_says_whose_weights_were_scored(source, tmp_path):
+    text = SWEEP.replace("epochs: 4", "epochs: 9, early_stopping: {patience: 2, min_delta: 100}")
+    (one,) = tiny_trials(tmp_path, text)
+    record = run(one, source, tmp_path)
+    assert record.weights == "best val_loss: epoch 1"
+    assert len(record.history["loss"]) == 3
+    assert record.metrics["val_loss"] == pytest.approx(record.history["val_loss"][0], rel=1e-5)
+
+
+def test_a_training_that_diverges_is_no_record(source, tmp_path):
+    text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
+    (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
+    with pytest.raises(TrainingDiverged, match="try a smaller learning_rate"):
+        run(one, source, tmp_path)
+    assert Results(tmp_path / "results").load_record(one.fingerprint) is None
+
+
+def test_the_test_images_never_influence_a_training(source, tmp_path):
+    """Other test images: the same curves, the same weights, other figures on test images."""
+    (one,) = tiny_trials(tmp_path)
+    first = run(one, source, tmp_path / "first")
+    second = run(one, write_images(tmp_path / "images", test_seed=2), tmp_path / "second")
+    assert first.history == second.history
+    assert all(first.metrics[name] == second.metrics[name] for name in ("val_loss", "val_accuracy"))
+    assert first.metrics["test_loss"] != second.metrics["test_loss"]
+    assert weights(tmp_path / "first", first) == weights(tmp_path / "second", second)
+
+
+def weights(folder, record):
+    with zipfile.ZipFile(Results(folder / "results").record_folder(record.fingerprint) / "model.keras") as archive:
+        return archive.read("model.weights.h5")
+
+
+@pytest.mark.slow
+def test_the_same_trial_gives_the_same_bytes_with_a_program_compiled_anew(source, tmp_path, monkeypatch):
+    """Two empty results folders and two processes: nothing of the first may show in the second's files."""
+    (one,) = tiny_trials(tmp_path)
+    first = run(one, source, tmp_path / "first")
+    monkeypatch.setattr(trial._worker, "_model_key", None)
+    before = content(tmp_path / "first", first)
+    assert content(tmp_path / "second", run(one, source, tmp_path / "second")) == before
