@@ -36,7 +36,9 @@ STACKS = {
     "MaxPooling2D, 64]",
     "separable conv": "[{SeparableConv2D: {filters: 16, kernel_size: 3}}, MaxPooling2D, "
     "{SeparableConv2D: {filters: 32, kernel_size: 3}}, MaxPooling2D, 64]",
-    "pooling": "[{AveragePooling2D: {pool_size: 2}}, 128, 64]",
+    "avg pooling": "[{AveragePooling2D: {pool_size: 2}}, 128, 64]",
+    "max pooling": "[{MaxPooling2D: {pool_size: 2}}, 128, 64]",
+    "global pool": "[128, {Reshape: [8, 8, 2]}, GlobalAveragePooling2D, 64]",
 }
 LOOPS = {"compiled": (False, True), "plain, jit": (True, True), "plain": (True, False)}  # plain_fit, jit_compile
 VALIDATION_IMAGES = 1000

@@ -156,8 +156,11 @@ def shorten_name(name: str) -> str:
 
 
 def is_convolutional(layers: Sequence["Layer"]) -> bool:
-    """Whether any layer is a convolution or pooling: such stacks are trained by the plain fit."""
-    return any(isinstance(layer, _SPATIAL) for layer in layers)
+    """Whether any layer is a convolution: such stacks are trained by the plain fit, all others by compiled epochs.
+
+    A rule, not a measurement at run time, since it is part of what a trial is; docs/speed.md has what it is founded on.
+    """
+    return any(isinstance(layer, (Conv2D, DepthwiseConv2D)) for layer in layers)  # SeparableConv2D is a Conv2D
 
 
 # ---- types of arguments ----
@@ -629,4 +632,4 @@ _CLOSED_LIST = (
 )  # fmt: skip
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in _CLOSED_LIST}
 
-_SPATIAL = (Conv2D, DepthwiseConv2D, _Pooling, GlobalAveragePooling2D)  # SeparableConv2D is a Conv2D
+_SPATIAL = (Conv2D, DepthwiseConv2D, _Pooling, GlobalAveragePooling2D)
