@@ -276,18 +276,18 @@ def _in_short(key: str, settings: dict) -> str:
 
 
 def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | None]:
-    """One worker a core, no more than there are trials or than memory holds, with a word where memory decides."""
-    if options.jobs is not None:
-        return min(options.jobs, max(1, len(to_train))), None
-    cores = available_cores() if options.device == "cpu" or not _gpu_answers() else 1
+    """As many workers as asked for, else one a core; no more than trials, or than memory holds, with a word on that."""
+    if options.jobs == 0:
+        return 0, None
+    wanted = options.jobs
+    if wanted is None:
+        wanted = available_cores() if options.device == "cpu" or not _gpu_answers() else 1
+    wanted = max(1, min(wanted, len(to_train)))
     memory = available_memory_bytes()
-    fits = cores if memory is None else max(1, memory // WORKER_BYTES)
-    note = (
-        f"{fits} workers, not {cores}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory"
-        if fits < cores
-        else None
-    )
-    return max(1, min(cores, fits, len(to_train))), note
+    fits = wanted if memory is None else max(1, memory // WORKER_BYTES)
+    if fits >= wanted:
+        return wanted, None
+    return fits, f"{fits} workers, not {wanted}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory"
 
 
 def _gpu_answers() -> bool:

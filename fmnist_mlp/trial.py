@@ -159,6 +159,8 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     context.report({"epoch": 0, "epochs": settings.epochs})
 
     images = _worker.images(task.source)
+    if images.identity != trial.settings["data"]:
+        raise SweepError(f"the images in {task.source.folder} have changed since the sweep began: run it again")
     pool = data.limit_indices(images.y_train, task.limit)
     shares = data.stratified_split(images.y_train[pool], settings.validation_split, trial.seed)
     train_indices, validation_indices = (pool[share] for share in shares)

@@ -197,9 +197,19 @@ def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
         (6, None, 4, 1, 1),
         (6, 1, 4, None, 1),
         (6, 1000, 4, None, 6),
+        (6, 1000, 4, 3 * runner.WORKER_BYTES, 3),
         (6, 0, 4, None, 0),
     ],
-    ids=["cores", "trials", "memory", "hardly any memory", "asked for one", "asked for too many", "this process"],
+    ids=[
+        "cores",
+        "trials",
+        "memory",
+        "hardly any memory",
+        "asked for one",
+        "asked for too many",
+        "asked for more than memory holds",
+        "this process",
+    ],
 )
 def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, monkeypatch):
     monkeypatch.setattr(runner, "available_cores", lambda: cores)
