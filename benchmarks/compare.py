@@ -111,6 +111,7 @@ WAYS = {
     BASELINE: Way("Keras `fit`, TensorBoard, all cores", _keras()),
     "sweep-1": Way("`sweep.py --jobs 1`: one worker, one core", _sweep("--jobs", "1"), is_sweep=True),
     "sweep": Way("`sweep.py`: a worker a core", _sweep(), is_sweep=True),
+    "fit-silent": Way("Keras `fit` with `verbose=0`", _keras("--verbose", "0")),
     "fit-100": Way("Keras `fit`, 100 steps an execution, XLA", _keras("--steps-per-execution", "100", "--jit-compile")),
     "fit-1500": Way(
         "Keras `fit`, 1,500 steps an execution, XLA", _keras("--steps-per-execution", "1500", "--jit-compile")

@@ -49,7 +49,7 @@ def main():
                 epochs=options.epochs,
                 validation_data=(x_train[validation], y_train[validation]),
                 callbacks=[keras.callbacks.TensorBoard(log_dir=log_dir), clock],
-                verbose=2,  # a line an epoch: what Keras advises where there is no terminal
+                verbose="auto" if options.verbose is None else options.verbose,
             )
             test_loss, test_accuracy = model.evaluate(x_test, y_test, verbose=0)
             print(f"{stack} seed {seed}: test loss {test_loss:.4f}, test accuracy {test_accuracy:.4f}", flush=True)
@@ -114,6 +114,7 @@ def parse_options():
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps-per-execution", type=int)
     parser.add_argument("--jit-compile", action="store_true")
+    parser.add_argument("--verbose", type=int, help="of fit; without it Keras's own choice, the progress bar")
     parser.add_argument("--split", type=Path, metavar="FILE", help=".npz with train-SEED and validation-SEED")
     parser.add_argument("--logs", type=Path, default=Path("logs/keras_fit"), metavar="DIR")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write clocks and accuracies here (JSON)")

