@@ -327,7 +327,7 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, 
         settings = WorkerSettings(
             environment=worker_environment(options.device, threads),
             initializer=start_worker,
-            initargs=(options.device, threads),
+            initargs=(options.device, threads, plan.source),
         )
         engine_class = LocalEngine if plan.jobs else InlineEngine
         engine = engine_class(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +78,13 @@ def worker_environment(device: str, threads: int) -> dict[str, str | None]:
     return environment
 
 
-def start_worker(device: str, threads: int) -> dict[str, str]:
+def start_worker(device: str, threads: int, source: DataSource | None = None) -> dict[str, str]:
     """Prepare this process for trials: import TensorFlow, choose the device, fix what Keras reads from user files.
 
     Args:
         device: `auto`, `cpu` or `gpu`.
         threads: cores a trial computes on.
+        source: the images of the trials to come; read while TensorFlow is imported.
 
     Returns:
         What records say of their surroundings: `device`, `tensorflow`, `keras`, `python`, ...
@@ -91,6 +93,7 @@ def start_worker(device: str, threads: int) -> dict[str, str]:
         SweepError: a GPU was asked for and TensorFlow finds none.
     """
     global _worker
+    images = None if source is None else futures.ThreadPoolExecutor(1).submit(data.load_data, source)
     with _quiet() as messages:
         import tensorflow as tf
 
@@ -120,7 +123,7 @@ def start_worker(device: str, threads: int) -> dict[str, str]:
         "host": platform.node(),
         "commit": _commit(),
     }
-    _worker = _Worker(environment)
+    _worker = _Worker(environment, source, images)
     return environment
 
 
@@ -243,15 +246,18 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
 class _Worker:
     """The images and the last architecture's compiled program: making them costs more than a short trial."""
 
-    def __init__(self, environment: dict[str, str]):
+    def __init__(self, environment: dict[str, str], source: DataSource | None, coming: futures.Future | None):
         self.environment = environment
-        self._source, self._images, self._resident = None, None, None
+        self._source, self._coming = source, coming
+        self._images, self._resident = None, None
         self._model_key, self._models = None, None
 
     def images(self, source: DataSource) -> Dataset:
-        if source != self._source:
-            self._images, self._resident = data.load_data(source), None
-            self._source, self._model_key, self._models = source, None, None
+        if source != self._source or self._images is None:
+            is_coming = source == self._source and self._coming is not None
+            self._images = self._coming.result() if is_coming else data.load_data(source)
+            self._source, self._coming, self._resident = source, None, None
+            self._model_key = self._models = None
         return self._images
 
     def resident(self, images: Dataset):
@@ -267,8 +273,6 @@ class _Worker:
         Returns:
             `(model, exported, scoring)`, which share their layers.
         """
-        import keras
-
         from fmnist_mlp import models, stacks, training
 
         architecture = trial.architecture
@@ -278,8 +282,8 @@ class _Worker:
         if key == self._model_key:
             training.restart(self._models[0], fresh)
             return self._models
+        # Python frees the old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
         self._model_key = self._models = None
-        keras.utils.clear_session()
         training.compile_model(
             fresh, architecture.training, train_images, jit_compile=not stacks.is_convolutional(architecture.layers)
         )

@@ -99,7 +99,7 @@ def trained(monkeypatch):
 
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
     monkeypatch.setattr(runner, "run_trial", run_trial)
-    monkeypatch.setattr(runner, "start_worker", lambda device, threads: environment)
+    monkeypatch.setattr(runner, "start_worker", lambda device, threads, source: environment)
     return ran
 
 

@@ -44,7 +44,9 @@ class Fake:
         self.write(text)
         self.options = Options(results_dir=folder / "results", logs_dir=folder / "logs", jobs=0)
         monkeypatch.setattr(runner, "run_trial", self._run_trial)
-        monkeypatch.setattr(runner, "start_worker", lambda device, threads: {"device": "cpu", "threads": str(threads)})
+        monkeypatch.setattr(
+            runner, "start_worker", lambda device, threads, source: {"device": "cpu", "threads": str(threads)}
+        )
 
     def write(self, text):
         (self.folder / "fake.yaml").write_text(text)

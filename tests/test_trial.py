@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import zipfile
@@ -56,10 +57,17 @@ def write_images(folder, test_seed=1):
     return DataSource("idx", folder)
 
 
-def tiny_trials(folder, text=SWEEP, name="tiny"):
+@functools.cache
+def identity(test_seed=1):
+    """What the images of `write_images` are known by."""
+    with tempfile.TemporaryDirectory() as folder:
+        return data.load_data(write_images(Path(folder) / "images", test_seed)).identity
+
+
+def tiny_trials(folder, text=SWEEP, name="tiny", test_seed=1):
     path = folder / f"{name}.yaml"
     path.write_text(text)
-    return list_trials(load_sweep(path), data_identity="tiny")
+    return list_trials(load_sweep(path), data_identity=identity(test_seed))
 
 
 class Asked(Context):
@@ -230,6 +238,12 @@ def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+def test_images_that_changed_under_a_sweep_are_noticed(worker, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    with pytest.raises(SweepError, match="have changed since the sweep began: run it again"):
+        run(one, write_images(tmp_path / "images", test_seed=2), tmp_path)
+
+
 def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
     (one,) = tiny_trials(tmp_path)
     source = write_images(tmp_path / "images")
@@ -354,9 +368,9 @@ def test_a_training_that_diverges_is_no_record(source, tmp_path):
 
 def test_the_test_images_never_influence_a_training(source, tmp_path):
     """Other test images: the same curves, the same weights, other figures on test images."""
-    (one,) = tiny_trials(tmp_path)
+    (one,), (other,) = tiny_trials(tmp_path), tiny_trials(tmp_path, test_seed=2)
     first = run(one, source, tmp_path / "first")
-    second = run(one, write_images(tmp_path / "images", test_seed=2), tmp_path / "second")
+    second = run(other, write_images(tmp_path / "images", test_seed=2), tmp_path / "second")
     assert first.history == second.history
     assert all(first.metrics[name] == second.metrics[name] for name in ("val_loss", "val_accuracy"))
     assert first.metrics["test_loss"] != second.metrics["test_loss"]
