@@ -21,11 +21,15 @@ OURS, THEIRS = "#0072B2", "#D55E00"
 def main(results: Path = Path("results/architectures"), picture: Path = Path("docs/results.png")) -> None:
     trials = pd.read_csv(results / "trials.csv")
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for name, group in trials.groupby("architecture"):
+    for i, (name, group) in enumerate(
+        sorted(trials.groupby("architecture"), key=lambda item: item[1]["params"].iloc[0])
+    ):
         params, accuracy = group["params"].iloc[0], 100 * group["test_accuracy"]
         axes.scatter([params] * len(group), accuracy, s=18, color=OURS, alpha=0.45, linewidths=0)
         axes.errorbar(params, accuracy.mean(), yerr=accuracy.std(), fmt="_", ms=14, color=OURS, capsize=3)
-        axes.annotate(name, (params, accuracy.max()), xytext=(0, 7), textcoords="offset points", ha="center", size=8)
+        # By turns above and below, since neighbours are close.
+        end, offset = (accuracy.max(), 9) if i % 2 == 0 else (accuracy.min(), -15)
+        axes.annotate(name, (params, end), xytext=(0, offset), textcoords="offset points", ha="center", size=8)
         if name in PUBLISHED:
             axes.plot(params, 100 * PUBLISHED[name], "D", ms=6, mfc="none", color=THEIRS)
     dataset, seeds = trials["dataset"].iloc[0], trials["seed"].nunique()
@@ -33,9 +37,9 @@ def main(results: Path = Path("results/architectures"), picture: Path = Path("do
     axes.plot([], [], "D", mfc="none", color=THEIRS, label="published, one training")
     axes.set(xlabel="parameters", ylabel="test accuracy, %", title=f"Dense stacks on {dataset}, 20 epochs")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.margins(x=0.12, y=0.18)
+    axes.margins(x=0.12, y=0.3)
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper right", fontsize=8)
     figure.savefig(picture, dpi=110)
 
 

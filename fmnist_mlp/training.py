@@ -209,6 +209,7 @@ class Checkpoint:
 
     def restore(self, model: keras.Sequential, history: keras.callbacks.History) -> None:
         """Set model, optimizer and history to where they stood."""
+        model.optimizer.build(model.trainable_variables)  # the plain fit would build it when it begins
         for kind, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
             for i, variable in enumerate(variables):
                 variable.assign(self.arrays[f"{kind}-{i}"])

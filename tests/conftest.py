@@ -11,6 +11,9 @@ for _name, _value in worker_environment("cpu", threads=1).items():
     else:
         os.environ[_name] = _value
 
+# A worker asks TensorFlow for one thread by a call, which a test process cannot repeat; this is the same by variable.
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
 import numpy as np
 import pytest
 
