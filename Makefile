@@ -19,7 +19,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/.installed
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check scikit-learn psutil
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check psutil
 	$(RUN) benchmarks/compare.py $(ARGS)
 
 tensorboard: $(VENV)/.installed
