@@ -19,7 +19,6 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/.installed
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check psutil
 	$(RUN) benchmarks/compare.py $(ARGS)
 
 tensorboard: $(VENV)/.installed
