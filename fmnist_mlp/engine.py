@@ -68,6 +68,7 @@ class Call:
         group: calls of one group share something that is expensive in a process (a compilation). They prefer the same
             worker, unless another would have nothing to do. `""` shares with nobody.
         cost: how long it takes, relative to the other calls.
+        alone: it runs when all others have ended, and beside no other: for what takes its own time.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Call:
     args: tuple = ()
     group: str = ""
     cost: float = 1.0
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,9 @@ class LocalEngine(Engine):
         self._woken, self._wake = _SPAWN.Pipe(duplex=False)
 
     def run(self, calls: Iterable[Call]) -> Iterator[Outcome]:
-        waiting = _Waiting([_Task(call, pickle.dumps((call.function, call.args))) for call in calls])
+        tasks = [_Task(call, pickle.dumps((call.function, call.args))) for call in calls]
+        waiting = _Waiting([task for task in tasks if not task.call.alone])
+        for_later = deque(task for task in tasks if task.call.alone)
         # A generator that nobody closed may outlive everything but this; multiprocessing would wait for its workers.
         atexit.register(self._kill_workers)
         try:
@@ -210,9 +214,12 @@ class LocalEngine(Engine):
                 if self._stop_asked:
                     self._pass_on_stop()
                     waiting.clear()
+                    for_later.clear()
 
                 # Workers for what is left to do: fewer than `jobs` near the end.
                 busy = [worker for worker in self._workers if worker.task]
+                if for_later and not waiting and not busy:
+                    waiting.put_back(for_later.popleft())
                 if not waiting and not busy:
                     break
                 while waiting and len(self._workers) < min(self.jobs, len(waiting) + len(busy)):
@@ -222,7 +229,7 @@ class LocalEngine(Engine):
                 for worker in self._workers:
                     if worker.is_idle and waiting:
                         worker.take(waiting.pop(worker.group, self._groups_in_work()), self.timeout)
-                    elif worker.is_idle:
+                    elif worker.is_idle and not (for_later and worker is self._workers[0]):
                         worker.end()
 
                 # Whatever happens next: messages, results, deaths, deadlines, a stop.
@@ -388,8 +395,10 @@ class InlineEngine(Engine):
         self._kill_asked = self._is_calling = False
 
     def run(self, calls: Iterable[Call]) -> Iterator[Outcome]:
-        waiting = _Waiting([_Task(call) for call in calls])
-        if not waiting or self._stop.is_set():
+        tasks = [_Task(call) for call in calls]
+        waiting = _Waiting([task for task in tasks if not task.call.alone])
+        for_later = [task for task in tasks if task.call.alone]
+        if not tasks or self._stop.is_set():
             return
         with _environment(self.settings.environment):
             self._initialize()
@@ -398,6 +407,8 @@ class InlineEngine(Engine):
                 task = waiting.pop(group, set())
                 group = task.group
                 yield self._call(task.call)
+            while for_later and not self._stop.is_set():
+                yield self._call(for_later.pop(0).call)
 
     def stop(self, now: bool = False):
         self._stop.set()

@@ -6,6 +6,9 @@ how it ended. Neither loads TensorFlow, nor prints: what happens is told to a `L
 """
 
 import fnmatch
+import itertools
+import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -281,7 +284,7 @@ def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | 
         return 0, None
     wanted = options.jobs
     if wanted is None:
-        wanted = available_cores() if options.device == "cpu" or not _gpu_answers() else 1
+        wanted = (options.device != "cpu" and _count_gpus()) or available_cores()
     wanted = max(1, min(wanted, len(to_train)))
     memory = available_memory_bytes()
     fits = wanted if memory is None else max(1, memory // WORKER_BYTES)
@@ -290,9 +293,16 @@ def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | 
     return fits, f"{fits} workers, not {wanted}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory"
 
 
-def _gpu_answers() -> bool:
-    """Whether an NVIDIA driver is loaded; looked up without touching the GPU."""
-    return Path("/proc/driver/nvidia/version").exists()
+def _count_gpus(driver: Path = Path("/proc/driver/nvidia")) -> int:
+    """How many GPUs of NVIDIA's a worker may find, looked up without touching one; 0 without a driver."""
+    if not (driver / "version").exists():
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        # CUDA takes the numbers before the first that is none: "-1" and "" hide all.
+        return len(list(itertools.takewhile(lambda number: number.strip() not in ("", "-1"), visible.split(","))))
+    # Without the folder (WSL) there is a driver all the same, and one GPU at least.
+    return max(1, len(list((driver / "gpus").glob("*"))))
 
 
 # ---- run ----------------------------------------------------------------------------------------------------------
@@ -448,8 +458,25 @@ def find_leftovers(results_dir: Path, logs_dir: Path, data_dir: Path | None = No
                 _without_idle_limit(sweep, info), data_identity=info.identity, plain_fit=plain_fit
             )
             wanted |= {trial.fingerprint for trial in trials}
-    leftovers += [(folder, reason) for folder, reason in results.trial_folders() if folder.name not in wanted]
+    leftovers += [
+        (folder, f"{reason}{_trained_what(folder)}")
+        for folder, reason in results.trial_folders()
+        if folder.name not in wanted
+    ]
     return [Leftover(folder, reason, _size_bytes(folder)) for folder, reason in leftovers if folder.exists()]
+
+
+def _trained_what(record_folder: Path) -> str:
+    """`: 256-drop0.3, seed 2, 20 epochs`, so that a person knows the record; nothing where it cannot be read."""
+    try:
+        settings = json.loads((record_folder / "record.json").read_bytes())["settings"]
+        layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
+        fold = f", fold {settings['fold']}" if "fold" in settings else ""
+        limit = f", {settings['limit']:,} images" if settings["limit"] else ""
+        epochs = settings["training"]["epochs"]
+        return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}, {epochs} epochs{limit}"
+    except (OSError, ValueError, TypeError, LookupError):
+        return ""
 
 
 def _without_idle_limit(sweep: Sweep, info: DataInfo) -> Sweep:

@@ -7,6 +7,7 @@ that further seeds of it cost no compilation. What it keeps never changes a numb
 
 import contextlib
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -101,12 +102,13 @@ def start_worker(device: str, threads: int, source: DataSource | None = None) ->
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.get_logger().setLevel("ERROR")  # a worker compiles a program for each stack; TensorFlow takes it for a slip
-        gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+        gpus = [] if device == "cpu" else _own_gpu(tf.config.list_physical_devices("GPU"))
     import keras
 
     if device == "gpu" and not gpus:
         raise SweepError(_no_gpu(messages))
-    for gpu in gpus:
+    for gpu in gpus:  # the other GPUs belong to the other workers, memory included
+        tf.config.set_visible_devices(gpu, "GPU")
         tf.config.experimental.set_memory_growth(gpu, True)
     # keras.json may say otherwise; the sweep file does not, so neither may the numbers.
     keras.config.set_floatx("float32")
@@ -383,6 +385,13 @@ def _quiet():
             os.close(kept)
             caught.seek(0)
             lines.extend(caught.read().decode(errors="replace").splitlines())
+
+
+def _own_gpu(gpus: list) -> list:
+    """Of a machine's GPUs the one of this worker, by the number in its process's name; elsewhere the first."""
+    name = multiprocessing.current_process().name
+    number = int(name.rpartition("-")[2]) if name.startswith("worker-") else 0
+    return gpus[number % len(gpus) :][:1] if gpus else []
 
 
 def _no_gpu(messages: list[str]) -> str:

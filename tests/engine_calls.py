@@ -130,6 +130,20 @@ def meet(context, mine, others):
     return os.getpid()
 
 
+def hold(context, path, beside):
+    """Hold the lock on `path` until the `beside` are held too; says nothing of how long it took."""
+    with Path(path).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        Path(f"{path}-seen").touch()
+        wait_until(lambda: all(Path(f"{other}-seen").exists() for other in beside))
+    return os.getpid()
+
+
+def held_and_seen(context, paths):
+    """How many of these are held now, how many have ever been, and by whom this was asked."""
+    return sum(map(is_held, paths)), sum(Path(f"{path}-seen").exists() for path in paths), os.getpid()
+
+
 def compute_for_ever(context, path):
     """Hold the lock on `path`, say so, and never look up from the work again."""
     with Path(path).open("a") as file:

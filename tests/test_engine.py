@@ -399,6 +399,41 @@ def test_nobody_is_idle_while_calls_of_another_group_wait(tmp_path):
     assert len({outcome.worker for outcome in run(local(2), *calls).values()}) == 2
 
 
+def test_calls_that_want_to_be_alone_run_last_one_at_a_time_on_a_warm_worker(tmp_path):
+    paths = [tmp_path / f"{n}" for n in range(4)]
+    pairs = [paths[:2], paths[:2], paths[2:], paths[2:]]
+    alone = [call(engine_calls.held_and_seen, paths, key=f"alone {n}", alone=True) for n in range(3)]
+    together = [call(engine_calls.hold, path, pair, key=path.name) for path, pair in zip(paths, pairs, strict=True)]
+    outcomes = list(local(2).run([alone[0], *together, *alone[1:]]))
+    assert [outcome.call.alone for outcome in outcomes] == [False] * 4 + [True] * 3
+    assert [outcome.value[:2] for outcome in outcomes[4:]] == [(0, 4)] * 3
+    assert {outcome.value[2] for outcome in outcomes[4:]} <= {outcome.value for outcome in outcomes[:4]}
+
+
+def test_calls_that_want_to_be_alone_are_beside_no_other_of_their_kind(tmp_path):
+    """Each would hold the lock that the other looks for."""
+    calls = [call(engine_calls.held_and_seen, [tmp_path / "1"], key="look", alone=True)]
+    calls += [call(engine_calls.hold, tmp_path / "1", [], key="hold", alone=True)]
+    assert run(local(2), *calls)["look"].value[:2] == (0, 0)
+
+
+def test_a_call_that_wants_to_be_alone_runs_though_there_is_no_other(make_engine, tmp_path):
+    outcomes = run(make_engine(), call(engine_calls.double, 4, alone=True))
+    assert outcomes["double"].value == 8
+
+
+def test_a_call_that_wants_to_be_alone_survives_its_worker(tmp_path):
+    outcomes = run(local(2), call(engine_calls.double, 1), call(engine_calls.die_once, tmp_path / "mark", alone=True))
+    assert (outcomes["die_once"].value, outcomes["die_once"].attempts) == ("survived", 2)
+
+
+def test_a_stop_leaves_calls_that_want_to_be_alone_for_next_time(make_engine):
+    engine = make_engine()
+    engine.on_message = lambda call, message: engine.stop()
+    outcomes = run(engine, call(engine_calls.stop_when_asked), call(engine_calls.double, 1, alone=True))
+    assert {key: outcome.status for key, outcome in outcomes.items()} == {"stop_when_asked": "stopped"}
+
+
 def test_the_group_with_the_most_to_do_comes_first_and_ties_keep_their_order():
     calls = [
         call(engine_calls.nothing, key="small", group="small"),

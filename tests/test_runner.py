@@ -215,7 +215,7 @@ def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
 )
 def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, monkeypatch):
     monkeypatch.setattr(runner, "available_cores", lambda: cores)
-    monkeypatch.setattr(runner, "_gpu_answers", lambda: False)
+    monkeypatch.setattr(runner, "_count_gpus", lambda: 0)
     with monkeypatch.context() as patch:
         patch.setattr(runner, "available_memory_bytes", lambda: memory)
         patch.setattr(runner.config, "check_shapes", lambda *args, **kwargs: {})
@@ -223,6 +223,37 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
     assert len(plan.to_train) == trials_to_train
     assert plan.jobs == expected
     assert (plan.jobs_note is not None) == (memory is not None)
+
+
+@pytest.mark.parametrize(
+    ("files", "visible", "gpus"),
+    [
+        ([], None, 0),
+        (["version", "gpus/0000:01:00.0/information"], None, 1),
+        (["version", "gpus/0000:01:00.0/information", "gpus/0000:02:00.0/information"], None, 2),
+        (["version"], None, 1),
+        (["version", "gpus/0000:01:00.0/information"], "-1", 0),
+        (["version", "gpus/0000:01:00.0/information"], "", 0),
+        (["version", "gpus/0000:01:00.0/information"], "2,0,3", 3),
+        (["version", "gpus/0000:01:00.0/information"], "GPU-8932f937", 1),
+        (["version", "gpus/0000:01:00.0/information"], "0,-1,1", 1),
+    ],
+)
+def test_gpus_are_counted_without_touching_one(tmp_path, monkeypatch, files, visible, gpus):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert runner._count_gpus(tmp_path) == gpus
+
+
+@pytest.mark.parametrize(("device", "jobs"), [("auto", 2), ("gpu", 2), ("cpu", 4)])
+def test_a_worker_for_each_gpu(device, jobs, fake, monkeypatch):
+    monkeypatch.setattr(runner, "available_cores", lambda: 4)
+    monkeypatch.setattr(runner, "_count_gpus", lambda: 2)
+    assert fake.plan(device=device, jobs=None).jobs == jobs
 
 
 # ---- the run
@@ -419,3 +450,63 @@ def test_records_by_hand_are_records_by_the_runner(tmp_path):
     made = Made(tmp_path)
     made.put_all()
     assert all(made.results.load_record(t.fingerprint).is_done for t in made.plan)
+
+
+# ---- cleaning
+
+
+def leftovers(fake):
+    found = runner.find_leftovers(fake.folder / "results", fake.folder / "logs")
+    return {leftover.folder.name: leftover.reason for leftover in found}
+
+
+def test_nothing_is_left_over_after_a_sweep(fake):
+    fake.run()
+    assert leftovers(fake) == {}
+
+
+def test_records_that_no_file_asks_for_are_found_and_named(fake):
+    plan, _ = fake.run()
+    fake.write(
+        SWEEP.replace("    layers: [32]", "    layers: [32, {Dropout: 0.5}]").replace("name: wider", "name: wide2")
+    )
+    fake.run()
+    dropped = [one.fingerprint for one in plan.trials if one.architecture.name == "wider"]
+    assert leftovers(fake) == {
+        fingerprint: f"a record that no sweep asks for: 32, seed {seed}, 3 epochs"
+        for seed, fingerprint in enumerate(dropped)
+    }
+
+
+def test_quick_looks_and_damaged_records_are_left_over(fake):
+    fake.run()
+    quick, _ = fake.run(overrides=Overrides(epochs=1, seeds=1, limit=20))
+    (fake.folder / "results/_records" / quick.trials[0].fingerprint / "record.json").write_text("{")
+    reasons = sorted(leftovers(fake).values())
+    assert reasons == ["a record that no sweep asks for"] + [
+        f"a record that no sweep asks for: {units}, seed 0, 1 epochs, 20 images" for units in (16, 32)
+    ]
+
+
+def test_what_a_vanished_sweep_file_left_is_found(fake):
+    fake.run()
+    (fake.folder / "fake.yaml").rename(fake.folder / "elsewhere.yml")
+    found = runner.find_leftovers(fake.folder / "results", fake.folder / "logs")
+    assert {leftover.folder.relative_to(fake.folder).parts[0] for leftover in found} == {"results", "logs"}
+    assert sum("is gone" in leftover.reason for leftover in found) == 2
+    assert sum(leftover.reason.startswith("a record that no sweep asks for: ") for leftover in found) == 6
+
+
+def test_a_trial_in_work_is_not_left_over(fake):
+    plan, _ = fake.run()
+    one = plan.trials[0]
+    fake.write(SWEEP.replace("  - [8]\n", ""))
+    with Results(fake.folder / "results").claim(one.fingerprint, may_wait=lambda: False):
+        assert list(leftovers(fake)) == [plan.trials[1].fingerprint]
+
+
+def test_a_sweep_file_with_mistakes_is_to_be_mended_before_anything_is_cleaned(fake):
+    fake.run()
+    fake.write(SWEEP.replace("seeds: 2", "seeds: two"))
+    with pytest.raises(SweepError, match=r"fake\.yaml:4: seeds must be"):
+        leftovers(fake)

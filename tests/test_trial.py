@@ -2,6 +2,7 @@
 
 import functools
 import json
+import multiprocessing
 import shutil
 import struct
 import subprocess
@@ -151,6 +152,21 @@ def test_what_the_shell_sets_behind_our_back_does_not_reach_a_trial(name, value,
     monkeypatch.setenv(name, value)
     environment = trial.worker_environment("auto", threads=3)
     assert environment.get(name, "untouched") == expected
+
+
+@pytest.mark.parametrize(
+    ("process", "gpus", "own"),
+    [
+        ("worker-0", ["a", "b"], ["a"]),
+        ("worker-1", ["a", "b"], ["b"]),
+        ("worker-2", ["a", "b"], ["a"]),
+        ("worker-3", [], []),
+        ("MainProcess", ["a", "b"], ["a"]),
+    ],
+)
+def test_each_worker_has_a_gpu_of_its_own(process, gpus, own, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "name", process)
+    assert trial._own_gpu(gpus) == own
 
 
 @pytest.mark.parametrize(("device", "hidden"), [("cpu", True), ("gpu", False), ("auto", False)])
