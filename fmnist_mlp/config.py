@@ -3,11 +3,11 @@
 `load_sweep` reads a file and either returns a `Sweep` or raises one `SweepError` that lists every problem, each with
 its line, the user's own line under it, what was expected and the nearest known name. What follows never sees a dict.
 
-Three steps, each hidden from the others: `_read_document` turns text into nodes that know their line (by
-ruamel.yaml's event stream, so aliases, depth and duplicate keys are ours to judge); `_Reader` turns nodes into
-settings, with pydantic for types and bounds; the rest compares architectures with each other. A key is added by adding
-a field to `SweepSettings` (one for the whole file) or `Training` (also for one architecture): reading, messages, the
-JSON Schema and, for `Training`, the fingerprint follow from the field.
+Three steps, each hidden from the others: `yaml_nodes` turns text into nodes that know their line; `_Reader` turns
+nodes into settings and grids into architectures, with pydantic for types and bounds; the rest compares architectures
+with each other. A key is added by adding a field to `SweepSettings` (one for the whole file), `Training` (also for one
+architecture, and a list of values in a grid) or `Grid`: reading, messages, the JSON Schema and, for `Training`, the
+fingerprint follow from the field.
 
 `list_trials` gives each trial its fingerprint, the SHA-256 of everything that decides its numbers. What is known only
 with the data (do the layers fit the images, does the stack fit into memory) is checked by `check_shapes`.
@@ -15,9 +15,12 @@ with the data (do the layers fit the images, does the stack fit into memory) is 
 
 import difflib
 import hashlib
+import itertools
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -36,21 +39,15 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML, events
-from ruamel.yaml.error import MarkedYAMLError
 
 from fmnist_mlp import stacks
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.yaml_nodes import Node, Problems, harmless, quoted, read_document, read_text
 
 NUMERICS_VERSION = 1  # part of every fingerprint: raise it when the arithmetic of a trial changes
 
-MAX_FILE_BYTES = 1 << 20
-MAX_LINE = 20_000  # characters; ruamel.yaml 0.19 takes quadratic time over some long lines (9 s for 1 MiB of "!")
-MAX_NODES = 50_000  # values in a file after aliases are expanded: an alias bomb stops here
-MAX_DEPTH = 20  # a sweep file needs 7
 MAX_LAYERS = 200
-MAX_PROBLEMS_SHOWN = 20
-MAX_SHOWN_LINE = 100  # characters of the user's own line
+MAX_GRID_STACKS = 10_000
 MAX_SEED = 2**31 - 1
 
 NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?"
@@ -162,6 +159,9 @@ class EarlyStopping(_Settings):
     restore_best_weights: bool = Field(True, description="Whether the weights of the best epoch are kept.")
 
 
+SelectBy = Literal["val_accuracy", "val_loss", "cv_accuracy"]
+
+
 class Training(_Settings):
     """How an architecture is trained; what the file leaves open holds its default, Keras's where it has one."""
 
@@ -245,7 +245,7 @@ class Training(_Settings):
 
 
 class SweepSettings(_Settings):
-    """The keys of a whole sweep, apart from `training` and `architectures`."""
+    """The keys of a whole sweep, apart from `training`, `architectures` and `grid`."""
 
     dataset: Dataset = Field(
         "auto",
@@ -255,6 +255,43 @@ class SweepSettings(_Settings):
     name: Name | None = Field(None, description="Name of the sweep, and of its folder; without it the file's stem.")
     limit: int | None = Field(None, ge=1, le=10**9, description="Use only so many training images; null is all.")
     seeds: Seeds = Field((0, 1, 2, 3, 4), description="How many trainings of each architecture, or a list of seeds.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=50,
+        description="Cross-validation over the training images: so many trainings for each seed, each validated by "
+        "another part of them; null is one training, validated by validation_split.",
+    )
+    select_by: SelectBy | None = Field(
+        None,
+        description="What the best architecture is chosen by, never the test images; without it val_accuracy, or "
+        "cv_accuracy where folds are asked for.",
+    )
+    max_params: int | None = Field(
+        None,
+        ge=1,
+        description="Stacks with more parameters are listed as over budget and not trained; null is no limit.",
+    )
+
+
+class Grid(_Settings):
+    """Stacks of Dense layers in every combination of the values listed: each key takes one value or a list of them.
+
+    These are the keys that make the layers. `after_each` and `max_params` may stand beside them, and every key of
+    `Training`, with one value or a list too.
+
+    Example: `{depth: [1, 2], units: [64, 32], shape: funnel}` -> `[64]`, `[32]`, `[64, 32]`, `[32, 16]`.
+    """
+
+    depth: int = Field(ge=1, le=MAX_LAYERS, description="Number of Dense layers.")
+    units: int = Field(
+        ge=1, le=stacks.MAX_UNITS, description="Units of the first Dense; shape says those of the others."
+    )
+    shape: Literal["constant", "funnel", "all"] = Field(
+        "constant",
+        description="constant: every Dense has the same units; funnel: each has half the units of the one before, "
+        "rounded down, and a funnel that would come to 0 is left out; all: every combination of the units listed.",
+    )
 
 
 @dataclass(frozen=True)
@@ -272,8 +309,9 @@ class Architecture:
 
     Attributes:
         layers: as listed, with every activation resolved; `stacks.complete` adds what is automatic.
-        line: where it begins in the file, from 1.
+        line: where it, or the grid that it comes from, begins in the file, from 1.
         layer_lines: the line of each layer.
+        max_params: its own, else the sweep's; None is no limit. Decides whether it is trained, so no part of a trial.
     """
 
     name: str
@@ -281,20 +319,33 @@ class Architecture:
     training: Training
     line: int
     layer_lines: tuple[int, ...] = ()
+    max_params: int | None = None
 
 
 class Sweep(SweepSettings):
-    """A validated sweep file. `name` is always there, `seeds` are the seeds themselves."""
+    """A validated sweep file. `name` is always there, `seeds` are the seeds themselves, `select_by` is decided.
+
+    Attributes:
+        architectures: those listed, then what grids add to them.
+        grid_stacks: how many stacks the grids expand to.
+        grid_duplicates: how many of those are left out, being the same trials as another architecture.
+    """
 
     name: str
+    select_by: SelectBy
     path: Path
     architectures: SkipValidation[tuple[Architecture, ...]]
+    grid_stacks: int = 0
+    grid_duplicates: int = 0
     text: str = Field("", repr=False)  # of the file, for messages that come later
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: an architecture with a seed (and a fold), and the settings that its fingerprint was made from."""
+    """One training: an architecture with a seed (and a fold), and the settings that its fingerprint was made from.
+
+    `fold` counts from 0, of `settings["folds"]`; None without cross-validation.
+    """
 
     architecture: Architecture
     seed: int
@@ -318,20 +369,29 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     """
     given = {option: value for option, value in vars(overrides).items() if value is not None}
     _check_overrides(given)
-    text = _read_text(path)
-    problems = _Problems(str(path), text)
-    root = _read_document(text, problems)
-    if root is None:  # text that is no YAML says nothing about its settings
+    text = read_text(path)
+    problems = Problems(str(path), text)
+    root = read_document(text, problems)
+    if root is None or not _is_mapping(root, problems):  # text that is no YAML says nothing about its settings
         raise problems.error()
 
     reader = _Reader(problems, given)
     settings = reader.read_settings(root, Path(path).parent)
-    architectures = reader.read_architectures(root)
-    _check_differ(architectures, problems, given)
+    listed = reader.read_architectures(root)
+    _check_differ(listed, problems, given)
+    expanded = reader.read_grids(root)
     if settings.get("name") is None:
         settings["name"] = _name_from_stem(Path(path), problems)
     problems.raise_if_any()
-    return Sweep.model_construct(**settings, path=Path(path), architectures=tuple(architectures), text=text)
+    added = _new_trials(expanded, listed)
+    return Sweep.model_construct(
+        **settings,
+        path=Path(path),
+        architectures=(*listed, *added),
+        grid_stacks=len(expanded),
+        grid_duplicates=len(expanded) - len(added),
+        text=text,
+    )
 
 
 def check_shapes(
@@ -343,12 +403,13 @@ def check_shapes(
         sweep: from `load_sweep`.
         image_shape: of one image, `(28, 28)`.
         num_classes: units of the output layer.
-        memory_limit_bytes: refuse stacks whose weights, gradient and optimizer variables need more (float32).
+        memory_limit_bytes: refuse stacks whose weights, gradient and optimizer variables need more (float32), unless
+            they are over their `max_params` and so never built.
 
     Raises:
         SweepError: with every stack that does not fit its images or the memory.
     """
-    problems = _Problems(str(sweep.path), sweep.text)
+    problems = Problems(str(sweep.path), sweep.text)
     sizes = {}
     for architecture in sweep.architectures:
         try:
@@ -362,7 +423,7 @@ def check_shapes(
         training = architecture.training
         slots = _OPTIMIZER_SLOTS[training.optimizer] + (training.optimizer == "sgd" and training.momentum > 0)
         needed = 4 * size.params * (1 + slots + 1)  # weights, optimizer variables, gradient
-        if memory_limit_bytes is not None and needed > memory_limit_bytes:
+        if memory_limit_bytes is not None and needed > memory_limit_bytes and not _is_over_budget(architecture, size):
             problems.add(
                 architecture.line,
                 f"{size.params:,} parameters need about {_in_words(needed)} to train with {training.optimizer}, "
@@ -373,21 +434,43 @@ def check_shapes(
     return sizes
 
 
-def list_trials(sweep: Sweep, *, data_identity: str, plain_fit: bool = False) -> list[Trial]:
-    """Every trial that a sweep asks for: architectures in the order of the file, seeds inside.
+def over_budget(sweep: Sweep, sizes: Mapping[str, stacks.StackSize]) -> frozenset[str]:
+    """Names of the architectures with more parameters than their `max_params`; `sizes` are those of `check_shapes`."""
+    return frozenset(item.name for item in sweep.architectures if _is_over_budget(item, sizes[item.name]))
+
+
+def list_trials(
+    sweep: Sweep, *, data_identity: str, plain_fit: bool = False, skip: Collection[str] = frozenset()
+) -> list[Trial]:
+    """Every trial that a sweep asks for: architectures in their order, seeds inside, folds inside those.
 
     Args:
         sweep: from `load_sweep`.
         data_identity: what `data` says the arrays are; part of each fingerprint.
         plain_fit: whether Keras's own loop is asked for (`--plain-fit`); convolutional stacks always take it.
+        skip: names of architectures to leave out, those of `over_budget`.
     """
     trials = []
+    folds = (None,) if sweep.folds is None else range(sweep.folds)
     for architecture in sweep.architectures:
+        if architecture.name in skip:
+            continue
+        # A sweep may have tens of thousands of trials: what all those of an architecture share is made once.
+        shared = canonical_settings(
+            architecture,
+            data_identity=data_identity,
+            limit=sweep.limit,
+            seed=sweep.seeds[0],
+            fold=folds[0],
+            folds=sweep.folds,
+            plain_fit=plain_fit,
+        )
         for seed in sweep.seeds:
-            settings = canonical_settings(
-                architecture, data_identity=data_identity, limit=sweep.limit, seed=seed, plain_fit=plain_fit
-            )
-            trials.append(Trial(architecture, seed, None, fingerprint(settings), settings))
+            for fold in folds:
+                settings = {**shared, "seed": seed}
+                if fold is not None:
+                    settings["fold"] = fold
+                trials.append(Trial(architecture, seed, fold, fingerprint(settings), settings))
     return trials
 
 
@@ -398,24 +481,19 @@ def canonical_settings(
     limit: int | None,
     seed: int,
     fold: int | None = None,
+    folds: int | None = None,
     plain_fit: bool = False,
 ) -> dict[str, Any]:
     """Everything that decides a trial's numbers, as plain JSON values; nothing else (no names, paths, lines).
 
     Layers stand with all their arguments. Training settings stand only where they differ from their default, but for
     the four that everybody asks about, so that a key of a later version leaves the fingerprints of old trials alone.
+    `fold` and `folds` stand only in a cross-validation, which has no `validation_split`: the folds say what validates.
     """
-    training = architecture.training
-    given = training.model_dump(mode="json", exclude={"activation"})  # the layers have it already
-    defaults = Training(optimizer=training.optimizer).model_dump(mode="json")
-    always = ("epochs", "batch_size", "optimizer", "learning_rate")
-    kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
-    if training.early_stopping is not None:
-        kept["early_stopping"] = training.early_stopping.model_dump(mode="json", exclude_defaults=True)
     plain = plain_fit or stacks.is_convolutional(architecture.layers)
     settings = {
         "layers": [_canonical_layer(layer) for layer in architecture.layers],
-        "training": kept,
+        "training": _canonical_training(architecture.training),
         "data": data_identity,
         "limit": limit,
         "seed": seed,
@@ -423,7 +501,10 @@ def canonical_settings(
         "loop": "plain" if plain else "compiled",
         "numerics": NUMERICS_VERSION,
     }
-    return settings if fold is None else {**settings, "fold": fold}
+    if folds is not None:
+        settings["training"].pop("validation_split", None)
+        settings |= {"fold": fold, "folds": folds}
+    return settings
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -435,13 +516,15 @@ def fingerprint(settings: dict[str, Any]) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a sweep file, for editors; `architectures.schema.json` holds it."""
     training = _object_schema(Training)
+    training_keys = {key: {"$ref": f"#/properties/training/properties/{key}"} for key in training["properties"]}
     architecture = {
         "type": "object",
         "description": "A named architecture; any key of training may stand here too and then holds for it alone.",
         "properties": {
             "name": {**_NAME_SCHEMA, "description": "Name in tables and TensorBoard; without it made from the layers."},
             "layers": {"$ref": "#/$defs/layers"},
-            **{key: {"$ref": f"#/properties/training/properties/{key}"} for key in training["properties"]},
+            "max_params": {"$ref": "#/properties/max_params"},
+            **training_keys,
         },
         "required": ["layers"],
         "additionalProperties": False,
@@ -460,11 +543,19 @@ def json_schema() -> dict[str, Any]:
                 "minItems": 1,
                 "items": {"anyOf": [{"$ref": "#/$defs/layers"}, {"$ref": "#/$defs/architecture"}]},
             },
+            "grid": {
+                "description": "What to train in every combination of the values listed; or a list of such grids.",
+                "anyOf": [
+                    {"$ref": "#/$defs/grid"},
+                    {"type": "array", "items": {"$ref": "#/$defs/grid"}, "minItems": 1},
+                ],
+            },
         },
-        "required": ["architectures"],
+        "anyOf": [{"required": ["architectures"]}, {"required": ["grid"]}],
         "additionalProperties": False,
         "$defs": {
             "architecture": architecture,
+            "grid": _grid_schema(training_keys),
             "layers": {
                 "type": "array",
                 "description": "Hidden layers, first to last; Flatten and the output layer are added automatically.",
@@ -483,65 +574,22 @@ _READ_AS_MISSING = {"na", "nan", "null", "none"}
 def name_problem(name: str) -> str | None:
     """What is wrong with a name for a sweep or an architecture; None if nothing is."""
     if name.startswith("_"):
-        return f"must not begin with _, such names are our own; got {_quoted(name)}"
+        return f"must not begin with _, such names are our own; got {quoted(name)}"
     if len(name) > stacks.MAX_NAME_LENGTH:
         return f"must be at most {stacks.MAX_NAME_LENGTH} characters long, got {len(name)}"
     if not re.fullmatch(NAME_PATTERN, name):
         return (
             "must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', "
-            f"got {_quoted(name)}"
+            f"got {quoted(name)}"
         )
     if name.split(".")[0].lower() in _DEVICE_NAMES:
-        return f"must not be {_quoted(name)}, which Windows keeps for a device"
+        return f"must not be {quoted(name)}, which Windows keeps for a device"
     if name.lower() in _READ_AS_MISSING:
-        return f"must not be {_quoted(name)}, which pandas.read_csv takes for a missing value"
+        return f"must not be {quoted(name)}, which pandas.read_csv takes for a missing value"
     return None
 
 
-# ---- problems, and how they are shown ----
-
-
-class _Problems:
-    """Collects what is wrong with a file and raises it all at once, in the order of lines."""
-
-    def __init__(self, path: str, text: str):
-        self._path = _harmless(path)
-        # The line breaks of ruamel.yaml's reader, so that our lines are its lines.
-        self._lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
-        self._found: dict[tuple[int, str], None] = {}  # a dict: what an alias or inheritance finds twice is said once
-
-    def add(self, line: int | None, message: str) -> None:
-        """`line` counts from 1; None is for what has no line, such as a missing key."""
-        self._found[(line or 0, message)] = None
-
-    def raise_if_any(self) -> None:
-        if self._found:
-            raise self.error()
-
-    def error(self) -> SweepError:
-        found = sorted(self._found, key=lambda problem: problem[0])
-        shown = [self._show(line, message) for line, message in found[:MAX_PROBLEMS_SHOWN]]
-        if len(found) > MAX_PROBLEMS_SHOWN:
-            shown.append(f"{self._path}: and {len(found) - MAX_PROBLEMS_SHOWN:,} more problems")
-        return SweepError("\n".join(shown))
-
-    def _show(self, line: int, message: str) -> str:
-        if line == 0:
-            return f"{self._path}: {message}"
-        own = _harmless(self._lines[line - 1].strip(" ")) if line <= len(self._lines) else ""
-        if len(own) > MAX_SHOWN_LINE:
-            own = own[: MAX_SHOWN_LINE - 1] + "…"
-        return f"{self._path}:{line}: {message}" + (f"\n    {own}" if own else "")
-
-
-def _harmless(text: str) -> str:
-    """`text` without characters that could move the cursor or hide something in a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:2000])
-
-
-def _quoted(text: str) -> str:
-    shown = _harmless(text if len(text) <= 60 else text[:59] + "…")
-    return f"'{shown}'"
+# ---- words for messages ----
 
 
 def _listed(names: Sequence[str], word: str = "or") -> str:
@@ -567,6 +615,10 @@ _SYNONYMS = {
     "Linear": "Dense",
     "MaxPool2D": "MaxPooling2D",
     "alpha": "negative_slope",
+    "width": "units",
+    "widths": "units",
+    "cv": "folds",
+    "kfold": "folds",
 }
 
 
@@ -583,283 +635,25 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
-# ---- text and YAML ----
-
-
-def _read_text(path: str | Path) -> str:
-    """The file's text, after everything that is wrong with it as a file."""
-    shown = _harmless(str(path))
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise SweepError(
-            f"{shown}: there is no such file; give the path of a sweep file, or run without one in a folder that "
-            "holds architectures.yaml"
-        ) from None
-    except IsADirectoryError:
-        raise SweepError(f"{shown}: is a folder; give the path of a sweep file, such as architectures.yaml") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        raise SweepError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise SweepError(f"{shown}: is larger than 1 MiB; a sweep file is a short text, is this the right file?")
-    try:
-        text = content.decode("utf-8-sig")  # takes away the byte order mark that Windows editors write
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise SweepError(f"{shown}:{line}: is not UTF-8 text; save it as UTF-8, or is this the right file?") from None
-    forbidden = re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]", text)
-    if forbidden:
-        line = text.count("\n", 0, forbidden.start()) + 1
-        raise SweepError(
-            f"{shown}:{line}: holds the control character U+{ord(forbidden.group()):04X}, so it is not a sweep file"
-        )
-    for line, content in enumerate(text.splitlines(), start=1):
-        if len(content) > MAX_LINE:
-            raise SweepError(f"{shown}:{line}: has {len(content):,} characters; is this the right file?")
-    return text
-
-
-@dataclass(frozen=True)
-class _Node:
-    """A value and where it stands.
-
-    Attributes:
-        value: None, bool, int, float, str, a list of nodes, or a dict from key to `(line of the key, node)`.
-        line: from 1.
-        size: number of values in it, aliases expanded.
-        source: a scalar as the user wrote it.
-    """
-
-    value: Any
-    line: int
-    size: int = 1
-    source: str = ""
-
-    def plain(self) -> Any:
-        """The value without positions."""
-        if isinstance(self.value, list):
-            return [item.plain() for item in self.value]
-        if isinstance(self.value, dict):
-            return {key: item.plain() for key, (_, item) in self.value.items()}
-        return self.value
-
-    def shown(self) -> str:
-        """For the end of a message: `got 1.5`, `got 'wide'`, `got a list`."""
-        if isinstance(self.value, list):
-            return "a list" if self.value else "[]"
-        if isinstance(self.value, dict):
-            return "a mapping (key: value)" if self.value else "{}"
-        if self.value is None:
-            return self.source or "nothing"
-        return _quoted(self.value) if isinstance(self.value, str) else _quoted(self.source)[1:-1]
-
-
-class _BadYaml(Exception):
-    def __init__(self, line: int, message: str):
-        super().__init__(message)
-        self.line = line
-
-
-def _read_document(text: str, problems: _Problems) -> _Node | None:
-    """The one document in `text` as nodes; text that cannot be read at all leaves a problem and gives None."""
-    parser = YAML(typ="safe", pure=True)
-    try:
-        return _Composer(parser.parse(text), problems).compose_document()
-    except _BadYaml as error:
-        problems.add(error.line, str(error))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problems.add(mark.line + 1 if mark else None, _explain_syntax(error))
-    except RecursionError:
-        problems.add(None, f"is nested more than {MAX_DEPTH} levels deep")
-    except Exception as error:  # ruamel.yaml 0.19 lets ValueError, IndexError and others out of its scanner
-        problems.add(None, f"cannot be read as YAML: {_harmless(str(error))[:200]}")
-    return None
-
-
-# What ruamel.yaml says -> what a reader who has never seen a YAML scanner needs to know.
-_SYNTAX = (
-    (r"found character '\\t'|found character '\t'", "a tab stands where YAML wants spaces; indent with spaces"),
-    (r"could not find expected ':'", "a ':' is missing, or a line is indented differently from its neighbours"),
-    (
-        r"mapping values are not allowed here",
-        "a second ': ' in one line, or a line indented differently from its neighbours",
-    ),
-    (r"expected ',' or '\]'", "a list opened by [ is not closed, or a comma is missing"),
-    (r"expected ',' or '\}'", "a mapping opened by { is not closed, or a comma is missing"),
-    (r"expected <block end>", "this line is indented differently from its neighbours, or a '-' is missing"),
-    (r"while scanning a quoted scalar|unexpected end of stream", "a quotation mark is not closed"),
-)
-
-
-def _explain_syntax(error: MarkedYAMLError) -> str:
-    said = " ".join(str(part) for part in (error.context, error.problem) if part)
-    words = next((words for pattern, words in _SYNTAX if re.search(pattern, said)), _harmless(said)[:200])
-    began = error.context_mark.line + 1 if error.context_mark else None
-    where = f" (begun in line {began})" if began and error.problem_mark and began != error.problem_mark.line + 1 else ""
-    return f"this is not valid YAML: {words}{where}"
-
-
-class _Composer:
-    """Turns the parser's events into nodes: duplicate keys, aliases, merge keys, tags and depth are judged here."""
-
-    def __init__(self, stream: Iterator[events.Event], problems: _Problems):
-        self._stream = stream
-        self._problems = problems
-        self._anchors: dict[str, _Node | None] = {}  # None while the anchored value is still being read
-        self._nodes = 0
-
-    def compose_document(self) -> _Node:
-        root = None
-        for event in self._stream:
-            if isinstance(event, events.DocumentStartEvent):
-                if root is not None:
-                    raise _BadYaml(_line(event), "a second document begins here (---); a sweep file holds one")
-                root = self._compose(next(self._stream), depth=0)
-        if root is None or root.value is None:
-            raise _BadYaml(0, "the file is empty; it needs at least 'architectures:' with a list of layer stacks")
-        if not isinstance(root.value, dict):
-            raise _BadYaml(
-                root.line, f"a sweep file is a mapping with 'architectures:' and other keys, got {root.shown()}"
-            )
-        return root
-
-    def _compose(self, event: events.Event, depth: int) -> _Node:
-        line = _line(event)
-        if depth > MAX_DEPTH:
-            raise _BadYaml(line, f"nested more than {MAX_DEPTH} levels deep")
-        if isinstance(event, events.AliasEvent):
-            return self._alias(event)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = None
-        if isinstance(event, events.ScalarEvent):
-            node = self._scalar(event)
-        elif isinstance(event, events.SequenceStartEvent):
-            node = self._sequence(event, depth)
-        else:
-            node = self._mapping(event, depth)
-        self._grow(1, line)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-        return node
-
-    def _alias(self, event: events.AliasEvent) -> _Node:
-        name = _quoted("*" + event.anchor)
-        if event.anchor not in self._anchors:
-            raise _BadYaml(_line(event), f"{name} names no anchor (&) that stands above it")
-        node = self._anchors[event.anchor]
-        if node is None:
-            raise _BadYaml(_line(event), f"{name} stands inside the value that it repeats")
-        self._grow(node.size, _line(event))
-        return replace(node, line=_line(event))
-
-    def _grow(self, size: int, line: int) -> None:
-        self._nodes += size
-        if self._nodes > MAX_NODES:
-            raise _BadYaml(line, f"more than {MAX_NODES:,} values once aliases are written out")
-
-    def _scalar(self, event: events.ScalarEvent) -> _Node:
-        tag, typed = _tag(event), ("!!int", "!!float", "!!bool", "!!null")
-        plain = event.style is None and tag is None
-        _allow_tag(event, "!!str", *typed)
-        value = _resolve(event.value) if plain or tag in typed else event.value
-        return _Node(value, _line(event), source=event.value)
-
-    def _sequence(self, event: events.SequenceStartEvent, depth: int) -> _Node:
-        _allow_tag(event, "!!seq")
-        items = []
-        for inner in self._stream:
-            if isinstance(inner, events.SequenceEndEvent):
-                break
-            items.append(self._compose(inner, depth + 1))
-        return _Node(items, _line(event), size=1 + sum(item.size for item in items))
-
-    def _mapping(self, event: events.MappingStartEvent, depth: int) -> _Node:
-        _allow_tag(event, "!!map")
-        entries: dict[str, tuple[int, _Node]] = {}
-        merged: list[_Node] = []
-        for inner in self._stream:
-            if isinstance(inner, events.MappingEndEvent):
-                break
-            key_line = _line(inner)
-            key = self._compose(inner, depth + 1)
-            value = self._compose(next(self._stream), depth + 1)
-            if isinstance(key.value, list | dict):
-                raise _BadYaml(key_line, f"a key must be plain text, got {key.shown()}")
-            if key.source == "<<" and key.value == "<<":
-                merged.append(value)
-            elif key.source in entries:
-                first = entries[key.source][0]
-                where = f"in line {first} and in line {key_line}" if first != key_line else f"twice in line {key_line}"
-                self._problems.add(key_line, f"the key {_quoted(key.source)} is given {where}; keep one")
-            else:
-                entries[key.source] = (key_line, value)
-        self._merge(entries, merged)
-        return _Node(entries, _line(event), size=1 + sum(1 + item.size for _, item in entries.values()))
-
-    def _merge(self, entries: dict[str, tuple[int, _Node]], merged: list[_Node]) -> None:
-        """`<<: *other` fills in the keys that are not given, earlier ones first, as in YAML 1.1."""
-        for node in merged:
-            for source in node.value if isinstance(node.value, list) else [node]:
-                if not isinstance(source.value, dict):
-                    raise _BadYaml(source.line, f"<< takes a mapping or a list of mappings, got {source.shown()}")
-                self._grow(source.size, source.line)
-                for key, (line, value) in source.value.items():
-                    entries.setdefault(key, (line, value))
-
-
-def _line(event: events.Event) -> int:
-    return event.start_mark.line + 1
-
-
-def _tag(event: events.Event) -> str | None:
-    """An explicit tag as people write it, `!!int` or `!python/object`; None without one."""
-    tag = str(event.tag) if event.tag else None
-    return re.sub(r"^tag:yaml\.org,2002:", "!!", tag) if tag else None
-
-
-def _allow_tag(event: events.Event, *allowed: str) -> None:
-    tag = _tag(event)
-    if tag not in (None, "!", *allowed):
-        raise _BadYaml(_line(event), f"the tag {_quoted(tag)} is not allowed; a sweep file holds plain values only")
-
-
-def _resolve(text: str) -> Any:
-    """A plain scalar's value by YAML 1.2's core schema, so `1e-3` is a number and `on`, `no`, `12:30:00` are text."""
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
-        return text.lower() == "true"
-    if re.fullmatch(r"[-+]?[0-9](_?[0-9]){0,99}", text):
-        return int(text)
-    if re.fullmatch(r"0o[0-7]{1,99}", text):
-        return int(text[2:], 8)
-    if re.fullmatch(r"0x[0-9a-fA-F]{1,99}", text):
-        return int(text[2:], 16)
-    if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", text):
-        return float(text)
-    special = re.fullmatch(r"([-+]?)\.(inf|Inf|INF)", text)
-    if special:
-        return float(special.group(1) + "inf")
-    return float("nan") if text in (".nan", ".NaN", ".NAN") else text
-
-
 # ---- nodes to settings ----
+
+_GRID_EXAMPLE = "{depth: [1, 2], units: [32, 64]}"
 
 
 class _Reader:
     """Turns nodes into settings; what it cannot use it reports and leaves out, so that one slip gives one message."""
 
-    def __init__(self, problems: _Problems, overrides: dict[str, int]):
+    def __init__(self, problems: Problems, overrides: dict[str, int]):
         self._problems = problems
         self._overrides = overrides
-        self._training: dict[str, tuple[int, _Node]] = {}  # the valid keys of the file's `training`
+        self._training: dict[str, tuple[int, Node]] = {}  # the valid keys of the file's `training`
         self.training_is_sound = True  # else rules between keys would judge what the user did not mean
+        self._folds: int | None = None
+        self._max_params: int | None = None
 
-    def read_settings(self, root: _Node, folder: Path) -> dict[str, Any]:
-        """The top-level keys of `SweepSettings`, complete with defaults; keeps `training` for the architectures."""
-        known = [*SweepSettings.model_fields, "training", "architectures"]
+    def read_settings(self, root: Node, folder: Path) -> dict[str, Any]:
+        """The top-level keys of `SweepSettings`, complete with defaults; keeps what architectures and grids inherit."""
+        known = [*SweepSettings.model_fields, "training", "architectures", "grid"]
         self._report_unknown(root, known)
         own = {key: entry for key, entry in root.value.items() if key in SweepSettings.model_fields}
         valid = self._read_fields(SweepSettings, own, "", context={"folder": folder})
@@ -871,24 +665,55 @@ class _Reader:
             values["seeds"] = tuple(range(self._overrides["seeds"]))
         if "limit" in self._overrides:
             values["limit"] = self._overrides["limit"]
+        values["select_by"] = self._decide_select_by(values, own)
+        self._check_folds(values, own)
+        self._folds, self._max_params = values["folds"], values["max_params"]
 
-        line, node = root.value.get("training", (None, _Node(None, 1)))
+        line, node = root.value.get("training", (None, Node(None, 1)))
         if isinstance(node.value, dict):
             unknown = self._report_unknown(node, list(Training.model_fields), where=" in training")
             own = {key: entry for key, entry in node.value.items() if key in Training.model_fields}
             self._training = self._read_fields(Training, own, "")
+            self._report_idle_split(own)
             self.training_is_sound = not unknown and len(self._training) == len(own)
         elif node.value is not None:
             self._problems.add(line, f"training must be a mapping such as {{epochs: 20}}, got {node.shown()}")
             self.training_is_sound = False
         return values
 
-    def read_architectures(self, root: _Node) -> list[Architecture]:
+    def _decide_select_by(self, values: dict[str, Any], own: dict[str, tuple[int, Node]]) -> SelectBy:
+        if values["select_by"] is None:
+            return "val_accuracy" if values["folds"] is None else "cv_accuracy"
+        # Folds that are there but wrong are reported already.
+        if values["select_by"] == "cv_accuracy" and ("folds" not in own or own["folds"][1].value is None):
+            self._problems.add(
+                own["select_by"][0],
+                "select_by: cv_accuracy needs folds; add a line such as folds: 5, or select by val_accuracy",
+            )
+        return values["select_by"]
+
+    def _check_folds(self, values: dict[str, Any], own: dict[str, tuple[int, Node]]) -> None:
+        folds, limit = values["folds"], values["limit"]
+        if folds is not None and limit is not None and folds > limit:
+            where = ", with --limit" if "limit" in self._overrides else ""
+            self._problems.add(own["folds"][0], f"folds must be at most limit ({limit:,}), got {folds}{where}")
+
+    def _report_idle_split(self, own: dict[str, tuple[int, Node]], suffix: str = "") -> None:
+        """A share for validation that decides nothing is a misunderstanding: better said than ignored."""
+        if self._folds is not None and "validation_split" in own:
+            self._problems.add(
+                own["validation_split"][0],
+                f"validation_split does not go with folds: each fold keeps 1/{self._folds} for validation{suffix}",
+            )
+
+    def read_architectures(self, root: Node) -> list[Architecture]:
         line, node = root.value.get("architectures", (None, None))
         if node is None:
-            likely = any(difflib.get_close_matches(key[:50], ["architectures"]) for key in root.value)
-            if not likely:  # else it is a misspelt key, which is reported already
-                self._problems.add(None, "'architectures:' is missing, the list of layer stacks to train")
+            likely = any(difflib.get_close_matches(key[:50], ["architectures", "grid"]) for key in root.value)
+            if not likely:  # else it is there, or a misspelt key, which is reported already
+                self._problems.add(
+                    None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
+                )
             return []
         if not isinstance(node.value, list) or not node.value:
             self._problems.add(
@@ -900,7 +725,7 @@ class _Reader:
         read = (self._read_architecture(item, number) for number, item in enumerate(node.value, start=1))
         return [architecture for architecture in read if architecture is not None]
 
-    def _read_architecture(self, node: _Node, number: int) -> Architecture | None:
+    def _read_architecture(self, node: Node, number: int) -> Architecture | None:
         """A list of layers, or a mapping with `layers`, perhaps `name`, and keys of `Training`; None if unusable."""
         if isinstance(node.value, list):
             node = replace(node, value={"layers": (node.line, node)})
@@ -926,22 +751,27 @@ class _Reader:
             raw, layer_lines = None, ()
         if raw is not None and name is None and named is None:
             suffix = f" (architecture '{stacks.stack_name(raw, default_activation=None)}')"
-        unknown = self._report_unknown(node, ["name", "layers", *Training.model_fields], suffix)
+        unknown = self._report_unknown(node, ["name", "layers", "max_params", *Training.model_fields], suffix)
         if "layers" not in entries and not unknown:
             self._problems.add(node.line, f"layers is missing, a list such as layers: [64, 32]{suffix}")
 
         own = {key: entry for key, entry in entries.items() if key in Training.model_fields}
         valid = self._read_fields(Training, own, suffix)
+        self._report_idle_split(own, suffix)
+        max_params = self._read_max_params(entries, suffix)
         if unknown or len(valid) < len(own) or not self.training_is_sound:
             return None
-        training = self._effective_training(own, suffix)
+        training, conflicts = self._effective_training(own)
+        for conflict in conflicts:
+            self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else suffix))
         if raw is None or training is None or (named is not None and name is None):
             return None
         layers = tuple(layer.with_default_activation(training.activation) for layer in raw)
-        name = name or self._automatic_name(raw, training, own)
-        return Architecture(name, layers, training, node.line, layer_lines)
+        if name is None:
+            name = _automatic_name(stacks.stack_name(raw, default_activation=None), _own_in_name(own, training))
+        return Architecture(name, layers, training, node.line, layer_lines, max_params)
 
-    def _read_own_name(self, entries: dict[str, tuple[int, _Node]]) -> tuple[str | None, _Node | None]:
+    def _read_own_name(self, entries: dict[str, tuple[int, Node]]) -> tuple[str | None, Node | None]:
         """The name if it is given and valid, and its node if it is given at all."""
         line, node = entries.get("name", (None, None))
         if node is None or node.value is None:
@@ -956,7 +786,13 @@ class _Reader:
             self._problems.add(line, f"name {problem}")
         return (None if problem else node.value), node
 
-    def _read_layers(self, node: _Node, suffix: str) -> tuple[tuple[stacks.Layer, ...] | None, tuple[int, ...]]:
+    def _read_max_params(self, entries: dict[str, tuple[int, Node]], suffix: str, subject: str = "") -> int | None:
+        """The architecture's own limit, which null lifts, else the sweep's."""
+        own = {key: entry for key, entry in entries.items() if key == "max_params"}
+        valid = self._read_fields(SweepSettings, own, suffix, subject)
+        return valid["max_params"][1].value if valid else self._max_params
+
+    def _read_layers(self, node: Node, suffix: str) -> tuple[tuple[stacks.Layer, ...] | None, tuple[int, ...]]:
         if not isinstance(node.value, list):
             self._problems.add(node.line, f"layers must be a list, such as [64, 32], got {node.shown()}{suffix}")
             return None, ()
@@ -968,7 +804,7 @@ class _Reader:
             return None, ()
         return tuple(layers), tuple(item.line for item in node.value)
 
-    def _read_layer(self, node: _Node, suffix: str) -> stacks.Layer | None:
+    def _read_layer(self, node: Node, suffix: str) -> stacks.Layer | None:
         """An integer, a layer's name, or one name with its arguments."""
         value, name, arguments = node.value, None, {}
         if type(value) is int:
@@ -986,7 +822,7 @@ class _Reader:
             self._problems.add(
                 node.line,
                 f"a layer is one name with its arguments in braces, such as {stacks.LAYERS[first].example}, "
-                f"got {len(value)} keys ({_quoted(', '.join(value))[1:-1]}){suffix}",
+                f"got {len(value)} keys ({quoted(', '.join(value))[1:-1]}){suffix}",
             )
             return None
         else:
@@ -997,7 +833,7 @@ class _Reader:
             )
             return None
         if name not in stacks.LAYERS:
-            self._problems.add(node.line, f"unknown layer {_quoted(name)}{_layer_hint(name)}{suffix}")
+            self._problems.add(node.line, f"unknown layer {quoted(name)}{_layer_hint(name)}{suffix}")
             return None
         layer = stacks.LAYERS[name]
         if None in arguments:
@@ -1013,14 +849,14 @@ class _Reader:
         return self._make_layer(layer, arguments, node.line, suffix)
 
     def _make_layer(
-        self, layer: type[stacks.Layer], arguments: dict[str, tuple[int, _Node]], line: int, suffix: str
+        self, layer: type[stacks.Layer], arguments: dict[str, tuple[int, Node]], line: int, suffix: str
     ) -> stacks.Layer | None:
         subject = _spoken(layer.__name__)
         known = list(layer.model_fields)
         unknown = [key for key in arguments if key not in known]
         for key in unknown:
             near = _did_you_mean(key, known) if known else "; it takes none"
-            self._problems.add(arguments[key][0], f"{subject} has no argument {_quoted(key)}{near}{suffix}")
+            self._problems.add(arguments[key][0], f"{subject} has no argument {quoted(key)}{near}{suffix}")
         valid = self._read_fields(
             layer, {key: entry for key, entry in arguments.items() if key in known}, suffix, subject + " "
         )
@@ -1031,50 +867,181 @@ class _Reader:
             return None
         return layer.model_validate({key: node.plain() for key, (_, node) in valid.items()})
 
-    def _effective_training(self, own: dict[str, tuple[int, _Node]], suffix: str) -> Training | None:
-        """The file's `training`, the architecture's own keys over it, and the command line's over both."""
+    def _effective_training(self, own: dict[str, tuple[int, Node]]) -> tuple[Training | None, list["_Conflict"]]:
+        """The file's `training`, the architecture's own keys over it, and the command line's over both.
+
+        Returns:
+            None in place of the settings where they do not go together, with the rules that they break.
+        """
         entries = {**self._training, **own}
         values = {key: node.plain() for key, (_, node) in entries.items()}
         if "epochs" in self._overrides:
             values["epochs"] = self._overrides["epochs"]
         try:
-            return Training.model_validate(values)
+            return Training.model_validate(values), []
         except ValidationError as error:
+            conflicts = []
             for keys, message in error.errors()[0]["ctx"]["conflicts"]:
                 if "epochs" in keys and "epochs" in self._overrides:
                     message += ", with --epochs"
                 # Where the architecture itself says one of the keys, that is the line to change.
                 key = next((key for key in keys if key in own), None) or next(key for key in keys if key in entries)
-                self._problems.add(entries[key][0], message + (suffix if key in own else ""))
-            return None
+                conflicts.append(_Conflict(keys, entries[key][0], message, is_inherited=key not in own))
+            return None, conflicts
 
-    def _automatic_name(
-        self, layers: tuple[stacks.Layer, ...], training: Training, own: dict[str, tuple[int, _Node]]
-    ) -> str:
-        """The stack's name and what the architecture sets for itself: `64-32-learning_rate0.0005`, `64-32-adamw`.
+    # -- grids --
 
-        So the same stack with two learning rates needs no `name:`. The name depends on nothing but the architecture's
-        own lines: another one that is added to the file, or a change of `training`, renames nobody.
-        """
-        parts = []
-        for key in Training.model_fields:  # not the order of the file, which decides nothing
-            if key not in own:
-                continue
-            # A quick look with --epochs renames nobody either.
-            value = own[key][1].value if key == "epochs" else getattr(training, key)
-            if isinstance(value, EarlyStopping):
-                value = value.patience
-            shown = format(value, ".12g").replace("+", "") if isinstance(value, float) else value
-            parts.append(shown if isinstance(value, str) else f"{key}{'_none' if value is None else shown}")
-        return stacks.shorten_name("-".join([stacks.stack_name(layers, default_activation=None), *parts]))
+    def read_grids(self, root: Node) -> list[Architecture]:
+        """What `grid:` expands to, one grid after the other, with what comes twice."""
+        line, node = root.value.get("grid", (None, None))
+        if node is None:
+            return []
+        grids = [(item.line, item) for item in node.value] if isinstance(node.value, list) else [(line, node)]
+        if not grids:
+            self._problems.add(line, f"grid must be a mapping such as {_GRID_EXAMPLE}, or a list of them, got []")
+        expanded: list[Architecture] = []
+        for grid_line, grid in grids:
+            expanded += self._read_grid(grid, grid_line, others=len(expanded))
+        return expanded
 
-    def _report_unknown(self, node: _Node, known: list[str], suffix: str = "", where: str = "") -> bool:
+    def _read_grid(self, node: Node, line: int, others: int) -> list[Architecture]:
+        """The stacks of one grid: by depth, then shape, units and the keys of `Training` in their order."""
+        if not isinstance(node.value, dict) or not node.value:
+            self._problems.add(line, f"grid must be a mapping such as {_GRID_EXAMPLE}, got {node.shown()}")
+            return []
+        # What each key says.
+        entries = node.value
+        known = [*Grid.model_fields, "after_each", "max_params", *Training.model_fields]
+        unknown = self._report_unknown(node, known, where=" in grid")
+        missing = [key for key in ("depth", "units") if key not in entries]
+        if missing and not unknown:  # a misspelt key is missing too, but that is one mistake
+            self._problems.add(line, f"grid needs {_listed(missing, 'and')}: write grid: {_GRID_EXAMPLE}")
+        axes = {
+            key: self._read_axis(model, key, entries[key])
+            for model in (Grid, Training)
+            for key in model.model_fields
+            if key in entries
+        }
+        after_each = self._read_after_each(entries)
+        max_params = self._read_max_params(entries, "", "grid ")
+        self._report_idle_split(entries, " (in grid)")
+        if unknown or missing or None in axes.values() or after_each is None or not self.training_is_sound:
+            return []
+
+        # Whether it can be expanded, before anything is.
+        training_axes = {key: axes.pop(key) for key in Training.model_fields if key in axes}
+        values = {key: [node.value for _, node in axis] for key, axis in axes.items()}
+        dense = _DenseStacks(values["depth"], values.get("shape", ["constant"]), values["units"])
+        if self._report_too_deep(axes["depth"], len(after_each)):
+            return []
+        if not self._has_sound_size(dense, training_axes, line, others):
+            return []
+        settings = self._combine_training(training_axes)
+        if settings is None:
+            return []
+
+        # Layers and names are made once for each stack, not once for each of its settings.
+        architectures = []
+        after_lines, after_layers = [at for at, _ in after_each], [layer for _, layer in after_each]
+        activations = {training.activation for training, _ in settings}
+        for units in dense.expand():
+            raw = [layer for n in units for layer in (stacks.Dense(units=n), *after_layers)]
+            activated = {
+                activation: tuple(layer.with_default_activation(activation) for layer in raw)
+                for activation in activations
+            }
+            layer_lines = (entries["units"][0], *after_lines) * len(units)
+            stack_name = stacks.stack_name(raw, default_activation=None)
+            for training, own_in_name in settings:
+                name, layers = _automatic_name(stack_name, own_in_name), activated[training.activation]
+                architectures.append(Architecture(name, layers, training, line, layer_lines, max_params))
+        return architectures
+
+    def _read_axis(self, model: type[BaseModel], key: str, entry: tuple[int, Node]) -> list[tuple[int, Node]] | None:
+        """The values of one key of a grid, each with its line; None where one of them is not valid."""
+        line, node = entry
+        values = [(item.line, item) for item in node.value] if isinstance(node.value, list) else [entry]
+        if not values:
+            self._problems.add(line, f"grid {key} must list at least one value, got []")
+        valid = [self._read_fields(model, {key: value}, "", "grid ") for value in values]
+        return values if values and all(valid) else None
+
+    def _read_after_each(self, entries: dict[str, tuple[int, Node]]) -> list[tuple[int, stacks.Layer]] | None:
+        """The layers put after each Dense, each with its line; None where one of them is not valid."""
+        _, node = entries.get("after_each", (None, Node(None, 1)))
+        if node.value is None:
+            return []
+        items = node.value if isinstance(node.value, list) else [node]
+        layers = [(item.line, self._read_layer(item, " (after_each of grid)")) for item in items]
+        return None if any(layer is None for _, layer in layers) else layers
+
+    def _report_too_deep(self, depths: list[tuple[int, Node]], after_each: int) -> bool:
+        """Whether a depth, with `after_each` layers after each Dense, gives more layers than a stack may have."""
+        too_deep = [(line, node.value) for line, node in depths if node.value * (1 + after_each) > MAX_LAYERS]
+        for line, depth in too_deep:
+            self._problems.add(
+                line,
+                f"at most {MAX_LAYERS} layers are allowed, got {depth * (1 + after_each):,} "
+                f"(grid depth {depth} with {after_each} after each Dense)",
+            )
+        return bool(too_deep)
+
+    def _has_sound_size(
+        self, dense: "_DenseStacks", training_axes: dict[str, list[tuple[int, Node]]], line: int, others: int
+    ) -> bool:
+        """Whether a grid expands to a stack, and with the `others` above it to no more than a file may have."""
+        counts = dense.count()
+        factors = {key: len(axis) for key, axis in training_axes.items() if len(axis) > 1}
+        total = sum(counts.values()) * math.prod(factors.values())
+        if total == 0:
+            most = max(dense.units)
+            self._problems.add(
+                line,
+                f"grid has no stack: a funnel halves its units from layer to layer, and {most:,} of them are enough "
+                f"for {most.bit_length()} layers; use a smaller depth or more units",
+            )
+        if others + total > MAX_GRID_STACKS:
+            made_of = " + ".join(f"{_count_in_words(n)} {shape}" for shape, n in counts.items())
+            made_of = f"({made_of})" if factors and len(counts) > 1 else made_of
+            made_of = " x ".join([made_of, *(f"{n:,} {key}" for key, n in factors.items())])
+            beside = f" ({others:,} come from the grids above)" if others else ""
+            self._problems.add(
+                line,
+                f"grid expands to {_count_in_words(total)} stacks: {made_of}; at most {MAX_GRID_STACKS:,} are "
+                f"allowed{beside}, list fewer values",
+            )
+        return 0 < total <= MAX_GRID_STACKS - others
+
+    def _combine_training(self, axes: dict[str, list[tuple[int, Node]]]) -> list[tuple[Training, list[str]]] | None:
+        """Every combination of a grid's training keys, and what it adds to a stack's name; None where some conflict."""
+        settings, reported = [], set()
+        for values in itertools.product(*axes.values()):
+            own = dict(zip(axes, values, strict=True))
+            training, conflicts = self._effective_training(own)
+            if training is not None:
+                settings.append((training, _own_in_name(own, training)))
+            for conflict in conflicts:
+                if conflict.keys in reported:  # else a grid would say the same of each of its combinations
+                    continue
+                reported.add(conflict.keys)
+                many = any(len(axes.get(key, ())) > 1 for key in conflict.keys)
+                where = " (in grid, which combines all values; write two grids)" if many else " (in grid)"
+                self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else where))
+        return None if reported else settings
+
+    # -- keys and values --
+
+    def _report_unknown(self, node: Node, known: list[str], suffix: str = "", where: str = "") -> bool:
         """Whether the mapping has keys that are not `known`; each is reported with the nearest, or where it belongs."""
         unknown = [key for key in node.value if key not in known]
         for key in unknown:
             hint = _did_you_mean(key, known)
             if "did you mean" not in hint:
-                for elsewhere, place in ((Training, "under 'training'"), (SweepSettings, "at the top of the file")):
+                for elsewhere, place in (
+                    (Training, "under 'training'"),
+                    (SweepSettings, "at the top of the file"),
+                    (Grid, "under 'grid'"),
+                ):
                     near = _did_you_mean(key, elsewhere.model_fields)
                     if key in elsewhere.model_fields:
                         hint = f"; it stands {place}"
@@ -1082,17 +1049,17 @@ class _Reader:
                     if "did you mean" in near:
                         hint = f"{near.rstrip('?')}, {place}?"
                         break
-            self._problems.add(node.value[key][0], f"unknown key {_quoted(key)}{where}{hint}{suffix}")
+            self._problems.add(node.value[key][0], f"unknown key {quoted(key)}{where}{hint}{suffix}")
         return bool(unknown)
 
     def _read_fields(
         self,
         model: type[BaseModel],
-        entries: dict[str, tuple[int, _Node]],
+        entries: dict[str, tuple[int, Node]],
         suffix: str,
         subject: str = "",
         context: dict | None = None,
-    ) -> dict[str, tuple[int, _Node]]:
+    ) -> dict[str, tuple[int, Node]]:
         """The entries whose values `model` takes; of the others each leaves one problem, at its own line."""
         try:
             model.model_validate({key: node.plain() for key, (_, node) in entries.items()}, context=context)
@@ -1119,6 +1086,91 @@ class _Reader:
         return entries
 
 
+@dataclass(frozen=True)
+class _Conflict:
+    """A rule between keys that is broken: the line to change, what is wrong, and whether `training` alone says it."""
+
+    keys: tuple[str, ...]
+    line: int
+    message: str
+    is_inherited: bool
+
+
+@dataclass(frozen=True)
+class _DenseStacks:
+    """The units of the Dense layers of a grid; its three arguments are lists, as `Grid` explains their values."""
+
+    depths: list[int]
+    shapes: list[str]
+    units: list[int]
+
+    def expand(self) -> Iterator[tuple[int, ...]]:
+        """By depth, then shape, then units."""
+        for depth in self.depths:
+            for shape in self.shapes:
+                if shape == "all":
+                    yield from itertools.product(self.units, repeat=depth)
+                    continue
+                for first in self.units:
+                    if shape == "constant":
+                        yield (first,) * depth
+                    elif _funnel_reaches(depth, first):
+                        yield tuple(first >> halvings for halvings in range(depth))
+
+    def count(self) -> dict[str, int]:
+        """How many there are of each shape, without expanding them."""
+        counts = dict.fromkeys(self.shapes, 0)
+        shapes, depths = Counter(self.shapes), Counter(self.depths)  # as a file may repeat them thousands of times
+        for (shape, times), (depth, times_depth) in itertools.product(shapes.items(), depths.items()):
+            if shape == "all":
+                found = len(self.units) ** depth
+            elif shape == "constant":
+                found = len(self.units)
+            else:
+                found = sum(_funnel_reaches(depth, first) for first in self.units)
+            counts[shape] += found * times * times_depth
+        return counts
+
+
+def _funnel_reaches(depth: int, first_units: int) -> bool:
+    """Whether halving leaves at least one unit for the last layer."""
+    return first_units >> (depth - 1) >= 1
+
+
+def _count_in_words(n: int) -> str:
+    return f"{n:,}" if n < 10**12 else f"about 10^{len(str(n)) - 1}"
+
+
+def _own_in_name(own: dict[str, tuple[int, Node]], training: Training) -> list[str]:
+    """What an architecture sets for itself, for its automatic name: `["adamw", "learning_rate0.0005"]`."""
+    parts = []
+    for key in Training.model_fields:  # not the order of the file, which decides nothing
+        if key not in own:
+            continue
+        # A quick look with --epochs renames nobody either.
+        value = own[key][1].value if key == "epochs" else getattr(training, key)
+        parts.append(value if isinstance(value, str) else key + _value_in_name(value))
+    return parts
+
+
+def _value_in_name(value: Any) -> str:
+    if isinstance(value, EarlyStopping):
+        others = value.model_dump(exclude={"patience"}, exclude_defaults=True)
+        return ".".join([str(value.patience), *(f"{key}_{_value_in_name(other)}" for key, other in others.items())])
+    if value is None:
+        return "_none"
+    return stacks.number_in_name(value) if isinstance(value, float) else str(value).lower()
+
+
+def _automatic_name(stack_name: str, own_in_name: list[str]) -> str:
+    """The stack's name and what the architecture sets for itself: `64-32-learning_rate0.0005`, `64-32-adamw`.
+
+    So the same stack with two learning rates needs no `name:`. The name depends on nothing but the architecture's
+    own lines: another one that is added to the file, or a change of `training`, renames nobody.
+    """
+    return stacks.shorten_name("-".join([stack_name, *own_in_name]))
+
+
 def _layer_hint(name: str) -> str:
     """What to write in place of an unknown layer."""
     if name.isdecimal():
@@ -1133,7 +1185,7 @@ def _spoken(layer: str) -> str:
     return layer.lower() if layer.isalpha() and layer.istitle() else layer
 
 
-def _explain(model: type[BaseModel], key: str, entry: tuple[int, _Node], details: dict) -> tuple[int, str]:
+def _explain(model: type[BaseModel], key: str, entry: tuple[int, Node], details: dict) -> tuple[int, str]:
     """Line and plain English for one of pydantic's errors; `details["loc"]` leads into nested settings."""
     line, node = entry
     info = model.model_fields[key]
@@ -1146,7 +1198,7 @@ def _explain(model: type[BaseModel], key: str, entry: tuple[int, _Node], details
         inner_entry = node.value[inner]
         if kind == "extra_forbidden":
             near = _did_you_mean(inner, nested.model_fields)
-            return inner_entry[0], f"{key} has no key {_quoted(inner)}{near}"
+            return inner_entry[0], f"{key} has no key {quoted(inner)}{near}"
         inner_line, message = _explain(nested, inner, inner_entry, {**details, "loc": loc[1:]})
         return inner_line, f"{key} {message}"
     if kind == "plain":
@@ -1209,6 +1261,14 @@ def _bounds(info: FieldInfo) -> str:
 # ---- what concerns the whole file ----
 
 
+def _is_mapping(root: Node, problems: Problems) -> bool:
+    if root.value is None:
+        problems.add(None, "the file is empty; it needs at least 'architectures:' with a list of layer stacks")
+    elif not isinstance(root.value, dict):
+        problems.add(root.line, f"a sweep file is a mapping with 'architectures:' and other keys, got {root.shown()}")
+    return isinstance(root.value, dict)
+
+
 def _check_overrides(given: dict[str, int]) -> None:
     """`--epochs`, `--seeds` and `--limit` obey the rules of the keys that they override."""
     for option, value in given.items():
@@ -1219,17 +1279,16 @@ def _check_overrides(given: dict[str, int]) -> None:
         except ValidationError:
             expectation, _ = _expectation(model.model_fields[option], "?")
             expectation = expectation.partition(" (how many)")[0]  # on the command line there is no list of seeds
-            raise SweepError(f"--{option} must be {expectation}, got {_harmless(str(value))[:60]}") from None
+            raise SweepError(f"--{option} must be {expectation}, got {harmless(str(value))[:60]}") from None
 
 
-def _check_differ(architectures: list[Architecture], problems: _Problems, overrides: dict[str, int]) -> None:
+def _check_differ(architectures: list[Architecture], problems: Problems, overrides: dict[str, int]) -> None:
     """No two architectures may have one name, or be the same trials under two names."""
     with_epochs = " with --epochs" if "epochs" in overrides else ""
     by_name: dict[str, Architecture] = {}
     by_trials: dict[str, Architecture] = {}
     for architecture in architectures:
-        settings = canonical_settings(architecture, data_identity="", limit=None, seed=0)
-        first = by_trials.setdefault(fingerprint(settings), architecture)
+        first = by_trials.setdefault(_trials_key(architecture), architecture)
         if first is not architecture:
             problems.add(
                 architecture.line,
@@ -1249,7 +1308,39 @@ def _check_differ(architectures: list[Architecture], problems: _Problems, overri
             )
 
 
-def _name_from_stem(path: Path, problems: _Problems) -> str:
+def _new_trials(expanded: list[Architecture], listed: list[Architecture]) -> list[Architecture]:
+    """The stacks of grids that are not the same trials as one listed or one before; no two have one name.
+
+    Two stacks can come to one automatic name, such as `[64]` with `activation: tanh` and `[64, {Activation: tanh}]`.
+    Nobody can name a stack of a grid by hand, so the later one has a hash of what it is at the end of its name.
+    """
+    known = {_trials_key(architecture) for architecture in listed}
+    names = {architecture.name.lower() for architecture in listed}  # upper and lower case do not count
+    added = []
+    for architecture in expanded:
+        key = _trials_key(architecture)
+        if key in known:
+            continue
+        if architecture.name.lower() in names:
+            beginnings = ((architecture.name[: stacks.MAX_NAME_LENGTH - 1 - n], n) for n in range(8, len(key)))
+            candidates = (f"{beginning.rstrip('-._')}-{key[:n]}" for beginning, n in beginnings)
+            architecture = replace(architecture, name=next(name for name in candidates if name.lower() not in names))
+        known.add(key)
+        names.add(architecture.name.lower())
+        added.append(architecture)
+    return added
+
+
+def _trials_key(architecture: Architecture) -> str:
+    """Equal for two architectures exactly if all their trials are the same."""
+    return fingerprint(canonical_settings(architecture, data_identity="", limit=None, seed=0))
+
+
+def _is_over_budget(architecture: Architecture, size: stacks.StackSize) -> bool:
+    return architecture.max_params is not None and size.params > architecture.max_params
+
+
+def _name_from_stem(path: Path, problems: Problems) -> str:
     problem = name_problem(path.stem)
     if problem:
         usable = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-_")[:60]
@@ -1263,6 +1354,16 @@ def _name_from_stem(path: Path, problems: _Problems) -> str:
 
 
 # ---- canonical JSON and JSON Schema ----
+
+
+def _canonical_training(training: Training) -> dict[str, Any]:
+    given = training.model_dump(mode="json", exclude={"activation"})  # the layers have it already
+    defaults = Training(optimizer=training.optimizer).model_dump(mode="json")
+    always = ("epochs", "batch_size", "optimizer", "learning_rate")
+    kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
+    if training.early_stopping is not None:
+        kept["early_stopping"] = training.early_stopping.model_dump(mode="json", exclude_defaults=True)
+    return kept
 
 
 def _canonical_layer(layer: stacks.Layer) -> dict[str, Any]:
@@ -1290,6 +1391,35 @@ def _object_schema(model: type[BaseModel]) -> dict[str, Any]:
         return kept
 
     return cleaned(schema)
+
+
+def _grid_schema(training_keys: dict[str, Any]) -> dict[str, Any]:
+    """An object whose keys, but for two, take one value or a list of them."""
+    described = {key: info.description for model in (Grid, Training) for key, info in model.model_fields.items()}
+    own_keys = {
+        key: {word: value for word, value in schema.items() if word not in ("description", "default")}
+        for key, schema in _object_schema(Grid)["properties"].items()
+    }
+    return {
+        "type": "object",
+        "description": "Stacks of Dense layers; any key of training may stand here too, with one value or a list.",
+        "properties": {
+            **{
+                key: {
+                    "description": described[key],
+                    "anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}],
+                }
+                for key, schema in (own_keys | training_keys).items()
+            },
+            "after_each": {
+                "description": "A layer, or a list of layers, put after each Dense.",
+                "anyOf": [{"$ref": "#/$defs/layer"}, {"$ref": "#/$defs/layers"}],
+            },
+            "max_params": {"$ref": "#/properties/max_params"},
+        },
+        "required": ["depth", "units"],
+        "additionalProperties": False,
+    }
 
 
 def _layer_schema() -> dict[str, Any]:

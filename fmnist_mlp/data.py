@@ -2,8 +2,8 @@
 
 `find_data` decides once, in the parent, where the images come from; `describe` names what is there (its identity goes
 into every fingerprint) without reading it where it was read before; `load_data` reads it in a worker.
-`limit_indices`, `stratified_split` and `epoch_order` choose images by seed. A file that cannot be trusted is a
-`SweepError` that names it, what was expected and what to do; nothing here falls back silently.
+`limit_indices`, `stratified_split`, `stratified_folds` and `epoch_order` choose images by seed. A file that cannot be
+trusted is a `SweepError` that names it, what was expected and what to do; nothing here falls back silently.
 
 Needs numpy and the standard library alone, for the parent imports it. Leaves to others: environment variables and
 flags (`cli`, except Keras's own KERAS_HOME), saving the memory of `describe` (`results`), scaling (`models`).
@@ -264,6 +264,35 @@ def stratified_split(y_train: np.ndarray, validation_split: float, seed: int) ->
     return np.flatnonzero(is_train).astype(np.int32), validation
 
 
+def stratified_folds(y_train: np.ndarray, folds: int, fold: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """One fold of a cross-validation: the images that validate it, and all others, which train it.
+
+    The images are dealt out like cards, one class after the other and in random order within it. So over the folds of
+    one seed every image validates once, and neither the sizes of two folds nor their images of any one class differ
+    by more than one. A class with fewer images than folds is missing from the validation of some of them, and one with
+    a single image from the training of the fold that it validates.
+
+    Args:
+        y_train: labels, `(n,)`.
+        folds: how many, at least 2 and at most n.
+        fold: which, from 0 to `folds` - 1.
+        seed: the trial's seed, at least 0; another seed deals anew.
+
+    Returns:
+        `(train_indices, validation_indices)`, int32, each ascending, together every image once.
+    """
+    n = len(y_train)
+    if not 2 <= folds <= n:
+        raise ValueError(f"folds must be at least 2 and at most the number of training images ({n:,}), got {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold must be from 0 to {folds - 1}, got {fold}")
+    shuffled = np.random.default_rng([_FOLD_STREAM, seed]).permutation(n)
+    dealt = shuffled[np.argsort(y_train[shuffled], kind="stable")]  # by class; stable keeps the random order within
+    is_validation = np.zeros(n, bool)
+    is_validation[dealt[fold::folds]] = True
+    return np.flatnonzero(~is_validation).astype(np.int32), np.flatnonzero(is_validation).astype(np.int32)
+
+
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which epoch `epoch` sees `n` images: an int32 permutation, a function of its arguments alone.
 
@@ -273,7 +302,7 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 # Each use of a seed draws from a stream of its own, so that no choice is correlated with another.
-_SPLIT_STREAM, _ORDER_STREAM, _LIMIT_STREAM = 1, 2, 3
+_SPLIT_STREAM, _ORDER_STREAM, _LIMIT_STREAM, _FOLD_STREAM = 1, 2, 3, 4
 
 
 # ---- The four files ----

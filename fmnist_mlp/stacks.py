@@ -155,6 +155,12 @@ def shorten_name(name: str) -> str:
     return f"{name[: MAX_NAME_LENGTH - 9].rstrip('-._')}-{digest}"
 
 
+def number_in_name(value: float) -> str:
+    """A number in the letters that a name may have, `0.3` or `1e-05`; two numbers that differ never look the same."""
+    short = format(value, ".12g")
+    return (short if float(short) == value else repr(value)).replace("+", "")
+
+
 def is_convolutional(layers: Sequence["Layer"]) -> bool:
     """Whether any layer is a convolution: such stacks are trained by the plain fit, all others by compiled epochs.
 
@@ -285,7 +291,7 @@ def _compact(value: Any) -> str:
     if isinstance(value, tuple):
         same = len(value) == 2 and value[0] == value[1]
         return _compact(value[0]) if same else "x".join(_compact(part) for part in value)
-    return format(value, ".12g").replace("+", "") if isinstance(value, float) else str(value)
+    return number_in_name(value) if isinstance(value, float) else str(value)
 
 
 def _activation_field() -> Any:

@@ -13,7 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmnist_mlp import config, stacks
-from fmnist_mlp.config import IdxFolder, Overrides, Training, check_shapes, fingerprint, list_trials, load_sweep
+from fmnist_mlp.config import (
+    Grid,
+    IdxFolder,
+    Overrides,
+    SweepSettings,
+    Training,
+    check_shapes,
+    fingerprint,
+    list_trials,
+    load_sweep,
+    over_budget,
+)
 from fmnist_mlp.errors import SweepError
 
 ROOT = Path(__file__).parent.parent
@@ -237,7 +248,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("epochs: 5", "unknown key 'epochs'; it stands under 'training'"),
         ("epoch: 5", "unknown key 'epoch'; did you mean 'epochs', under 'training'?"),
         ("sede: 5", "unknown key 'sede'; did you mean 'seeds'?"),
-        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, training, architectures"),
+        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, folds, select_by, max_params, training, architectures, grid"),
         ("seeds: 0", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got 0"),
         ("seeds: true", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got true"),
         ("seeds: []", "seeds must list at least one seed, got []"),
@@ -251,6 +262,16 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("name: a/b", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a/b'"),
         ("name: 64", "name must be text, got 64"),
         ("name: _records", "name must not begin with _, such names are our own; got '_records'"),
+        ("folds: 1", "folds must be from 2 to 50, got 1"),
+        ("folds: 2.5", "folds must be a whole number from 2 to 50, got 2.5"),
+        ("fold: 5", "unknown key 'fold'; did you mean 'folds'?"),
+        ("cv: 5", "unknown key 'cv'; did you mean 'folds'?"),
+        ("select_by: cv_accuracy", "select_by: cv_accuracy needs folds; add a line such as folds: 5, or select by val_accuracy"),
+        ("select_by: test_accuracy", "select_by must be val_accuracy, val_loss or cv_accuracy, got 'test_accuracy'; did you mean 'cv_accuracy'?"),
+        ("max_params: 0", "max_params must be at least 1, got 0"),
+        ("max_params: 60k", "max_params must be a whole number at least 1, got '60k'"),
+        ("depth: 3", "unknown key 'depth'; it stands under 'grid'"),
+        ("training: {max_params: 5}", "unknown key 'max_params' in training; it stands at the top of the file"),
         ("training: 5", "training must be a mapping such as {epochs: 20}, got 5"),
         ("training: {seeds: 5}", "unknown key 'seeds' in training; it stands at the top of the file"),
         ("training: {lr: 5}", "unknown key 'lr' in training; did you mean 'learning_rate'?"),
@@ -296,17 +317,14 @@ def test_one_mistake_in_a_setting_gets_one_message(complain, line, message):
         ("{layers: [8], name: NUL.txt}", "name must not be 'NUL.txt', which Windows keeps for a device"),
         ("{layers: [8], activation: }", f"activation must be the name of an activation (linear is none), got nothing; known: {', '.join([*stacks.ACTIVATIONS, *stacks.ACTIVATION_ALIASES])} (architecture '8')"),
         ("{layers: [8], momentum: 0.9}", "momentum is for optimizer: sgd only, here it is adam; set it to 0 (architecture '8')"),
+        ("{layers: [8], max_params: 0}", "max_params must be at least 1, got 0 (architecture '8')"),
+        ("{layers: [8], folds: 5}", "unknown key 'folds'; it stands at the top of the file (architecture '8')"),
         (f"[{'8,' * 201}]", "at most 200 layers are allowed, got 201 (architecture number 1)"),
     ],
 )  # fmt: skip
 def test_one_mistake_in_an_architecture_gets_one_message(complain, item, message):
     shown, _ = complain(f"architectures:\n  - {item}\n")
     assert shown == f"architectures.yaml:2: {message}"
-
-
-BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
-    f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
-)
 
 
 @pytest.mark.parametrize(
@@ -320,30 +338,9 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
         pytest.param("archtectures:\n- [64]\n", "architectures.yaml:1: unknown key 'archtectures'; did you mean 'archit", id="misspelt"),
         pytest.param("architectures:\n", "architectures.yaml:1: architectures must be a list of layer stacks", id="empty list"),
         pytest.param("seeds: 5\nlimit: 3\nseeds: 6\n" + STACK, "architectures.yaml:3: the key 'seeds' is given in line 1 and in line 3; keep one", id="key given twice"),
-        pytest.param("a: [1, 2\nb: 3\n", "architectures.yaml:2: this is not valid YAML: a list opened by [ is not closed, or a comma is missing (begun in line 1)", id="open list"),
-        pytest.param("a:\n\t- 1\n", "architectures.yaml:2: this is not valid YAML: a tab stands where YAML wants spaces", id="tab"),
-        pytest.param("a: 'x\n", "architectures.yaml:2: this is not valid YAML: a quotation mark is not closed (begun in line 1)", id="open quote"),
-        pytest.param("a: 1\n  b: 2\n", "architectures.yaml:2: this is not valid YAML: a second ': ' in one line", id="indentation"),
-        pytest.param("a: 1\n---\nb: 2\n", "architectures.yaml:2: a second document begins here (---)", id="two documents"),
-        pytest.param("a: !!python/object/apply:os.system [ls]\n", "architectures.yaml:1: the tag '!!python/object/apply:os.system' is not allowed", id="code in a tag"),
-        pytest.param("a: !!binary aGk=\n", "architectures.yaml:1: the tag '!!binary' is not allowed", id="binary tag"),
-        pytest.param("a: *b\n", "architectures.yaml:1: '*b' names no anchor (&) that stands above it", id="unknown alias"),
-        pytest.param("a: &a [*a]\n", "architectures.yaml:1: '*a' stands inside the value that it repeats", id="recursive alias"),
-        pytest.param(BOMB, "architectures.yaml:5: more than 50,000 values once aliases are written out", id="alias bomb"),
-        pytest.param("[" * 5000, "architectures.yaml:1: nested more than 20 levels deep", id="deep"),
-        pytest.param("- " * 5000, "architectures.yaml:1: nested more than 20 levels deep", id="deep blocks"),
-        pytest.param("? [a]\n: 1\n", "architectures.yaml:1: a key must be plain text, got a list", id="list as key"),
-        pytest.param("<<: 5\n", "architectures.yaml:1: << takes a mapping or a list of mappings, got 5", id="bad merge"),
-        pytest.param('a: "\\UFFFFFFFF"\n', "architectures.yaml: cannot be read as YAML", id="impossible character"),
-        pytest.param(b"a: 1\n\xff\xfe", "architectures.yaml:2: is not UTF-8 text", id="binary"),
-        pytest.param(STACK.encode("utf-16"), "architectures.yaml:1: is not UTF-8 text", id="UTF-16"),
-        pytest.param("a: 1\nb: \x00\n", "architectures.yaml:2: holds the control character U+0000", id="NUL"),
-        pytest.param("a: 1\nb: \x1b[2J\n", "architectures.yaml:2: holds the control character U+001B", id="escape"),
-        pytest.param("x" * 30_000, "architectures.yaml:1: has 30,000 characters", id="long line"),
-        pytest.param("#" * (1 << 20) + "\n", "architectures.yaml: is larger than 1 MiB", id="large"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_read_says_where_and_why(complain, text, message):
+def test_a_file_without_stacks_says_what_is_missing(complain, text, message):
     lines = complain(text)
     assert lines[0].startswith(message)
     assert len(lines) <= 2
@@ -352,15 +349,6 @@ def test_a_file_that_cannot_be_read_says_where_and_why(complain, text, message):
 
 def test_files_that_windows_editors_write_are_read(load):
     assert load(b"\xef\xbb\xbf" + STACK.replace("\n", "\r\n").encode()).architectures[0].name == "64-32"
-
-
-def test_missing_files_and_folders_say_what_to_do(tmp_path):
-    with pytest.raises(SweepError, match=r"nowhere\.yaml: there is no such file; give the path of a sweep file"):
-        load_sweep("nowhere.yaml")
-    with pytest.raises(SweepError, match="is a folder"):
-        load_sweep(tmp_path)
-    with pytest.raises(SweepError, match="cannot be read"):
-        load_sweep("a\0b")
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_lines(complain):
@@ -469,6 +457,11 @@ def test_fingerprints_do_not_change_from_version_to_version(load, item, expected
     assert found == expected
 
 
+def test_the_fingerprint_of_a_fold_does_not_change_from_version_to_version(load):
+    first, *_ = list_trials(load("seeds: 1\nfolds: 5\narchitectures:\n- [64, 32]\n"), data_identity="d")
+    assert first.fingerprint == "be4ae86880f2d4f4d1a369cd325f7324337de876b541cca8c27e8213b940701e"
+
+
 def test_trials_come_in_the_order_of_the_file_with_seeds_inside(load):
     trials = list_trials(load("seeds: [5, 3]\n" + STACK + "  - [8]\n"), data_identity="d")
     assert [(trial.architecture.name, trial.seed, trial.fold) for trial in trials] == [
@@ -515,6 +508,12 @@ def test_these_do_not_change_a_fingerprint(load, phrase, one, other):
     assert set(fingerprints(first).values()) == set(fingerprints(second).values()), phrase
 
 
+def test_what_decides_no_number_does_not_change_a_fingerprint(load):
+    plain = load(f"seeds: 1\n{STACK}")
+    limited = load(f"seeds: 1\nselect_by: val_loss\nmax_params: 5\n{STACK}")
+    assert fingerprints(plain) == fingerprints(limited)
+
+
 def test_these_change_a_fingerprint(load):
     items = [
         "[8]", "[9]", "[8, Flatten]", "[8, {Dropout: 0.1}]", "[{Dense: {units: 8, use_bias: false}}]",
@@ -545,6 +544,312 @@ def test_convolutions_take_the_plain_loop_whatever_is_asked_for(load):
     assert loops == [["compiled", "plain"], ["plain", "plain"]]
 
 
+# ---- cross-validation and what the best is chosen by ----
+
+
+@pytest.mark.parametrize(
+    ("written", "select_by"),
+    [
+        ("", "val_accuracy"),
+        ("select_by: null\n", "val_accuracy"),
+        ("folds: null\n", "val_accuracy"),
+        ("select_by: val_loss\n", "val_loss"),
+        ("folds: 5\n", "cv_accuracy"),
+        ("folds: 5\nselect_by: cv_accuracy\n", "cv_accuracy"),
+        ("folds: 5\nselect_by: val_loss\n", "val_loss"),
+    ],
+)
+def test_what_the_best_is_chosen_by_is_decided_once(load, written, select_by):
+    assert load(written + STACK).select_by == select_by
+
+
+def test_each_fold_is_a_trial_inside_its_seed(load):
+    trials = list_trials(load("folds: 3\nseeds: [5, 3]\n" + STACK + "  - [8]\n"), data_identity="d")
+    assert [(trial.architecture.name, trial.seed, trial.fold) for trial in trials] == [
+        (name, seed, fold) for name in ("64-32", "8") for seed in (5, 3) for fold in (0, 1, 2)
+    ]
+    assert len({trial.fingerprint for trial in trials}) == 12
+    assert all(fingerprint(trial.settings) == trial.fingerprint for trial in trials)
+
+
+def test_a_fold_stands_in_the_settings_in_place_of_the_validation_split(load):
+    (plain,) = list_trials(load("seeds: 1\n" + STACK), data_identity="d")
+    folds = list_trials(load("seeds: 1\nfolds: 4\n" + STACK), data_identity="d")
+    assert [trial.settings for trial in folds] == [plain.settings | {"fold": fold, "folds": 4} for fold in range(4)]
+    # A split of its own, which no file with folds may give, would decide nothing.
+    (split,) = load("seeds: 1\narchitectures:\n- {layers: [64, 32], validation_split: 0.3}\n").architectures
+    options = {"data_identity": "d", "limit": None, "seed": 0}
+    assert config.canonical_settings(split, **options)["training"]["validation_split"] == 0.3
+    assert config.canonical_settings(split, **options, fold=0, folds=4) == folds[0].settings
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "where"),
+    [
+        ("folds: 4\ntraining:\n  validation_split: 0.2\n" + STACK, 3, ""),
+        ("folds: 4\narchitectures:\n- layers: [8]\n  validation_split: 0.1\n", 4, " (architecture '8')"),
+        ("folds: 4\ngrid:\n  depth: 1\n  units: [4, 8]\n  validation_split: [0.1, 0.2]\n", 5, " (in grid)"),
+    ],
+)
+def test_a_validation_split_beside_folds_is_reported_at_its_line(complain, text, line, where):
+    shown, _ = complain(text)
+    words = "validation_split does not go with folds: each fold keeps 1/4 for validation"
+    assert shown == f"architectures.yaml:{line}: {words}{where}"
+
+
+def test_more_folds_than_images_are_refused(complain):
+    words = "architectures.yaml:1: folds must be at most limit (4), got 5"
+    assert complain("folds: 5\nlimit: 4\n" + STACK)[0] == words
+    assert complain("folds: 5\nlimit: 400\n" + STACK, Overrides(limit=4))[0] == words + ", with --limit"
+
+
+def test_folds_that_are_wrong_are_not_also_missing(complain):
+    lines = complain("select_by: cv_accuracy\nfolds: 0\n" + STACK)
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "architectures.yaml:2: folds must be from 2 to 50, got 0"
+    ]
+
+
+# ---- a limit of parameters ----
+
+
+def test_an_architectures_own_limit_stands_over_the_sweeps_and_null_lifts_it(load):
+    sweep = load(
+        "max_params: 60000\narchitectures:\n- [64, 32]\n- [64, 128, 64, 32]\n- {layers: [128, 64], max_params: null}\n"
+        "- {name: at, layers: [4], max_params: 3190}\n- {name: above, layers: [4, 4], max_params: 3189}\n"
+        "grid:\n- {depth: 1, units: [75, 76]}\n- {depth: 1, units: 100, max_params: 1000000}\n"
+    )
+    assert [item.max_params for item in sweep.architectures] == [
+        60_000,
+        60_000,
+        None,
+        3190,
+        3189,
+        60_000,
+        60_000,
+        10**6,
+    ]
+    sizes = check_shapes(sweep, (28, 28), 10)
+    # By hand, with the output layer: 52,650 and 69,226 (as published), 784*4+4 + 4*10+10, that + 4*4+4, 795*units + 10.
+    assert [size.params for size in sizes.values()] == [52_650, 69_226, 109_386, 3_190, 3_210, 59_635, 60_430, 79_510]
+    over = over_budget(sweep, sizes)
+    assert over == {"64-128-64-32", "above", "76"}
+    left = list_trials(sweep, data_identity="d", skip=over)
+    assert left == [trial for trial in list_trials(sweep, data_identity="d") if trial.architecture.name not in over]
+    assert len(left) == 5 * 5
+
+
+def test_no_memory_is_needed_for_what_is_over_its_budget(load):
+    text = "architectures:\n- {name: huge, layers: [1000000, 1000000], max_params: 60000}\n"
+    sizes = check_shapes(load(text), (28, 28), 10, memory_limit_bytes=2**20)
+    assert sizes["huge"].params == 1_000_796_000_010
+    with pytest.raises(SweepError, match="parameters need about"):
+        check_shapes(load(text.replace("60000", "null")), (28, 28), 10, memory_limit_bytes=2**20)
+
+
+def test_two_architectures_that_differ_in_their_limit_only_are_the_same_trials(complain):
+    lines = complain("architectures:\n- [8]\n- {name: b, layers: [8], max_params: 60000}\n")
+    assert "would be the same trials as '8' in line 2" in lines[0]
+
+
+# ---- grids ----
+
+
+def expanded(load, grid, before=""):
+    return load(f"{before}grid: {grid}\n").architectures
+
+
+@pytest.mark.parametrize(
+    ("phrase", "grid", "names"),
+    [
+        ("one value each", "{depth: 2, units: 32}", ["32-32"]),
+        ("depth by depth", "{depth: [2, 1], units: [8, 4]}", ["8-8", "4-4", "8", "4"]),
+        ("funnel", "{depth: [1, 3], units: [64, 9], shape: funnel}", ["64", "9", "64-32-16", "9-4-2"]),
+        ("a funnel that would come to 0", "{depth: [2, 3], units: [4, 3], shape: funnel}", ["4-2", "3-1", "4-2-1"]),
+        ("all", "{depth: [1, 2], units: [8, 4], shape: all}", ["8", "4", "8-8", "8-4", "4-8", "4-4"]),
+        ("shapes inside depth", "{depth: [1, 2], units: [8, 4], shape: [constant, funnel]}", ["8", "4", "8-8", "4-4", "8-4", "4-2"]),
+        ("layers after each Dense", "{depth: 2, units: 8, after_each: [BatchNormalization, {Dropout: 0.2}]}", ["8-bn-drop0.2-8-bn-drop0.2"]),
+        ("one layer after each Dense", "{depth: 2, units: 8, after_each: {Dropout: 0.2}}", ["8-drop0.2-8-drop0.2"]),
+        ("nothing after each Dense", "[{depth: 1, units: 8, after_each: []}, {depth: 1, units: 4, after_each: }]", ["8", "4"]),
+        ("training keys, in the order of Training", "{learning_rate: [0.1, 0.2], optimizer: [sgd, lion], units: [8, 4], depth: 1}",
+         [f"{units}-{optimizer}-learning_rate{rate}" for units in (8, 4) for optimizer in ("sgd", "lion") for rate in (0.1, 0.2)]),
+        ("activation", "{depth: 1, units: 8, activation: [tanh, swish]}", ["8-tanh", "8-silu"]),
+        ("early stopping", "{depth: 1, units: 8, early_stopping: [null, {patience: 3}]}", ["8-early_stopping_none", "8-early_stopping3"]),
+        ("several grids", "[{depth: 1, units: 8}, {depth: 2, units: 4}]", ["8", "4-4"]),
+        ("an alias", "[{depth: &d [1, 2], units: 8}, {depth: *d, units: 4}]", ["8", "8-8", "4", "4-4"]),
+        ("a merge key", "[&g {depth: 1, units: 8}, {<<: *g, units: 4}]", ["8", "4"]),
+    ],
+)  # fmt: skip
+def test_a_grid_is_every_combination_in_a_readable_order(load, phrase, grid, names):
+    assert [item.name for item in expanded(load, grid)] == names, phrase
+
+
+def test_a_grid_sets_what_a_listed_architecture_sets(load):
+    first, second = expanded(
+        load,
+        "\n  depth: 1\n  units: 8\n  after_each:\n  - {Activation: gelu}\n  activation: tanh\n  epochs: [3, 4]\n  max_params: 7",
+        before="training: {batch_size: 8}\n",
+    )
+    assert [layer.activation for layer in first.layers] == ["tanh", "gelu"]
+    assert (first.training.epochs, second.training.epochs, first.training.batch_size) == (3, 4, 8)
+    assert (first.line, first.layer_lines, first.max_params) == (2, (4, 6), 7)
+
+
+@pytest.mark.parametrize("name", ["quick", "plain"])
+def test_a_stack_moved_from_a_grid_to_the_list_keeps_its_name_and_its_trials(load, name):
+    overrides = Overrides(epochs=1) if name == "quick" else None
+    stops = ["{patience: 3}", "{patience: 3, monitor: val_accuracy, min_delta: 0.01}", "null"]
+    rates, after = ["1e-3", "0.1000000000000001", "0.1"], "BatchNormalization"
+    grid = f"{{depth: 2, units: [8, 64], shape: funnel, after_each: {after}, learning_rate: [{', '.join(rates)}], early_stopping: [{', '.join(stops)}], epochs: 7}}"
+    listed = [
+        f"- {{layers: [{units}, {after}, {units // 2}, {after}], learning_rate: {rate}, early_stopping: {stop}, epochs: 7}}\n"
+        for units in (8, 64) for rate in rates for stop in stops
+    ]  # fmt: skip
+    from_grid = load(f"training: {{schedule: cosine}}\ngrid: {grid}\n", overrides)
+    from_list = load("training: {schedule: cosine}\narchitectures:\n" + "".join(listed), overrides)
+    assert fingerprints(from_grid) == fingerprints(from_list)
+    assert list(fingerprints(from_grid)) == list(fingerprints(from_list))
+    assert len(fingerprints(from_grid)) == from_grid.grid_stacks == 18
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "names", "stacks_and_duplicates"),
+    [
+        ("constant and funnel are one at depth 1", "grid: {depth: [1, 2], units: [8, 4], shape: [constant, funnel]}", ["8", "4", "8-8", "4-4", "8-4", "4-2"], (8, 2)),
+        ("a value listed twice", "grid: {depth: [1, 1], units: [8, 8], shape: all}", ["8"], (4, 3)),
+        ("a default written out", "grid: {depth: 1, units: 8, learning_rate: [1e-3, 0.001, 2e-3]}", ["8-learning_rate0.001", "8-learning_rate0.002"], (3, 1)),
+        ("two grids", "grid: [{depth: 1, units: [8, 4]}, {depth: 1, units: [4, 2]}]", ["8", "4", "2"], (4, 1)),
+        ("the listed one wins", "architectures:\n- {name: mine, layers: [8]}\ngrid: {depth: 1, units: [8, 4]}", ["mine", "4"], (2, 1)),
+        ("whatever its limit of parameters", "architectures:\n- [8]\ngrid: {depth: 1, units: [8, 4], max_params: 5}", ["8", "4"], (2, 1)),
+        ("no grid", "architectures:\n- [8]", ["8"], (0, 0)),
+    ],
+)  # fmt: skip
+def test_what_a_grid_gives_twice_is_dropped_and_counted(load, phrase, text, names, stacks_and_duplicates):
+    sweep = load(text + "\n")
+    assert [item.name for item in sweep.architectures] == names, phrase
+    assert (sweep.grid_stacks, sweep.grid_duplicates) == stacks_and_duplicates, phrase
+
+
+def test_a_quick_look_at_a_grid_over_epochs_drops_what_becomes_the_same(load):
+    sweep = load("grid: {depth: 1, units: 8, epochs: [5, 10]}\n", Overrides(epochs=2))
+    assert [(item.name, item.training.epochs) for item in sweep.architectures] == [("8-epochs5", 2)]
+    assert sweep.grid_duplicates == 1
+
+
+def test_different_stacks_of_grids_that_come_to_one_name_stay_apart(load):
+    """The later one gets a hash; the name of one listed or expanded before never changes."""
+    sweep = load(
+        "architectures:\n- {name: 4-4, layers: [4]}\n"
+        "grid:\n- {depth: 1, units: 8, activation: tanh}\n- {depth: 1, units: 8, after_each: {Activation: tanh}}\n"
+        "- {depth: 2, units: 4}\n"
+    )
+    names = [item.name for item in sweep.architectures]
+    assert names[:2] == ["4-4", "8-tanh"]
+    assert re.fullmatch(r"8-tanh-[0-9a-f]{8}", names[2])
+    assert re.fullmatch(r"4-4-[0-9a-f]{8}", names[3])
+    assert len(set(fingerprints(sweep).values())) == 4
+
+
+def test_long_names_of_grids_are_short_different_and_the_same_again(load, monkeypatch):
+    grid = "{depth: [9, 10], units: [100, 101, 102], shape: [constant, funnel], after_each: [BatchNormalization, {Dropout: 0.25}]}"
+    names = [item.name for item in expanded(load, grid)]
+    assert len(set(names)) == len(names) == 6  # no funnel: one of 100 units comes to 0 after seven layers
+    assert all(config.name_problem(name) is None for name in names)
+    assert names == [item.name for item in expanded(load, grid)]
+    # Shortened names that coincide, as two hashes of 32 bits can: made certain by taking the hash away.
+    monkeypatch.setattr(stacks, "shorten_name", lambda name: name[: stacks.MAX_NAME_LENGTH].rstrip("-._"))
+    collided = expanded(load, "{depth: [40, 41], units: 100, after_each: Flatten}")
+    assert len({item.name for item in collided}) == len(collided) == 2
+    assert all(config.name_problem(item.name) is None for item in collided)
+
+
+GRID = "grid:\n  depth: 2\n  units: 8\n  {}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("unit: 3", "unknown key 'unit' in grid; did you mean 'units'?"),
+        ("widths: 3", "unknown key 'widths' in grid; did you mean 'units'?"),
+        ("lr: 3", "unknown key 'lr' in grid; did you mean 'learning_rate'?"),
+        ("seeds: 3", "unknown key 'seeds' in grid; it stands at the top of the file"),
+        ("shape: cone", "grid shape must be constant, funnel or all, got 'cone'"),
+        ("shape: [constant, funel]", "grid shape must be constant, funnel or all, got 'funel'; did you mean 'funnel'?"),
+        ("shape: []", "grid shape must list at least one value, got []"),
+        ("learning_rate: [1e-3, 0]", "grid learning_rate must be above 0 and at most 1,000, got 0"),
+        ("learning_rate: [[1e-3]]", "grid learning_rate must be a number above 0 and at most 1,000, got a list"),
+        ("epochs: []", "grid epochs must list at least one value, got []"),
+        ("early_stopping: [{patience: 3}, 4]", "grid early_stopping must be a mapping such as {patience: 5}, got 4"),
+        ("early_stopping: [{patence: 3}]", "grid early_stopping has no key 'patence'; did you mean 'patience'?"),
+        ("after_each: [{Dropout: 2}]", "dropout rate must be at least 0 and below 1, got 2 (after_each of grid)"),
+        ("after_each: batchnorm", "unknown layer 'batchnorm'; did you mean 'BatchNormalization'? (after_each of grid)"),
+        ("max_params: 0", "grid max_params must be at least 1, got 0"),
+        ("max_params: [60000]", "grid max_params must be a whole number at least 1, got a list"),
+        ("momentum: 0.9", "momentum is for optimizer: sgd only, here it is adam; set it to 0 (in grid)"),
+        ("momentum: [0.7, 0.8, 0.9]", "momentum is for optimizer: sgd only, here it is adam; set it to 0 (in grid, which combines all values; write two grids)"),
+        ("warmup_epochs: [30, 40, 50]", "warmup_epochs must be below epochs (20), got 30 (in grid, which combines all values; write two grids)"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_a_grid_gets_one_message(complain, line, message):
+    shown, echo = complain(GRID.format(line))
+    assert shown == f"architectures.yaml:4: {message}"
+    assert echo == "    " + line
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("5", "grid must be a mapping such as {depth: [1, 2], units: [32, 64]}, got 5"),
+        ("", "grid must be a mapping such as {depth: [1, 2], units: [32, 64]}, got nothing"),
+        ("{}", "grid must be a mapping such as {depth: [1, 2], units: [32, 64]}, got {}"),
+        ("[]", "grid must be a mapping such as {depth: [1, 2], units: [32, 64]}, or a list of them, got []"),
+        ("[[8]]", "grid must be a mapping such as {depth: [1, 2], units: [32, 64]}, got a list"),
+        ("{units: 8}", "grid needs depth: write grid: {depth: [1, 2], units: [32, 64]}"),
+        ("{shape: all}", "grid needs depth and units: write grid: {depth: [1, 2], units: [32, 64]}"),
+        ("{depth: 1, unit: 8}", "unknown key 'unit' in grid; did you mean 'units'?"),
+        ("{depth: 0, units: 8}", "grid depth must be from 1 to 200, got 0"),
+        ("{depth: [1, x], units: 8}", "grid depth must be a whole number from 1 to 200, got 'x'"),
+        ("{depth: [1, true], units: 8}", "grid depth must be a whole number from 1 to 200, got true"),
+        ("{depth: 1, units: [8, 4.0]}", "grid units must be a whole number from 1 to 1,000,000, got 4.0"),
+        ("{depth: 1, units: [8, null]}", "grid units must be a whole number from 1 to 1,000,000, got null"),
+        ("{depth: 101, units: 8, after_each: Flatten}", "at most 200 layers are allowed, got 202 (grid depth 101 with 1 after each Dense)"),
+        ("{depth: [4, 9], units: [7, 5], shape: funnel}", "grid has no stack: a funnel halves its units from layer to layer, and 7 of them are enough for 3 layers; use a smaller depth or more units"),
+        ("{depth: [1, 5, 2], units: [9, 8, 7, 6, 5, 4, 3], shape: [funnel, all], batch_size: [1, 2]}", "grid expands to 33,754 stacks: (14 funnel + 16,863 all) x 2 batch_size; at most 10,000 are allowed, list fewer values"),
+        ("{depth: 200, units: [8, 4], shape: all}", "grid expands to about 10^60 stacks: about 10^60 all; at most 10,000 are allowed, list fewer values"),
+        ("[{depth: 13, units: [2, 1], shape: all}, {depth: 11, units: [2, 1], shape: all}]", "grid expands to 2,048 stacks: 2,048 all; at most 10,000 are allowed (8,192 come from the grids above), list fewer values"),
+    ],
+)  # fmt: skip
+def test_a_grid_that_cannot_be_expanded_gets_one_message(complain, grid, message):
+    shown, _ = complain(f"grid: {grid}\n")
+    assert shown == f"architectures.yaml:1: {message}"
+
+
+def test_each_value_of_a_grid_is_judged_at_its_own_line(complain):
+    lines = complain("grid:\n  depth:\n  - 1\n  - 0\n  units:\n  - 8\n  - x\n  epochs:\n  - 0\n  - 1\n")
+    assert [line.split(":")[1] for line in lines[::2]] == ["4", "7", "9"]
+
+
+def test_a_grid_inherits_a_conflict_of_the_whole_file_once(complain):
+    lines = complain("training: {momentum: 0.9}\narchitectures:\n- [8]\ngrid: {depth: [1, 2], units: [8, 4]}\n")
+    assert lines[0] == "architectures.yaml:1: momentum is for optimizer: sgd only, here it is adam; set it to 0"
+    assert len(lines) == 2
+
+
+def test_a_grid_with_thousands_of_values_is_counted_before_it_is_expanded(complain):
+    """Counted value by value, these would be 10^10."""
+    depths, units = ", ".join(["200"] * 3000), ", ".join(["3"] * 3000)
+    lines = complain(
+        f"grid: {{depth: [{depths}],\n units: [{units}],\n shape: [funnel, {', '.join(['all'] * 3000)}]}}\n"
+    )
+    assert lines[0].startswith("architectures.yaml:1: grid expands to about 10^")
+
+
+def test_shapes_of_a_grid_that_do_not_fit_are_named_with_the_line_of_the_layer(load):
+    sweep = load("grid:\n  depth: 1\n  units: 8\n  after_each:\n  - {Conv2D: {filters: 3, kernel_size: 3}}\n")
+    with pytest.raises(SweepError, match=r"architectures\.yaml:5: Conv2D needs an image"):
+        check_shapes(sweep, (28, 28), 10)
+
+
 # ---- anything at all ----
 
 VALID = {
@@ -554,6 +859,17 @@ VALID = {
     "architectures": [
         [64, "BatchNormalization", {"Dropout": 0.3}],
         {"name": "b", "layers": [{"Conv2D": {"filters": 2, "kernel_size": [3, 3]}}, "Flatten"], "epochs": 4},
+    ],
+    "folds": 3,
+    "max_params": 1000,
+    "grid": [
+        {"depth": [1, 2], "units": [8, 3], "shape": ["funnel", "all"], "learning_rate": [0.1, 0.2]},
+        {
+            "depth": 1,
+            "units": 8,
+            "after_each": ["Flatten", {"Dropout": 0.5}],
+            "early_stopping": [None, {"patience": 1}],
+        },
     ],
 }
 junk = st.recursive(
@@ -583,7 +899,8 @@ def mutated(draw):
         action = draw(st.sampled_from(["replace", "remove", "add"]))
         target = parent[last]
         if action == "add" and isinstance(target, dict):
-            target[draw(st.sampled_from([*Training.model_fields, "name", "units", "x"]))] = draw(junk)
+            keys = [*Training.model_fields, *SweepSettings.model_fields, *Grid.model_fields, "after_each", "x"]
+            target[draw(st.sampled_from(keys))] = draw(junk)
         elif action == "add" and isinstance(target, list):
             target.append(draw(junk | st.sampled_from(list(stacks.LAYERS)).map(lambda name: {name: 2})))
         elif action == "remove" and path:
@@ -613,6 +930,68 @@ anything = settings(max_examples=150, deadline=None, suppress_health_check=[Heal
 @given(mutated())
 def test_a_mutated_file_is_a_sweep_or_a_sweep_error(tmp_path, text):
     only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", text.encode())
+
+
+values = st.lists(st.integers(1, 20), min_size=1, max_size=3)
+grids = st.fixed_dictionaries(
+    {"depth": st.lists(st.integers(1, 4), min_size=1, max_size=3), "units": values},
+    optional={
+        "shape": st.lists(st.sampled_from(["constant", "funnel", "all"]), min_size=1, max_size=4),
+        "learning_rate": st.lists(st.sampled_from([0.1, 0.001, 1.0]), min_size=1, max_size=3),
+        "batch_size": st.lists(st.integers(1, 3), min_size=1, max_size=2),
+    },
+)
+
+
+def by_hand(grid):
+    """The stacks of a grid as `(units, batch_size, learning_rate)`, those that come twice as often as they come."""
+    found = []
+    for depth in grid["depth"]:
+        for shape in grid.get("shape", ["constant"]):
+            stacks_of_shape = [[]] if shape == "all" else [[units] for units in grid["units"]]
+            for _ in range(depth if shape == "all" else depth - 1):
+                if shape == "all":
+                    stacks_of_shape = [[*stack, units] for stack in stacks_of_shape for units in grid["units"]]
+                else:
+                    stacks_of_shape = [
+                        [*stack, stack[-1] // 2 if shape == "funnel" else stack[-1]] for stack in stacks_of_shape
+                    ]
+            found += [tuple(stack) for stack in stacks_of_shape if 0 not in stack]
+    return [
+        (stack, batch_size, rate)
+        for stack in found
+        for batch_size in grid.get("batch_size", [32])
+        for rate in grid.get("learning_rate", [0.001])
+    ]
+
+
+@anything
+@given(grids)
+def test_a_grid_is_what_loops_by_hand_make_of_it(tmp_path, grid):
+    path, expected = tmp_path / "architectures.yaml", by_hand(grid)
+    path.write_text(json.dumps({"grid": grid}))
+    if not expected:
+        with pytest.raises(SweepError, match="grid has no stack"):
+            load_sweep(path)
+        return
+    sweep = load_sweep(path)
+    found = [
+        (tuple(layer.units for layer in item.layers), item.training.batch_size, item.training.learning_rate)
+        for item in sweep.architectures
+    ]
+    assert found == list(dict.fromkeys(expected))
+    assert (sweep.grid_stacks, sweep.grid_duplicates) == (len(expected), len(expected) - len(found))
+    assert len({item.name.lower() for item in sweep.architectures}) == len(found)
+
+
+@anything
+@given(
+    st.dictionaries(
+        st.sampled_from([*Grid.model_fields, "after_each", "max_params", "epochs", "momentum"]), junk | values
+    )
+)
+def test_any_grid_is_a_sweep_or_a_sweep_error(tmp_path, grid):
+    only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", json.dumps({"grid": grid}).encode())
 
 
 @anything
@@ -649,8 +1028,11 @@ def test_every_key_and_layer_is_described_in_the_schema():
     training = schema["properties"]["training"]["properties"]
     assert set(training) == set(Training.model_fields)
     architecture = schema["$defs"]["architecture"]["properties"]
-    assert set(architecture) == {"name", "layers", *training}
+    assert set(architecture) == {"name", "layers", "max_params", *training}
+    grid = schema["$defs"]["grid"]["properties"]
+    assert set(grid) == {"depth", "units", "shape", "after_each", "max_params", *training}
     described = {**schema["properties"], **training, "name": architecture["name"]}
+    described |= {key: part for key, part in grid.items() if key != "max_params"}
     assert all(part.get("description") for part in described.values())
     layers = [option["properties"] for option in schema["$defs"]["layer"]["anyOf"] if "properties" in option]
     assert [next(iter(properties)) for properties in layers] == list(stacks.LAYERS)

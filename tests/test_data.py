@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +22,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedKFold
 
 from fmnist_mlp import data, garments
-from fmnist_mlp.data import DataSource, describe, epoch_order, find_data, limit_indices, load_data, stratified_split
+from fmnist_mlp.data import (
+    DataSource,
+    describe,
+    epoch_order,
+    find_data,
+    limit_indices,
+    load_data,
+    stratified_folds,
+    stratified_split,
+)
 from fmnist_mlp.errors import SweepError
 
 NAMES = [file.gz_name for file in data._FILES]
@@ -750,6 +761,71 @@ def test_a_split_of_nothing_or_of_one_image_leaves_the_training_images():
     assert (train.tolist(), validation.tolist()) == ([0], [])
 
 
+@settings(deadline=None)
+@given(y_train=labels.filter(lambda y_train: len(y_train) >= 2), seed=seeds, data=st.data())
+def test_folds_share_out_every_class_as_scikit_learn_does(y_train, seed, data):
+    folds = data.draw(st.integers(2, min(50, len(y_train))))
+    ours = [stratified_folds(y_train, folds, fold, seed) for fold in range(folds)]
+    for train, validation in ours:
+        assert train.dtype == validation.dtype == np.int32
+        assert (np.diff(train) > 0).all()
+        assert (np.diff(validation) > 0).all()
+        assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(len(y_train)))
+    assert np.array_equal(np.sort(np.concatenate([validation for _, validation in ours])), np.arange(len(y_train)))
+    counts = np.array([np.bincount(y_train[validation], minlength=10) for _, validation in ours])  # (folds, 10)
+    assert np.ptp(counts.sum(axis=1)) <= 1
+    if np.bincount(y_train).max() < folds:  # scikit-learn refuses these
+        assert counts.max() <= 1
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it warns of classes with fewer images than folds
+        theirs = [part for _, part in StratifiedKFold(folds).split(y_train, y_train)]
+    expected = np.array([np.bincount(y_train[part], minlength=10) for part in theirs])
+    # Which fold gets the odd image is anybody's choice; how many get one is not.
+    assert np.array_equal(np.sort(counts, axis=0), np.sort(expected, axis=0))
+    assert np.array_equal(np.sort(counts.sum(axis=1)), np.sort(expected.sum(axis=1)))
+
+
+def test_folds_differ_by_seed_and_from_the_split():
+    y_train = np.repeat(np.arange(10, dtype=np.uint8), 100)
+    parts = [stratified_folds(y_train, 5, fold, 0)[1].tolist() for fold in range(5)]
+    assert parts == [stratified_folds(y_train, 5, fold, 0)[1].tolist() for fold in range(5)]
+    others = [stratified_folds(y_train, 5, fold, 1)[1].tolist() for fold in range(5)]
+    others.append(stratified_split(y_train, 0.2, 0)[1].tolist())
+    # Two random fifths share a fifth; 200 +- 12 images of 1,000, so 40 +- 6 of these 200.
+    shared = [len(set(part) & set(other)) for part in parts for other in others]
+    assert max(shared) < 80
+    assert [np.bincount(y_train[part]).tolist() for part in parts] == [[20] * 10] * 5
+
+
+def test_folds_of_very_few_images():
+    y_train = np.array([0, 1, 1, 1, 1, 5], np.uint8)
+    parts = [stratified_folds(y_train, 6, fold, 3) for fold in range(6)]
+    assert sorted(validation.tolist() for _, validation in parts) == [[index] for index in range(6)]
+    # A class of one image is missing from the training of the fold that it validates.
+    alone = [5 in y_train[train] for train, validation in parts if y_train[validation].tolist() == [5]]
+    assert alone == [False]
+    train, validation = stratified_folds(y_train[:2], 2, 1, 0)
+    assert sorted([*train, *validation]) == [0, 1]
+    assert len(validation) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "folds", "fold", "message"),
+    [
+        (3, 1, 0, r"folds must be at least 2 and at most the number of training images \(3\), got 1"),
+        (3, 4, 0, r"at most the number of training images \(3\), got 4"),
+        (1, 2, 0, r"at most the number of training images \(1\), got 2"),
+        (0, 2, 0, r"at most the number of training images \(0\), got 2"),
+        (9, 3, 3, "fold must be from 0 to 2, got 3"),
+        (9, 3, -1, "fold must be from 0 to 2, got -1"),
+    ],
+)
+def test_folds_that_cannot_be_made_are_errors_of_ours(images, folds, fold, message):
+    with pytest.raises(ValueError, match=message):
+        stratified_folds(np.zeros(images, np.uint8), folds, fold, 0)
+
+
 def test_choices_out_of_range_are_errors_of_ours():
     y_train = np.zeros(3, np.uint8)
     with pytest.raises(ValueError, match="limit must be at least 1"):
@@ -780,6 +856,7 @@ def test_the_choices_of_today_are_those_of_tomorrow():
     assert epoch_order(8, 0, 1).tolist() == [3, 0, 5, 2, 1, 6, 4, 7]
     assert stratified_split(y_train, 0.25, 0)[1].tolist() == [0, 7, 10, 13, 16]
     assert limit_indices(y_train, 6).tolist() == [1, 2, 8, 13, 16, 19]
+    assert stratified_folds(y_train, 4, 1, 0)[1].tolist() == [6, 8, 11, 13, 17]
 
 
 def test_the_stand_ins_version_is_part_of_its_identity(monkeypatch):

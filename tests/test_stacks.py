@@ -1,6 +1,7 @@
 """Stacks against counts made by hand; `test_models` holds them against Keras itself."""
 
 import doctest
+import math
 import re
 
 import pytest
@@ -202,3 +203,28 @@ def test_random_stacks_fit_or_say_why_and_have_valid_names(kinds, input_shape):
         assert all(side >= 1 for side in shape)
     assert shape == (10,)
     assert (size.params, size.trainable_params <= size.params, size.flops > 0) == (params, True, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.3, "0.3"),
+        (1e-05, "1e-05"),
+        (1e20, "1e20"),
+        (2.0, "2"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (1e-300, "1e-300"),
+    ],
+)
+def test_a_number_in_a_name_is_as_short_as_it_can_be(value, shown):
+    assert stacks.number_in_name(value) == shown
+
+
+@given(st.floats(0, 1e6), st.integers(-3, 3))
+def test_two_numbers_that_differ_never_look_the_same_in_a_name(value, steps):
+    other = value
+    for _ in range(abs(steps)):
+        other = math.nextafter(other, math.inf if steps > 0 else 0.0)
+    names = {stacks.number_in_name(number) for number in (value, other)}
+    assert len(names) == len({value, other})
+    assert all(re.fullmatch(r"[0-9][0-9a-z.-]*", name) for name in names)
