@@ -19,10 +19,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from fmnist_mlp import __version__, config, results, runner, stacks
+from fmnist_mlp import __version__, config, runner, stacks, table
 from fmnist_mlp.engine import EngineError
 from fmnist_mlp.errors import SweepError
 
@@ -80,7 +80,7 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     with _signals(display), display:
         summary = runner.run_sweep(plan, options, display, handle=display.set_engine)
 
-    _print_table(plan, out)
+    _print_table(plan, summary.rows, parsed.sort or plan.sweep.select_by, out)
     _print_failures(plan, err)
     _print_where_to_look(plan, options, summary, out)
     if summary.stopped:
@@ -166,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
         help="Fashion-MNIST's four files (default: FASHION_MNIST_DIR, Keras's cache, a download)",
     )
     _add_output_folders(where)
+    parser.add_argument(
+        "--sort",
+        choices=[column.name for column in table.RESULTS_COLUMNS],
+        metavar="COLUMN",
+        help="of results.csv, to sort the printed table by, best first; default: what the best is selected by",
+    )
     parser.add_argument("--quiet", action="store_true", help="print only what needs attention")
     return parser
 
@@ -257,6 +263,8 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     if plan.failed:
         counts.append(f"{len(plan.failed)} failed before")
     counts.append(f"{len(plan.to_train)} to train")
+    if plan.over_budget:
+        counts.append(f"{_plural(len(plan.over_budget), 'architecture')} over budget")
     place = "drawn here" if plan.source.folder is None else str(plan.source.folder)
     train_images = min(plan.sweep.limit or info.train_images, info.train_images)
     images = f"{train_images:,} training and {info.test_images:,} test images"
@@ -264,6 +272,12 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
         f"[bold]{escape(plan.sweep.name)}[/]: {_plural(len(plan.sweep.architectures), 'architecture')}, "
         f"{_plural(len(plan.trials), 'trial')}: {', '.join(counts)}"
     )
+    if plan.sweep.grid_stacks:
+        twice = plan.sweep.grid_duplicates
+        out.print(
+            f"grid: {_plural(plan.sweep.grid_stacks, 'stack')}"
+            + (f", {twice:,} of them listed already or the same as another" if twice else "")
+        )
     out.print(
         f"{escape(info.dataset)}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})", soft_wrap=True
     )
@@ -283,7 +297,7 @@ def _print_stacks(plan: runner.Plan, out: Console) -> None:
             escape(stacks.stack_name(architecture.layers)),
             f"{size.params:,}",
             f"{size.flops:,}",
-            str(to_train),
+            "over budget" if architecture.name in plan.over_budget else str(to_train),
         )
     out.print(table)
 
@@ -393,7 +407,8 @@ class _Display(runner.Listener):
         self._bar.update(
             self._task,
             completed=spent,
-            description=f"{self._ended}/{len(self.plan.to_train)} trials",
+            description=f"{self._ended}/{len(self.plan.to_train)} trials"
+            + (", measuring latency" if self._ended == len(self.plan.to_train) and self.plan.to_measure else ""),
             left=self._time_left(spent, total),
         )
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in self._running.values()), self._bar)
@@ -426,36 +441,37 @@ def _signals(display: _Display):
 # ---- after --------------------------------------------------------------------------------------------------------
 
 
-def _print_table(plan: runner.Plan, out: Console) -> None:
-    table = _new_table(
+def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console) -> None:
+    select_by = plan.sweep.select_by
+    columns = _new_table(
         "architecture",
         ("parameters", "right"),
         ("test loss", "right"),
         ("test accuracy", "right"),
-        ("val accuracy", "right"),
-        ("seeds", "right"),
-        ("seconds a trial", "right"),
+        (select_by.replace("_", " "), "right"),
+        "verdict",
+        "Pareto",
+        ("trials", "right"),
         title=f"{plan.sweep.name} on {plan.info.dataset}",
     )
-    for row in results.table(plan.sweep, plan.trials, plan.records, plan.sizes):
-        table.add_row(
+    for row in table.sort_rows(rows, sort_by):
+        columns.add_row(
             escape(row["architecture"]),
             f"{row['params']:,}",
-            _with_spread(row, "test_loss"),
-            _with_spread(row, "test_accuracy"),
-            _with_spread(row, "val_accuracy"),
+            table.with_spread(row, "test_loss", 3),
+            table.with_spread(row, "test_accuracy"),
+            table.with_spread(row, select_by),
+            Text(table.verdict_in_words(row), style=_VERDICT_STYLES.get(row["verdict"], "")),
+            table.pareto_in_words(row),
             str(row["trials"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
-            "" if row["train_seconds"] is None else f"{row['train_seconds']:.1f}",
         )
-    out.print(table)
+    out.print(columns)
+    for note in table.notes(plan.state, rows):
+        out.print(note, markup=False, soft_wrap=True)
 
 
-def _with_spread(row: dict, name: str) -> str:
-    """Mean and standard deviation over seeds; a single trial has no spread and shows none."""
-    if row[name] is None:
-        return ""
-    spread = row[f"{name}_std"]
-    return f"{row[name]:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+# Colours only underline what the words say.
+_VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
 
 
 def _print_failures(plan: runner.Plan, err: Console) -> None:
@@ -473,8 +489,8 @@ def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: ru
     out.print(f"curves: tensorboard --logdir {shlex.quote(str(options.logs_dir))}", markup=False, soft_wrap=True)
 
 
-def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
         table.add_column(name, justify=justify, overflow="fold")

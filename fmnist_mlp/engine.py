@@ -87,6 +87,14 @@ class Failure:
     message: str
     traceback: str = ""
 
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        try:
+            message = str(error)
+        except Exception:
+            message = "(its message cannot be shown)"
+        return cls(type(error).__name__, message, "".join(traceback.format_exception(error)))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -425,7 +433,7 @@ class InlineEngine(Engine):
             except SweepError:
                 raise
             except Exception as error:
-                raise EngineError(f"a worker cannot start:\n{_failure(error).traceback}") from error
+                raise EngineError(f"a worker cannot start:\n{Failure.of(error).traceback}") from error
         self.on_worker(0, value)
 
     def _call(self, call: Call) -> Outcome:
@@ -447,7 +455,7 @@ class InlineEngine(Engine):
         except Stopped:
             status = "stopped"
         except (Exception, SystemExit) as raised:
-            status, error = "failed", _failure(raised)
+            status, error = "failed", Failure.of(raised)
         except KeyboardInterrupt:
             if not self._kill_asked:
                 raise
@@ -655,7 +663,7 @@ def _unpickle_result(value: bytes) -> tuple[Any, Failure | None]:
     try:
         return pickle.loads(value), None
     except Exception as error:
-        return None, _failure(error)
+        return None, Failure.of(error)
 
 
 def _cause_of_death(exitcode: int | None) -> str:
@@ -666,14 +674,6 @@ def _cause_of_death(exitcode: int | None) -> str:
     except ValueError:
         name = f"signal {-exitcode}"
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-
-
-def _failure(error: BaseException) -> Failure:
-    try:
-        message = str(error)
-    except Exception:
-        message = "(its message cannot be shown)"
-    return Failure(type(error).__name__, message, "".join(traceback.format_exception(error)))
 
 
 # From here on: what runs in a worker.
@@ -700,7 +700,7 @@ def _work(pipe: connection.Connection):
         initializer, initargs = pickle.loads(inbox.get())
         value = pickle.dumps(initializer(*initargs) if initializer else None)
     except BaseException as error:
-        send("unfit", isinstance(error, SweepError), _failure(error))
+        send("unfit", isinstance(error, SweepError), Failure.of(error))
         return
     send("ready", value)
 
@@ -734,7 +734,7 @@ def _call(payload: bytes, context: Context) -> tuple[str, bytes | None, Failure 
     except Stopped:
         status = "stopped"
     except BaseException as raised:  # SystemExit too: a call does not end its worker
-        status, error = "failed", _failure(raised)
+        status, error = "failed", Failure.of(raised)
     return status, value, error, time.perf_counter() - started
 
 

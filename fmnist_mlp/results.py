@@ -1,4 +1,4 @@
-"""Every path under `results/`: records, what is done already, the views and CSVs of a sweep.
+"""Every path under `results/`: records, what is done already, the views and tables of a sweep.
 
 A record goes by what it is (`_records/<fingerprint>/`), so sweeps share it and a rename costs nothing. What carries a
 name (`<sweep>/results.csv`, `<sweep>/models/<architecture>.keras`) is a view, made again from the records by every
@@ -9,27 +9,46 @@ No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this mo
 """
 
 import contextlib
-import csv
 import datetime
-import io
 import json
-import math
 import os
 import shutil
-import statistics
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 import pydantic
 
-from fmnist_mlp import config, stacks
-from fmnist_mlp.config import Architecture, Sweep, Trial
+from fmnist_mlp import config
+from fmnist_mlp.config import Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
 
-RECORD_FORMAT = 1
-METRICS = ("test_loss", "test_accuracy", "val_loss", "val_accuracy")
+RECORD_FORMAT = 2
+METRICS = tuple(
+    f"{part}_{name}"
+    for part in ("test", "val")
+    for name in ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1", "ece")
+)
+
+
+class ClassScores(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Scores of each class, None for one that does not occur; the confusion matrix has a row for each true class."""
+
+    precision: list[pydantic.FiniteFloat | None]
+    recall: list[pydantic.FiniteFloat | None]
+    f1: list[pydantic.FiniteFloat | None]
+    confusion_matrix: list[list[int]]
+
+    @pydantic.model_validator(mode="after")
+    def _has_every_class(self) -> Self:
+        parts = (self.recall, self.f1, self.confusion_matrix, *self.confusion_matrix)
+        if any(len(part) != len(self.precision) for part in parts):
+            raise ValueError("classes are missing")
+        return self
 
 
 class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -38,15 +57,16 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     Args:
         settings: the dict whose hash is the fingerprint.
         dataset: `fashion_mnist`, `synthetic` or `idx:<folder>`.
-        metrics: `test_loss`, `test_accuracy`, `val_loss`, `val_accuracy` as the exported model gives them; empty where
-            the trial failed.
+        model_bytes: size of the exported model's file.
+        metrics: those of `METRICS` as the exported model gives them; empty where the trial failed.
+        classes: scores by class, for `test` and `val`.
         history: what Keras's `History` held, a list of numbers (null where not finite) for each name.
         weights: which weights were scored: those of the last epoch or of the best one.
         environment: library versions, device, commit.
         measured: clocks and memory; differs from run to run.
     """
 
-    format: Literal[1] = RECORD_FORMAT
+    format: Literal[2] = RECORD_FORMAT
     fingerprint: str
     status: Literal["done", "failed"]
     settings: dict[str, Any]
@@ -54,7 +74,12 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     params: int
     trainable_params: int
     flops: int
+    model_bytes: int = 0
+    train_images: int = 0
+    val_images: int = 0
     metrics: dict[str, pydantic.FiniteFloat] = {}
+    classes: dict[str, ClassScores] = {}
+    class_names: tuple[str, ...] = ()
     history: dict[str, list[float | None]] = {}
     weights: str = ""
     error: dict[str, str] | None = None
@@ -71,14 +96,28 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
             lacking = {*METRICS} - {*self.metrics}
             lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
             lacking |= {"train_seconds"} if not isinstance(self.measured.get("train_seconds"), float) else set()
+            lacking |= {"test", "val"} - {*self.classes}
             if lacking:
                 raise ValueError(f"a finished trial without {', '.join(sorted(lacking))}")
+            if any(len(scores.precision) != len(self.class_names) for scores in self.classes.values()):
+                raise ValueError("a finished trial without the names of its classes")
+            if not isinstance(self.measured.get("peak_memory_bytes"), int | None):
+                raise ValueError("a finished trial whose memory is no number")
             seconds = self.measured.get("epoch_seconds")
             if not (isinstance(seconds, list) and seconds and all(isinstance(s, float) for s in seconds)):
                 raise ValueError("a finished trial without the seconds of its epochs")
         elif not {"type", "message"} <= {*(self.error or {})}:
             raise ValueError("a failed trial without its error")
         return self
+
+
+class Latency(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Seconds that an architecture's model takes for one image and for a batch of 1,000; None where it failed."""
+
+    latency_seconds: pydantic.PositiveFloat | None = None
+    latency_1000_seconds: pydantic.PositiveFloat | None = None
+    environment: dict[str, str] = {}
+    error: str = ""
 
 
 class Results:
@@ -122,6 +161,19 @@ class Results:
         if missing:
             raise DamagedRecord(f"{path.parent}: lacks {', '.join(missing)}")
         return record
+
+    def load_correct(self, fingerprint: str) -> np.ndarray:
+        """Which test images the model of a finished trial classifies correctly: bool, `(n,)`.
+
+        Raises:
+            DamagedRecord: its predictions cannot be read.
+        """
+        path = self.record_folder(fingerprint) / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return arrays["predicted"] == arrays["label"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise DamagedRecord(f"{path}: cannot be read ({error})") from error
 
     def draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
         """A folder to write a record's files into; leaving the block moves it into place whole, an error removes it."""
@@ -270,20 +322,16 @@ class Results:
             if folder.is_dir() and not folder.name.startswith(".") and folder.name[:16] not in in_work
         ]
 
-    def write_tables(self, sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> None:
-        """Write `results.csv` and `trials.csv`, each whole or not at all; unchanged ones are left alone."""
-        folder = self.sweep_folder(sweep)
-        self._write(folder / "results.csv", _csv(RESULTS_COLUMNS, table(sweep, plan, records, sizes)))
-        self._write(folder / "trials.csv", _csv(TRIALS_COLUMNS, trial_rows(plan, records, sizes)))
+    def write_table(self, sweep: Sweep, name: str, text: str) -> None:
+        """Write `<sweep>/<name>`, whole or not at all; an unchanged one is left alone."""
+        self._write(self.sweep_folder(sweep) / name, text)
 
-    def link_models(self, sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record]) -> None:
-        """Bring `<sweep>/models/` in step: the best trial by validation accuracy of each architecture, nothing else."""
+    def link_models(self, sweep: Sweep, best: Mapping[str, Trial]) -> None:
+        """Bring `<sweep>/models/` in step: the model of the best trial of each architecture (by name), nothing else."""
         folder = self.sweep_folder(sweep) / "models"
-        wanted = {}
-        for architecture in sweep.architectures:
-            best = best_trial(architecture, plan, records)
-            if best is not None:
-                wanted[f"{architecture.name}.keras"] = self.record_folder(best.fingerprint) / "model.keras"
+        wanted = {
+            f"{name}.keras": self.record_folder(trial.fingerprint) / "model.keras" for name, trial in best.items()
+        }
         try:
             for path in folder.glob("*.keras") if folder.is_dir() else ():
                 if path.name not in wanted:
@@ -292,6 +340,23 @@ class Results:
                 link_or_copy(model, folder / name)
         except OSError as error:
             raise cannot_write(folder, error) from error
+
+    # ---- what was measured or computed once and is no part of a record
+
+    def load_latency(self, key: str) -> Latency | None:
+        with contextlib.suppress(ValueError):
+            return Latency.model_validate(_read_json(self.root / "_latency" / f"{key}.json") or None)
+        return None
+
+    def save_latency(self, key: str, latency: Latency) -> None:
+        self._write(self.root / "_latency" / f"{key}.json", latency.model_dump_json(indent=1) + "\n")
+
+    def load_comparison(self, sweep: Sweep) -> dict:
+        """What `save_comparison` was given last; empty where that was never or the file is damaged."""
+        return _read_json(self.sweep_folder(sweep) / "_comparison.json")
+
+    def save_comparison(self, sweep: Sweep, comparison: dict) -> None:
+        self._write(self.sweep_folder(sweep) / "_comparison.json", json.dumps(comparison, sort_keys=True) + "\n")
 
     # ---- the memory of what the images are (data.describe)
 
@@ -331,14 +396,33 @@ def started_at(seconds: float) -> dict[str, str | float]:
     return {"started_at": moment.isoformat(timespec="seconds"), "started_at_seconds": seconds}
 
 
+def failed_record(
+    trial: Trial, size, dataset: str, failure, *, environment: Mapping[str, str], started: float, seconds: float
+) -> Record:
+    """The record of a trial that failed.
+
+    Args:
+        size: `stacks.StackSize`.
+        failure: `engine.Failure`.
+        started: seconds since 1970.
+        seconds: how long it ran.
+    """
+    return Record(
+        fingerprint=trial.fingerprint,
+        status="failed",
+        settings=trial.settings,
+        dataset=dataset,
+        params=size.params,
+        trainable_params=size.trainable_params,
+        flops=size.flops,
+        error={"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+        environment=dict(environment),
+        measured=started_at(started) | {"seconds": seconds},
+    )
+
+
 class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
-
-
-def best_trial(architecture: Architecture, plan: Sequence[Trial], records: Mapping[str, Record]) -> Trial | None:
-    """The finished trial of this architecture with the highest validation accuracy; of equals, the first seed's."""
-    done = [t for t in plan if t.architecture is architecture and _is_done(records.get(t.fingerprint))]
-    return max(done, key=lambda t: records[t.fingerprint].metrics["val_accuracy"], default=None)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -360,169 +444,9 @@ def link_or_copy(source: Path, target: Path) -> None:
         raise
 
 
-# ---- tables -------------------------------------------------------------------------------------------------------
-
-
-class Column(NamedTuple):
-    """A column of a CSV. `measured` ones may differ between two runs of the same thing."""
-
-    name: str
-    measured: bool = False
-
-
-RESULTS_COLUMNS = (
-    Column("architecture"),
-    Column("layers"),
-    Column("params"),
-    Column("test_loss"),
-    Column("test_accuracy"),
-    Column("test_loss_std"),
-    Column("test_accuracy_std"),
-    Column("trials"),
-    Column("failed"),
-    Column("val_loss"),
-    Column("val_accuracy"),
-    Column("val_loss_std"),
-    Column("val_accuracy_std"),
-    Column("epochs"),
-    Column("trainable_params"),
-    Column("flops"),
-    Column("dataset"),
-    Column("train_seconds", measured=True),
-    Column("epoch_seconds", measured=True),
-)
-
-TRIALS_COLUMNS = (
-    Column("architecture"),
-    Column("seed"),
-    Column("fold"),
-    Column("status"),
-    Column("params"),
-    Column("test_loss"),
-    Column("test_accuracy"),
-    Column("val_loss"),
-    Column("val_accuracy"),
-    Column("train_loss"),
-    Column("train_accuracy"),
-    Column("epochs"),
-    Column("weights"),
-    Column("loop"),
-    Column("dataset"),
-    Column("device"),
-    Column("tensorflow"),
-    Column("keras"),
-    Column("error"),
-    Column("fingerprint"),
-    Column("started_at", measured=True),
-    Column("train_seconds", measured=True),
-    Column("epoch_seconds", measured=True),
-)
-
-
-def table(sweep: Sweep, plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> list[dict]:
-    """The table: one row an architecture, in the file's order, means over its finished trials.
-
-    Args:
-        sizes: `stacks.StackSize` by architecture name.
-
-    Returns:
-        Rows keyed by `RESULTS_COLUMNS`; None where there is nothing to say (a spread needs two trials).
-    """
-    rows = []
-    dataset = next((record.dataset for record in records.values()), None)  # the same for all trials of a sweep
-    for architecture in sweep.architectures:
-        trials = [t for t in plan if t.architecture is architecture]
-        found = [records[t.fingerprint] for t in trials if t.fingerprint in records]
-        done = [record for record in found if record.is_done]
-        size = sizes[architecture.name]
-        row = {
-            "architecture": architecture.name,
-            "layers": stacks.stack_name(architecture.layers),
-            "params": size.params,
-            "trials": len(done),
-            "failed": len(found) - len(done),
-            "epochs": _mean([len(record.history["loss"]) for record in done]),
-            "trainable_params": size.trainable_params,
-            "flops": size.flops,
-            "dataset": dataset,
-            "train_seconds": _mean([record.measured["train_seconds"] for record in done]),
-            "epoch_seconds": _mean([_epoch_seconds(record) for record in done]),
-        }
-        for metric in METRICS:
-            values = [record.metrics[metric] for record in done]
-            row[metric] = _mean(values)
-            row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
-        rows.append(row)
-    return rows
-
-
-def trial_rows(plan: Sequence[Trial], records: Mapping[str, Record], sizes) -> list[dict]:
-    """One row a trial that has a record, in the plan's order, keyed by `TRIALS_COLUMNS`."""
-    rows = []
-    for trial in plan:
-        record = records.get(trial.fingerprint)
-        if record is None:
-            continue
-        rows.append(
-            {
-                "architecture": trial.architecture.name,
-                "seed": trial.seed,
-                "fold": trial.fold,
-                "status": record.status,
-                "params": sizes[trial.architecture.name].params,
-                **record.metrics,
-                "train_loss": record.history.get("loss", [None])[-1],
-                "train_accuracy": record.history.get("accuracy", [None])[-1],
-                "epochs": len(record.history.get("loss", [])),
-                "weights": record.weights,
-                "loop": record.settings["loop"],
-                "dataset": record.dataset,
-                "device": record.environment.get("device"),
-                "tensorflow": record.environment.get("tensorflow"),
-                "keras": record.environment.get("keras"),
-                "error": record.error["message"] if record.error else None,
-                "fingerprint": record.fingerprint,
-                "started_at": record.measured.get("started_at"),
-                "train_seconds": record.measured.get("train_seconds"),
-                "epoch_seconds": _epoch_seconds(record),
-            }
-        )
-    return rows
-
-
 # ---- helpers ------------------------------------------------------------------------------------------------------
 
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
-
-
-def _is_done(record: Record | None) -> bool:
-    return record is not None and record.is_done
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    values = [value for value in values if value is not None]
-    return statistics.fmean(values) if values else None
-
-
-def _epoch_seconds(record: Record) -> float | None:
-    """Median seconds of an epoch after the first, which holds the compilation."""
-    seconds = record.measured.get("epoch_seconds", [])
-    return statistics.median(seconds[1:] or seconds) if seconds else None
-
-
-def _csv(columns: Sequence[Column], rows: Sequence[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in columns], extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value):
-    """Plain numbers that pandas reads back to the same bits, empty for nothing, one line of text."""
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else None
-    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def _read_json(path: Path) -> dict:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmnist_mlp import config, data, stacks
-from fmnist_mlp.config import Sweep, Trial
+from fmnist_mlp import config, data, stacks, table
+from fmnist_mlp.config import Architecture, Sweep, Trial
 from fmnist_mlp.data import DataInfo, DataSource
 from fmnist_mlp.engine import (
     Call,
@@ -27,9 +27,9 @@ from fmnist_mlp.engine import (
     available_memory_bytes,
 )
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Record, Results, started_at
+from fmnist_mlp.results import DamagedRecord, Latency, Record, Results, failed_record
 from fmnist_mlp.tensorboard_logs import SweepLogs, keep_events
-from fmnist_mlp.trial import Task, run_trial, start_worker, worker_environment
+from fmnist_mlp.trial import LatencyTask, Task, measure_latency, run_trial, start_worker, worker_environment
 
 # A worker with TensorFlow, the images and a compiled program, in the default sweep (TensorFlow 2.21, Linux).
 WORKER_BYTES = 1_200_000_000
@@ -79,6 +79,10 @@ class Plan:
         records: by fingerprint, of those trained before (done or failed).
         to_train: those that this run will train.
         sizes: `stacks.StackSize` by architecture name.
+        over_budget: names of the architectures that are larger than their `max_params` and have no trials.
+        latencies: by architecture name, those that are known.
+        to_measure: architectures whose latency this run will measure, by what the latency is remembered by: those with
+            the same layers are as quick.
         damaged: one line for each record that had to be passed over.
         changes: one line for each architecture that the last run knew with other settings and this run trains again.
         made_at: when records were looked up, seconds since 1970.
@@ -92,6 +96,9 @@ class Plan:
     records: dict[str, Record]
     to_train: list[Trial]
     sizes: Mapping[str, stacks.StackSize]
+    over_budget: frozenset[str]
+    latencies: dict[str, Latency]
+    to_measure: dict[str, list[Architecture]]
     damaged: list[str]
     changes: list[str]
     made_at: float
@@ -107,9 +114,17 @@ class Plan:
     def failed(self) -> list[Trial]:
         return [t for t in self.trials if t.fingerprint in self.records and not self.records[t.fingerprint].is_done]
 
+    @property
+    def state(self) -> table.SweepState:
+        """What the table is made of."""
+        return table.SweepState(
+            self.sweep, self.trials, self.records, self.sizes, self.info.dataset, self.over_budget, self.latencies
+        )
+
     def train_cost(self, trial: Trial) -> float:
         """What a trial costs, in floating point operations: forward, and twice that backward, for every image."""
-        images = (self.sweep.limit or self.info.train_images) * (1 - trial.architecture.training.validation_split)
+        validation = 1 / self.sweep.folds if self.sweep.folds else trial.architecture.training.validation_split
+        images = (self.sweep.limit or self.info.train_images) * (1 - validation)
         return 3.0 * self.sizes[trial.architecture.name].flops * images * trial.architecture.training.epochs
 
 
@@ -135,12 +150,14 @@ class Summary:
         failed: records of those that failed in this run.
         stopped: whether it was asked to stop before everything was done.
         seconds: of the whole run.
+        rows: of the table, in the order of the sweep file.
     """
 
     trained: int = 0
     failed: list[Record] = field(default_factory=list)
     stopped: bool = False
     seconds: float = 0.0
+    rows: list[dict] = field(default_factory=list)
 
 
 def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
@@ -156,14 +173,32 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     info = data.describe(source, memory)
     sizes = config.check_shapes(sweep, info.image_shape, info.num_classes, memory_limit_bytes=available_memory_bytes())
     sweep = _without_idle_limit(sweep, info)
-    trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit)
+    over_budget = config.over_budget(sweep, sizes)
+    trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
     made_at = time.time()
     records, damaged = _load_records(results, trials)
-    to_train = _to_train(sweep, trials, records, options)
-    jobs, note = _how_many_jobs(options, to_train)
-    learned = memory if memory != before else None
-    changes = _changes(results.last_plan(sweep), to_train)
-    return Plan(sweep, source, info, trials, records, to_train, sizes, damaged, changes, made_at, jobs, note, learned)
+    wanted = _wanted(sweep, options) - over_budget
+    to_train = _to_train(trials, wanted, records, options)
+    latencies, to_measure = _latencies(results, sweep, wanted, info, options)
+    jobs, note = _how_many_jobs(options, len(to_train) or min(1, len(to_measure)))
+    return Plan(
+        sweep=sweep,
+        source=source,
+        info=info,
+        trials=trials,
+        records=records,
+        to_train=to_train,
+        sizes=sizes,
+        over_budget=over_budget,
+        latencies=latencies,
+        to_measure=to_measure,
+        damaged=damaged,
+        changes=_changes(results.last_plan(sweep), to_train),
+        made_at=made_at,
+        jobs=jobs,
+        jobs_note=note,
+        data_memory=memory if memory != before else None,
+    )
 
 
 def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> Summary:
@@ -187,7 +222,8 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
     if plan.data_memory is not None:
         results.save_data_memory(plan.data_memory)
     logs.sync(results, plan.trials, plan.records)
-    results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
+    if plan.to_train:
+        table.write_tables(plan.state, results, is_final=False)
 
     try:
         for outcome in _outcomes(plan, options, logs, workers, handle, summary):
@@ -201,15 +237,15 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
                 summary.failed.append(record)
             if time.monotonic() >= next_tables:
                 began = time.monotonic()
-                results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
+                table.write_tables(plan.state, results, is_final=False)
                 took = time.monotonic() - began
                 next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
             listener.trial_ended(trial, record, outcome)
             if summary.failed and options.fail_fast:
                 break
     finally:
-        results.write_tables(plan.sweep, plan.trials, plan.records, plan.sizes)
-        results.link_models(plan.sweep, plan.trials, plan.records)
+        summary.rows = table.write_tables(plan.state, results)
+        results.link_models(plan.sweep, table.best_trials(plan.state))
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -230,20 +266,47 @@ def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Reco
     return records, damaged
 
 
-def _to_train(sweep: Sweep, trials: list[Trial], records: Mapping[str, Record], options: Options) -> list[Trial]:
+def _wanted(sweep: Sweep, options: Options) -> set[str]:
+    """Names of the architectures that `--only` asks for; all without it."""
     names = [architecture.name for architecture in sweep.architectures]
     for pattern in options.only:
         if not fnmatch.filter(names, pattern):
             raise SweepError(f"--only {pattern}: no architecture of that name; there are {', '.join(names[:20])}")
+    return {name for name in names if not options.only or any(fnmatch.fnmatchcase(name, p) for p in options.only)}
 
+
+def _to_train(trials: list[Trial], wanted: set[str], records: Mapping[str, Record], options: Options) -> list[Trial]:
     def is_missing(trial: Trial) -> bool:
         record = records.get(trial.fingerprint)
         if record is None or options.fresh:
             return True
         return options.retry_failed and not record.is_done
 
-    wanted = {n for n in names if not options.only or any(fnmatch.fnmatchcase(n, p) for p in options.only)}
     return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
+
+
+def _latencies(
+    results: Results, sweep: Sweep, wanted: set[str], info: DataInfo, options: Options
+) -> tuple[dict[str, Latency], dict[str, list[Architecture]]]:
+    """The latencies that are known, by architecture name, and the architectures to measure, by the key of a latency."""
+    known, to_measure = {}, {}
+    for architecture in sweep.architectures:
+        if architecture.name not in wanted:
+            continue
+        key = _latency_key(architecture, info)
+        latency = results.load_latency(key)
+        if latency is not None:
+            known[architecture.name] = latency
+        if latency is None or options.fresh or (options.retry_failed and latency.error):
+            to_measure.setdefault(key, []).append(architecture)
+    return known, to_measure
+
+
+def _latency_key(architecture: Architecture, info: DataInfo) -> str:
+    """What decides how long a model takes on one machine: its layers, its images, its cores."""
+    layers = config.canonical_settings(architecture, data_identity="", limit=None, seed=0)["layers"]
+    shape, threads = list(info.image_shape), architecture.training.threads
+    return config.fingerprint({"layers": layers, "images": shape, "classes": info.num_classes, "threads": threads})
 
 
 def _changes(last_plan: Mapping[str, dict], to_train: list[Trial]) -> list[str]:
@@ -278,14 +341,14 @@ def _in_short(key: str, settings: dict) -> str:
     return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def _how_many_jobs(options: Options, to_train: list[Trial]) -> tuple[int, str | None]:
+def _how_many_jobs(options: Options, trials: int) -> tuple[int, str | None]:
     """As many workers as asked for, else one a core; no more than trials, or than memory holds, with a word on that."""
     if options.jobs == 0:
         return 0, None
     wanted = options.jobs
     if wanted is None:
         wanted = (options.device != "cpu" and _count_gpus()) or available_cores()
-    wanted = max(1, min(wanted, len(to_train)))
+    wanted = max(1, min(wanted, trials))
     memory = available_memory_bytes()
     fits = wanted if memory is None else max(1, memory // WORKER_BYTES)
     if fits >= wanted:
@@ -332,8 +395,12 @@ class _Workers:
 
 
 def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, handle, summary: Summary):
-    """Outcomes of all trials to train; those that ask for more threads run after the others, on fewer workers."""
-    for threads in sorted({trial.architecture.training.threads for trial in plan.to_train}):
+    """Outcomes of all trials to train; those that ask for more threads run after the others, on fewer workers.
+
+    Latencies are measured at the end of each, when nothing else runs, and go into the plan.
+    """
+    wanted = [*(trial.architecture for trial in plan.to_train), *(alike[0] for alike in plan.to_measure.values())]
+    for threads in sorted({architecture.training.threads for architecture in wanted}):
         settings = WorkerSettings(
             environment=worker_environment(options.device, threads),
             initializer=start_worker,
@@ -352,12 +419,16 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, 
             handle(engine)
         # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
         waiting = [trial for trial in plan.to_train if trial.architecture.training.threads == threads]
+        to_measure = [key for key, alike in plan.to_measure.items() if alike[0].training.threads == threads]
         for wait in (False, True):
             calls = [_call(trial, plan, options, logs, wait) for trial in waiting]
-            waiting, ended = [], 0
+            calls += [_latency_call(key, plan, options) for key in to_measure]
+            waiting, to_measure, ended = [], [], 0
             for outcome in engine.run(calls):
                 ended += outcome.status != "stopped"
-                if outcome.status == "done" and outcome.value is None:
+                if outcome.call.alone:
+                    _take_latency(outcome, plan, options)
+                elif outcome.status == "done" and outcome.value is None:
                     waiting.append(workers.trials[outcome.call.key])
                 else:
                     yield outcome
@@ -384,11 +455,27 @@ def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: boo
     return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
 
 
-def _record_of(outcome: Outcome, plan: Plan, results: Results, logs: SweepLogs, workers: _Workers) -> Record | None:
-    """The record of a trial that ended: the worker wrote it where the trial is done, else it is written here.
+def _latency_call(key: str, plan: Plan, options: Options) -> Call:
+    shape, num_classes = plan.info.image_shape, plan.info.num_classes
+    task = LatencyTask(key, plan.to_measure[key][0], shape, num_classes, options.results_dir.resolve())
+    return Call(key, measure_latency, (task,), alone=True)
 
-    The curves of a failed trial are kept: they are what one wants to see of it.
-    """
+
+def _take_latency(outcome: Outcome, plan: Plan, options: Options) -> None:
+    """Into the plan, for every architecture with these layers; one that failed is kept too, and not tried each time."""
+    latency = outcome.value
+    if outcome.status == "stopped":
+        return
+    if outcome.status != "done":
+        if outcome.error.type == "SweepError":  # a full disk
+            raise SweepError(outcome.error.message)
+        latency = Latency(error=f"{outcome.error.type}: {outcome.error.message}")
+        Results(options.results_dir).save_latency(outcome.call.key, latency)
+    plan.latencies |= {architecture.name: latency for architecture in plan.to_measure[outcome.call.key]}
+
+
+def _record_of(outcome: Outcome, plan: Plan, results: Results, logs: SweepLogs, workers: _Workers) -> Record | None:
+    """The record of a trial that ended: its worker wrote it, unless it died or was ended; then it is written here."""
     if outcome.status == "done":
         return outcome.value
     if outcome.status == "stopped":
@@ -397,21 +484,14 @@ def _record_of(outcome: Outcome, plan: Plan, results: Results, logs: SweepLogs, 
         raise SweepError(outcome.error.message)
     trial = outcome.call.args[0].trial
     size = plan.sizes[trial.architecture.name]
-    record = Record(
-        fingerprint=trial.fingerprint,
-        status="failed",
-        settings=trial.settings,
-        dataset=plan.info.dataset,
-        params=size.params,
-        trainable_params=size.trainable_params,
-        flops=size.flops,
-        error={
-            "type": outcome.error.type,
-            "message": outcome.error.message,
-            "traceback": outcome.error.traceback,
-        },
+    record = failed_record(
+        trial,
+        size,
+        plan.info.dataset,
+        outcome.error,
         environment=workers.environments.get(outcome.worker, {}),
-        measured=started_at(time.time() - outcome.seconds) | {"seconds": outcome.seconds, "attempts": outcome.attempts},
+        started=time.time() - outcome.seconds,
+        seconds=outcome.seconds,
     )
     with results.draft(trial.fingerprint) as draft:
         keep_events(logs.trial_folder(trial), draft, must_be_whole=False)

@@ -180,12 +180,13 @@ def _write_session(folder: Path, trial: Trial, record: Record) -> None:
         end_time_secs=started + float(record.measured.get("train_seconds") or 0.0),
     )
     experiment = _experiment(_hyperparameters(trial, record))
+    figures = {"params": record.params, **record.metrics}
     values = [
         _hparams_value(metadata, metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment)),
         _hparams_value(
             metadata, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
         ),
-        *(_scalar_value(name, value) for name, value in {"params": record.params, **record.metrics}.items()),
+        *(_scalar_value(name, value) for name, value in figures.items() if name in _METRICS),
         _hparams_value(
             metadata, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)
         ),

@@ -1,8 +1,9 @@
 """One trial, in order: data, model, training, evaluation, record.
 
 `start_worker` prepares a process once (device, one core, Keras as Keras ships it); `run_trial` is the recipe, called
-for each trial. A worker keeps what trials share: the images, and the compiled program of the architecture at hand, so
-that further seeds of it cost no compilation. What it keeps never changes a number.
+for each trial, and `measure_latency` times an architecture when nothing else runs. A worker keeps what trials share:
+the images, and the compiled program of the architecture at hand, so that further seeds of it cost no compilation. What
+it keeps never changes a number.
 """
 
 import contextlib
@@ -20,13 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp import data, metrics, tensorboard_logs
-from fmnist_mlp.config import Trial
+from fmnist_mlp import data, metrics, stacks, tensorboard_logs
+from fmnist_mlp.config import Architecture, Trial
 from fmnist_mlp.data import Dataset, DataSource
+from fmnist_mlp.engine import Failure, Stopped
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Record, Results, started_at
+from fmnist_mlp.results import ClassScores, DamagedRecord, Latency, Record, Results, failed_record, started_at
 
 _PREDICTION_BATCH_SIZE = 1000
+_LATENCY_BATCH_SIZE = 1000
+_LATENCY_CALLS, _LATENCY_BATCH_CALLS, _WARM_UP_CALLS = 100, 15, 5
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,17 @@ class Task:
     fresh: bool = False
     checkpoint_seconds: float = 10.0
     wait: bool = False
+
+
+@dataclass(frozen=True)
+class LatencyTask:
+    """What a worker needs to time an architecture; picklable. `key` is what the result is remembered by."""
+
+    key: str
+    architecture: Architecture
+    image_shape: tuple[int, ...]
+    num_classes: int
+    results_root: Path
 
 
 def worker_environment(device: str, threads: int) -> dict[str, str | None]:
@@ -137,11 +152,12 @@ def run_trial(context, task: Task) -> Record | None:
         task: the trial.
 
     Returns:
-        The record, as it now lies under `results/`; None where the trial is in work elsewhere.
+        The record, as it now lies under `results/`, also that of a trial that failed (NaN, too little memory, a bug);
+        None where the trial is in work elsewhere.
 
     Raises:
-        TrainingDiverged: the loss became NaN or infinite.
         Stopped: asked to stop; a checkpoint is kept, from which the next run goes on.
+        SweepError: what is not the trial's fault, such as a full disk; there is no record then.
     """
     results, fingerprint = Results(task.results_root), task.trial.fingerprint
     with results.claim(fingerprint, may_wait=lambda: task.wait and not context.stop_requested) as is_ours:
@@ -153,7 +169,13 @@ def run_trial(context, task: Task) -> Record | None:
             if record is not None and (is_new or (record.is_done and not task.fresh)):
                 context.report({"found": True})
                 return record
-        return _train_and_score(context, task, results)
+        started, clock = time.time(), time.monotonic()
+        try:
+            return _train_and_score(context, task, results)
+        except (Stopped, SweepError):
+            raise
+        except Exception as error:  # kept while the trial is still ours, or another sweep would try it too
+            return _keep_failure(task, results, error, started, time.monotonic() - clock)
 
 
 def _train_and_score(context, task: Task, results: Results) -> Record:
@@ -162,21 +184,13 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     from fmnist_mlp import models, training
 
     trial, settings = task.trial, task.trial.architecture.training
-    started = time.time()
+    started, memory = time.time(), _PeakMemory()
     context.report({"epoch": 0, "epochs": settings.epochs})
 
     images = _worker.images(task.source)
     if images.identity != trial.settings["data"]:
         raise SweepError(f"the images in {task.source.folder} have changed since the sweep began: run it again")
-    pool = data.limit_indices(images.y_train, task.limit)
-    shares = data.stratified_split(images.y_train[pool], settings.validation_split, trial.seed)
-    train_indices, validation_indices = (pool[share] for share in shares)
-    if not len(validation_indices):
-        raise ValueError(
-            f"no image is left for validation ({len(pool)} training images, validation_split "
-            f"{settings.validation_split:g}): use more images or a larger share"
-        )
-
+    train_indices, validation_indices = _split(trial, images.y_train, task.limit)
     model, exported, scoring = _worker.model(trial, images, len(train_indices))
     checkpoint = _load_checkpoint(results, trial, model)
     tensorboard = tensorboard_logs.start_live(
@@ -194,52 +208,85 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
         resume=checkpoint,
         at_epoch_end=_report_and_save(context, task, results, tensorboard),
     )
-    trained = time.time()
+    trained = time.monotonic()
 
-    test_logits, test_probabilities = _predict(scoring, images.x_test)
-    val_logits, _ = _predict(scoring, images.x_train[validation_indices])
-    y_val, y_test = images.y_train[validation_indices], images.y_test
-    scores = {
-        "test_loss": metrics.cross_entropy(y_test, test_logits),
-        "test_accuracy": metrics.accuracy(y_test, test_probabilities),
-        "val_loss": metrics.cross_entropy(y_val, val_logits),
-        "val_accuracy": metrics.accuracy(y_val, val_logits),
+    scored = {
+        "test": _Scored.of(scoring, images.x_test, images.y_test),
+        "val": _Scored.of(scoring, images.x_train[validation_indices], images.y_train[validation_indices]),
     }
-    if not np.isfinite(list(scores.values())).all():
-        raise training.TrainingDiverged(f"the trained model has no finite figures: {scores}")
-    size = models.model_size(model)
-    record = Record(
-        fingerprint=trial.fingerprint,
-        status="done",
-        settings=trial.settings,
-        dataset=images.source.dataset,
-        params=size.params,
-        trainable_params=size.trainable_params,
-        flops=size.flops,
-        metrics=scores,
-        history={name: [float(value) for value in values] for name, values in history.history.items()},
-        weights=_which_weights(history, settings),
-        environment=_worker.environment,
-        measured={
-            **started_at(started),
-            "train_seconds": sum(history.epoch_seconds),
-            "epoch_seconds": history.epoch_seconds,
-            "evaluate_seconds": time.time() - trained,
-        },
-    )
+    figures = {f"{part}_{name}": value for part, those in scored.items() for name, value in those.figures.items()}
+    if not np.isfinite(list(figures.values())).all():
+        raise training.TrainingDiverged(f"the trained model has no finite figures: {figures}")
 
     with results.draft(trial.fingerprint) as draft:
         models.save_exported(exported, draft / "model.keras")
-        np.savez_compressed(
-            draft / "predictions.npz",
-            label=y_test.astype(np.uint8),
-            predicted=test_probabilities.argmax(axis=1).astype(np.uint8),
-            probabilities=test_probabilities.astype(np.float16),
-        )
+        np.savez_compressed(draft / "predictions.npz", **scored["test"].arrays(), **scored["val"].arrays("val_"))
         tensorboard_logs.keep_events(task.log_folder, draft)
+        size = models.model_size(model)
+        record = Record(
+            fingerprint=trial.fingerprint,
+            status="done",
+            settings=trial.settings,
+            dataset=images.source.dataset,
+            params=size.params,
+            trainable_params=size.trainable_params,
+            flops=size.flops,
+            model_bytes=(draft / "model.keras").stat().st_size,
+            train_images=len(train_indices),
+            val_images=len(validation_indices),
+            metrics=figures,
+            classes={part: those.classes for part, those in scored.items()},
+            class_names=images.class_names,
+            history={name: [float(value) for value in values] for name, values in history.history.items()},
+            weights=_which_weights(history, settings),
+            environment=_worker.environment,
+            measured={
+                **started_at(started),
+                "train_seconds": sum(history.epoch_seconds),
+                "epoch_seconds": history.epoch_seconds,
+                "evaluate_seconds": time.monotonic() - trained,
+                "peak_memory_bytes": memory.peak_bytes(),
+            },
+        )
         results.write_record(draft, record)
     results.drop_checkpoint(trial.fingerprint)
     return record
+
+
+def measure_latency(context, task: "LatencyTask") -> Latency:
+    """How long the exported model of an architecture takes for one image and for a thousand.
+
+    The model is called as one compiled function (`tf.function`), as whoever serves it would; Keras's `predict` adds
+    some 30 ms to each call. Its weights are untrained: they do not change the time.
+
+    Returns:
+        Medians of calls after a warm-up, in seconds, with the surroundings they were taken in.
+    """
+    import tensorflow as tf
+
+    from fmnist_mlp import models
+
+    model = models.exported_model(
+        models.build_model(task.architecture.layers, task.image_shape, task.num_classes, seed=0)
+    )
+    call = tf.function(lambda images: model(images, training=False), reduce_retracing=False)
+
+    def median_seconds(batch_size: int, calls: int) -> float:
+        images = tf.zeros((batch_size, *task.image_shape), tf.uint8)
+        seconds = []
+        for _ in range(_WARM_UP_CALLS + calls):
+            began = time.perf_counter()
+            call(images).numpy()  # numpy waits for a GPU
+            seconds.append(time.perf_counter() - began)
+        return float(np.median(seconds[_WARM_UP_CALLS:]))
+
+    latency = Latency(
+        latency_seconds=median_seconds(1, _LATENCY_CALLS),
+        latency_1000_seconds=median_seconds(_LATENCY_BATCH_SIZE, _LATENCY_BATCH_CALLS),
+        environment=_worker.environment,
+    )
+    Results(task.results_root).save_latency(task.key, latency)
+    return latency
 
 
 # ---- what a worker keeps between trials ---------------------------------------------------------------------------
@@ -275,7 +322,7 @@ class _Worker:
         Returns:
             `(model, exported, scoring)`, which share their layers.
         """
-        from fmnist_mlp import models, stacks, training
+        from fmnist_mlp import models, training
 
         architecture = trial.architecture
         fresh = models.build_model(architecture.layers, images.image_shape, images.num_classes, trial.seed)
@@ -300,10 +347,24 @@ _worker: _Worker | None = None
 # ---- steps of the recipe ------------------------------------------------------------------------------------------
 
 
+def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Which images train and which validate: int32 indices into the training images."""
+    pool = data.limit_indices(y_train, limit)
+    if trial.fold is None:
+        validation_split = trial.architecture.training.validation_split
+        train, validation = data.stratified_split(y_train[pool], validation_split, trial.seed)
+        if not len(validation):
+            raise ValueError(
+                f"no image is left for validation ({len(pool)} training images, validation_split "
+                f"{validation_split:g}): use more images or a larger share"
+            )
+    else:
+        train, validation = data.stratified_folds(y_train[pool], trial.settings["folds"], trial.fold, trial.seed)
+    return pool[train], pool[validation]
+
+
 def _report_and_save(context, task: Task, results: Results, tensorboard):
     """What happens between epochs: progress to the parent, a checkpoint when one is due, an end when asked for."""
-    from fmnist_mlp.engine import Stopped
-
     epochs, fingerprint = task.trial.architecture.training.epochs, task.trial.fingerprint
     saved = time.monotonic()
 
@@ -346,9 +407,88 @@ def _checkpoint_origin(fingerprint: str) -> dict[str, str]:
     return {"fingerprint": fingerprint} | {k: _worker.environment[k] for k in ("tensorflow", "keras", "device")}
 
 
-def _predict(scoring, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and probabilities, float32 `(n, num_classes)`, of the exported model's own layers."""
-    return scoring.predict(x, batch_size=_PREDICTION_BATCH_SIZE, verbose=0)
+@dataclass(frozen=True)
+class _Scored:
+    """What the exported model says of some images, and how good that is.
+
+    The probabilities are those that are kept, float16, so that whoever reads them finds the same figures; losses come
+    from the logits, at full precision.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray  # float16, (n, num_classes)
+    figures: dict[str, float]
+    classes: ClassScores
+
+    @classmethod
+    def of(cls, scoring, x: np.ndarray, labels: np.ndarray) -> "_Scored":
+        logits, probabilities = scoring.predict(x, batch_size=_PREDICTION_BATCH_SIZE, verbose=0)
+        predicted, kept = probabilities.argmax(axis=1), probabilities.astype(np.float16)
+        scores = metrics.classification_scores(labels, predicted, kept)
+        figures = {
+            "loss": metrics.cross_entropy(labels, logits),
+            "accuracy": metrics.accuracy(labels, probabilities),
+            "macro_precision": scores.macro_precision,
+            "macro_recall": scores.macro_recall,
+            "macro_f1": scores.macro_f1,
+            "ece": scores.ece,
+        }
+        classes = ClassScores(
+            precision=scores.precision,
+            recall=scores.recall,
+            f1=scores.f1,
+            confusion_matrix=scores.confusion_matrix,
+        )
+        return cls(labels, predicted, kept, figures, classes)
+
+    def arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """What `predictions.npz` holds of them."""
+        return {
+            f"{prefix}label": self.labels.astype(np.uint8),
+            f"{prefix}predicted": self.predicted.astype(np.uint8),
+            f"{prefix}probabilities": self.probabilities,
+        }
+
+
+class _PeakMemory:
+    """The most memory that this process has held since this was made; of its whole life where Linux does not tell."""
+
+    def __init__(self):
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets VmHWM
+
+    def peak_bytes(self) -> int | None:
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return 1024 * int(line.split()[1])
+        with contextlib.suppress(ImportError):  # there is none on Windows
+            import resource
+
+            # Kilobytes, but bytes on macOS.
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return peak if sys.platform == "darwin" else 1024 * peak
+        return None
+
+
+def _keep_failure(task: Task, results: Results, error: Exception, started: float, seconds: float) -> Record:
+    """The record of a trial that raised; its curves are kept, they are what one wants to see of it."""
+    images = _worker.images(task.source)
+    record = failed_record(
+        task.trial,
+        stacks.count(task.trial.architecture.layers, images.image_shape, images.num_classes),
+        images.source.dataset,
+        Failure.of(error),
+        environment=_worker.environment,
+        started=started,
+        seconds=seconds,
+    )
+    with results.draft(task.trial.fingerprint) as draft:
+        tensorboard_logs.keep_events(task.log_folder, draft, must_be_whole=False)
+        results.write_record(draft, record)
+    results.drop_checkpoint(task.trial.fingerprint)
+    return record
 
 
 def _which_weights(history, settings) -> str:

@@ -1,4 +1,4 @@
-"""Fixtures: tiny images, and a process that computes on one CPU core like a worker does."""
+"""Fixtures: tiny images, records by hand, and a process that computes on one CPU core like a worker does."""
 
 import os
 
@@ -16,6 +16,7 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 import numpy as np
 import pytest
+import sweeping
 
 
 @pytest.fixture
@@ -27,3 +28,9 @@ def tiny_images():
     for image, label in zip(x, y, strict=True):
         image[2 * (label // 2) : 2 * (label // 2) + 4, 2 * (label % 2) : 2 * (label % 2) + 4] += 100
     return x.astype(np.uint8), y.astype(np.uint8)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A small sweep and a results folder, for records that nobody trained."""
+    return sweeping.Made(tmp_path)

@@ -14,10 +14,144 @@ import sys
 import time
 from pathlib import Path
 
-from fmnist_mlp import results
+import numpy as np
+
+from fmnist_mlp import table
+from fmnist_mlp.config import check_shapes, list_trials, load_sweep
+from fmnist_mlp.engine import Failure
+from fmnist_mlp.results import METRICS, Record, Results, failed_record
+from fmnist_mlp.stacks import StackSize
 
 ROOT = Path(__file__).parent.parent
 NOT_THE_USERS = ("KERAS_", "TF_", "XLA_", "OMP_", "OPENBLAS_", "MKL_", "CUDA_", "FASHION_MNIST_DIR", "PYTEST_")
+
+
+def done_record(
+    trial,
+    size=None,
+    *,
+    dataset="synthetic",
+    epochs=3,
+    seconds=2.0,
+    environment=None,
+    figure=0.75,
+    **figures,
+):
+    """The record of a trial that nobody trained: `figure` for every metric that is not among the `figures`.
+
+    The epochs after the first took half as long as the first.
+    """
+    size = size or StackSize(1, 1, 1)
+    scores = {"precision": [0.5, 1.0], "recall": [1.0, 0.5], "f1": [0.75, None], "confusion_matrix": [[3, 1], [2, 4]]}
+    return Record(
+        fingerprint=trial.fingerprint,
+        status="done",
+        settings=trial.settings,
+        dataset=dataset,
+        params=size.params,
+        trainable_params=size.trainable_params,
+        flops=size.flops,
+        model_bytes=1000,
+        train_images=80,
+        val_images=20,
+        metrics={name: figures.get(name, figure) for name in METRICS},
+        classes={"test": scores, "val": scores},
+        class_names=("coat", "bag"),
+        history={name: [figure] * epochs for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+        weights="last epoch",
+        environment=environment or {"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"},
+        measured={
+            "started_at": "2026-01-01T00:00:00+00:00",
+            "started_at_seconds": 1767225600.0,
+            "train_seconds": seconds,
+            "epoch_seconds": [seconds / 2, *[seconds / 4] * (epochs - 1)],
+            "peak_memory_bytes": 1_000_000,
+        },
+    )
+
+
+def put_record(where, record, model=b"model", correct=(True, True, True, False)):
+    """Put a record into a results folder, with the files of its status, its model right on these test images."""
+    with where.draft(record.fingerprint) as draft:
+        if record.is_done:
+            (draft / "model.keras").write_bytes(model)
+            correct = np.asarray(correct, bool)
+            np.savez(draft / "predictions.npz", label=np.zeros(len(correct), np.uint8), predicted=1 - correct)
+        events = draft / "events" / "train" / "events.out.tfevents.1.here"
+        events.parent.mkdir(parents=True)
+        events.write_bytes(record.fingerprint.encode())
+        where.write_record(draft, record)
+    return where.record_folder(record.fingerprint)
+
+
+def invented_record(task):
+    """What `trial.run_trial` leaves behind, with numbers that depend on the trial alone."""
+    one = task.trial
+    figure = int(one.fingerprint[:6], 16) / 16**6
+    record = done_record(one, dataset=task.source.dataset, epochs=one.architecture.training.epochs, figure=figure)
+    put_record(Results(task.results_root), record, model=one.fingerprint.encode())
+    return record
+
+
+SMALL = """
+seeds: 2
+training: {epochs: 3}
+architectures:
+  - [8]
+  - name: deep
+    layers: [8, BatchNormalization, 4]
+"""
+
+
+class Made:
+    """A small sweep with its trials, and a results folder to put records into by hand."""
+
+    def __init__(self, folder, text=SMALL, name="small.yaml"):
+        (folder / name).write_text(text)
+        self.root = folder / "results"
+        self.results = Results(self.root)
+        self.sweep = load_sweep(folder / name)
+        self.sizes = check_shapes(self.sweep, (8, 8), 4)
+        self.plan = list_trials(self.sweep, data_identity="tiny")
+        self.records, self.latencies = {}, {}
+
+    def record(self, trial, *, failed=False, **figures):
+        size = self.sizes[trial.architecture.name]
+        if failed:
+            failure = Failure("TrainingDiverged", "loss became\nnan", "Traceback ...")
+            return failed_record(trial, size, "idx:tiny", failure, environment={}, started=1767225600.0, seconds=1.0)
+        return done_record(trial, size, dataset="idx:tiny", **figures)
+
+    def put(self, record, **files):
+        self.records[record.fingerprint] = record
+        return put_record(self.results, record, **files)
+
+    def put_all(self):
+        """Every trial done, each with numbers and a model of its own."""
+        for i, trial in enumerate(self.plan):
+            record = self.record(trial, test_loss=0.1 + i / 3, test_accuracy=0.9 - i / 7, val_accuracy=0.8 - i / 9)
+            self.put(record, model=f"model {i}".encode())
+
+    @property
+    def state(self):
+        return table.SweepState(self.sweep, self.plan, self.records, self.sizes, "idx:tiny", latencies=self.latencies)
+
+    def write_tables(self):
+        return table.write_tables(self.state, self.results)
+
+    def link_models(self):
+        self.results.link_models(self.sweep, table.best_trials(self.state))
+
+    @property
+    def folder(self):
+        return self.root / self.sweep.name
+
+    def drafts(self):
+        """Whatever is left of something half-written, anywhere."""
+        kept = {".claims", ".checkpoints", ".drafts", ".trial"}
+        return [path for path in self.root.rglob("*") if path.name.startswith(".") and path.name not in kept] + list(
+            (self.root / "_records" / ".drafts").glob("*")
+        )
 
 
 class Project:
@@ -88,8 +222,8 @@ class Project:
     def numbers(self, sweep="tiny"):
         """All that must be the same to the last bit, by file: tables, records, models, predictions."""
         folder, columns = self.results / sweep, {}
-        columns["results.csv"] = unmeasured(folder / "results.csv", results.RESULTS_COLUMNS)
-        columns["trials.csv"] = unmeasured(folder / "trials.csv", results.TRIALS_COLUMNS)
+        columns["results.csv"] = unmeasured(folder / "results.csv", table.RESULTS_COLUMNS)
+        columns["trials.csv"] = unmeasured(folder / "trials.csv", table.TRIALS_COLUMNS)
         records = {}
         for row in self.trials(sweep).values():
             place = self.results / "_records" / row["fingerprint"]

@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sweeping
-from sweeping import Project, state
+from sweeping import Project, invented_record, state
 
 from fmnist_mlp import cli, data, runner
 from fmnist_mlp.engine import Stopped
-from fmnist_mlp.results import Record, Results
 
 ROOT = Path(__file__).parent.parent
 TINY = """\
@@ -108,32 +107,6 @@ _SIGNALS = {
     "terminated": [signal.SIGTERM],
     "interrupted-twice": [signal.SIGINT, signal.SIGINT],
 }
-
-
-def invented_record(task):
-    """Write what `trial.run_trial` would have written."""
-    trial, results = task.trial, Results(task.results_root)
-    number = int(trial.fingerprint[:8], 16) / 16**8
-    record = Record(
-        fingerprint=trial.fingerprint,
-        status="done",
-        settings=trial.settings,
-        dataset="synthetic",
-        params=1,
-        trainable_params=1,
-        flops=1,
-        metrics={"test_loss": 1 - number, "test_accuracy": number, "val_loss": 0.5, "val_accuracy": number},
-        history=dict.fromkeys(("loss", "accuracy"), [0.5] * trial.architecture.training.epochs),
-        weights="last epoch",
-        environment={"device": "cpu", "tensorflow": "0", "keras": "0"},
-        measured={"train_seconds": 1.0, "epoch_seconds": [0.5] * trial.architecture.training.epochs},
-    )
-    with results.draft(trial.fingerprint) as draft:
-        for name in ("model.keras", "predictions.npz", "events/train/events.out.tfevents.1.here"):
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            (draft / name).write_text(trial.fingerprint)
-        results.write_record(draft, record)
-    return record
 
 
 # ---- before anything is trained -----------------------------------------------------------------------------------
@@ -752,7 +725,12 @@ def test_another_sweep_shares_the_records_and_has_its_own_views(run, project, tr
     )
     ran = run("other.yaml")
     assert (ran.code, len(trained)) == (0, 4)
-    assert project.rows("other")["theirs"] == project.rows("tiny")["8"] | {"architecture": "theirs"}
+    theirs, ours = project.rows("other")["theirs"], project.rows("tiny")["8"]
+    of_others = {name for name in ours if "behind" in name} | {"architecture", "verdict", "seeds_needed", "pareto"}
+    assert {k: v for k, v in theirs.items() if k not in of_others} == {
+        k: v for k, v in ours.items() if k not in of_others
+    }
+    assert (theirs["verdict"], ours["verdict"]) == ("best", "tied with best")
     assert project.curves("other") == {f"theirs/seed-{n}{part}": 1 for n in (0, 1) for part in ("", "/train")}
     assert (project.results / "other/models/theirs.keras").is_file()
     assert list(project.rows("tiny")) == ["8", "wide"]
@@ -794,7 +772,7 @@ DAMAGES = {
     "a list": (lambda path: path.write_text("[]"), "is not a whole record"),
     "nested without end": (lambda path: path.write_text("[" * 100_000), "is not a whole record"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
-    "of a newer version": (lambda path: rewrite(path, format=2), "has format 2, this version reads 1"),
+    "of a newer version": (lambda path: rewrite(path, format=3), "has format 3, this version reads 2"),
     "of another trial": (lambda path: rewrite(path, fingerprint="0" * 64), "belongs to another trial"),
     "with an unknown status": (lambda path: rewrite(path, status="great"), "is not a whole record"),
     "done without numbers": (lambda path: rewrite(path, metrics={}), "is not a whole record"),

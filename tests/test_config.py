@@ -73,14 +73,13 @@ def test_the_shipped_file_is_the_four_published_stacks():
 
 
 def test_the_shipped_examples_are_valid_when_their_comment_marks_are_removed(load):
-    text = (ROOT / "architectures.yaml").read_text()
-    opened = re.sub(
-        r"(?m)^( *)# ((?:name|limit|\w+_\w+|schedule|threads): |- |  (?:layers|learning_rate): )", r"\1\2", text
-    )
-    sweep = load(opened)
+    text = (ROOT / "architectures.yaml").read_text().replace("  validation_split: 0.2\n", "")  # folds take its place
+    keys = r"(?:name|limit|folds|\w+_\w+|schedule|threads|grid):|  (?:layers|depth|units|shape|learning_rate): "
+    sweep = load(re.sub(rf"(?m)^( *)# ({keys}|- )", r"\1\2", text))
     assert sweep.name == "my_sweep"
     assert sweep.limit == 10_000
-    assert [architecture.name for architecture in sweep.architectures[4:]] == [
+    assert (sweep.folds, sweep.select_by, sweep.max_params, sweep.grid_stacks) == (5, "val_accuracy", 100_000, 36)
+    assert [architecture.name for architecture in sweep.architectures[4:7]] == [
         "regularised",
         "256.gelu-noise0.1-64",
         "small_cnn",

@@ -7,103 +7,21 @@ import math
 import os
 import re
 import shutil
-import statistics
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sweeping import Made
 
-from fmnist_mlp import results
-from fmnist_mlp.config import check_shapes, list_trials, load_sweep
+from fmnist_mlp import results, table
+from fmnist_mlp.config import list_trials, load_sweep
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Record, Results
+from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 from fmnist_mlp.tensorboard_logs import SweepLogs
 
 README = Path(__file__).parent.parent / "results" / "README.md"
-SWEEP = """
-seeds: 2
-training: {epochs: 3}
-architectures:
-  - [8]
-  - name: deep
-    layers: [8, BatchNormalization, 4]
-"""
-
-
-class Made:
-    """A small sweep with its trials, and a results folder to put records into by hand."""
-
-    def __init__(self, folder, text=SWEEP, name="small.yaml"):
-        (folder / name).write_text(text)
-        self.root = folder / "results"
-        self.results = Results(self.root)
-        self.sweep = load_sweep(folder / name)
-        self.sizes = check_shapes(self.sweep, (8, 8), 4)
-        self.plan = list_trials(self.sweep, data_identity="tiny")
-        self.records = {}
-
-    def record(self, trial, *, failed=False, loss=0.5, accuracy=0.75, val_accuracy=0.7, epochs=3, seconds=2.0):
-        size = self.sizes[trial.architecture.name]
-        content = {
-            "fingerprint": trial.fingerprint,
-            "settings": trial.settings,
-            "dataset": "idx:tiny",
-            "params": size.params,
-            "trainable_params": size.trainable_params,
-            "flops": size.flops,
-            "measured": {"started_at": "2026-01-01T00:00:00+00:00", "started_at_seconds": 1767225600.0},
-        }
-        if failed:
-            error = {"type": "TrainingDiverged", "message": "loss became\nnan", "traceback": "Traceback ..."}
-            return Record(status="failed", error=error, **content)
-        content["measured"] |= {"train_seconds": seconds, "epoch_seconds": [seconds / 2, *[seconds / 4] * (epochs - 1)]}
-        return Record(
-            status="done",
-            metrics={"test_loss": loss, "test_accuracy": accuracy, "val_loss": 2 * loss, "val_accuracy": val_accuracy},
-            history={name: [1.0] * epochs for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
-            weights="last epoch",
-            environment={"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"},
-            **content,
-        )
-
-    def put(self, record, model=b"model"):
-        with self.results.draft(record.fingerprint) as draft:
-            if record.is_done:
-                (draft / "model.keras").write_bytes(model)
-                (draft / "predictions.npz").write_bytes(b"predictions")
-            self.results.write_record(draft, record)
-        self.records[record.fingerprint] = record
-        return self.results.record_folder(record.fingerprint)
-
-    def put_all(self):
-        """Every trial done, each with numbers and a model of its own."""
-        for i, trial in enumerate(self.plan):
-            record = self.record(trial, loss=0.1 + i / 3, accuracy=0.9 - i / 7, val_accuracy=0.8 - i / 9)
-            self.put(record, model=f"model {i}".encode())
-
-    def write_tables(self):
-        self.results.write_tables(self.sweep, self.plan, self.records, self.sizes)
-
-    def link_models(self):
-        self.results.link_models(self.sweep, self.plan, self.records)
-
-    @property
-    def folder(self):
-        return self.root / self.sweep.name
-
-    def drafts(self):
-        """Whatever is left of something half-written, anywhere."""
-        kept = {".claims", ".checkpoints", ".drafts", ".trial"}
-        return [path for path in self.root.rglob("*") if path.name.startswith(".") and path.name not in kept] + list(
-            (self.root / "_records" / ".drafts").glob("*")
-        )
-
-
-@pytest.fixture
-def made(tmp_path):
-    return Made(tmp_path)
 
 
 @pytest.fixture
@@ -214,7 +132,7 @@ DAMAGES = {
     "deep nesting": lambda content: "[" * 100_000,
     "deep nesting in an object": lambda content: '{"settings":' * 50_000,
     "a number of 5,000 digits": lambda content: "1" * 5_000,
-    "a newer format": lambda content: json.dumps(content | {"format": 2}),
+    "a newer format": lambda content: json.dumps(content | {"format": 99}),
     "a format that is no number": lambda content: json.dumps(content | {"format": [1]}),
     "another trial's": lambda content: json.dumps(content | {"fingerprint": "0" * 64}),
     "settings of another trial": lambda content: json.dumps(content | {"settings": content["settings"] | {"seed": 7}}),
@@ -228,6 +146,12 @@ DAMAGES = {
     "no history": lambda content: json.dumps(content | {"history": {}}),
     "no loss in the history": _without("history", "loss"),
     "an empty history": lambda content: json.dumps(content | {"history": {"loss": [], "accuracy": []}}),
+    "no classes": lambda content: json.dumps(content | {"classes": {}}),
+    "a class too few": lambda content: json.dumps(content | {"class_names": ["coat"]}),
+    "a class without a row": _without("classes", "test", "confusion_matrix", 0),
+    "memory of text": lambda content: json.dumps(
+        content | {"measured": content["measured"] | {"peak_memory_bytes": "much"}}
+    ),
     "no clocks": lambda content: json.dumps(content | {"measured": {}}),
     "clocks of text": lambda content: json.dumps(
         content | {"measured": {"train_seconds": "long", "epoch_seconds": ["a"]}}
@@ -245,7 +169,7 @@ def test_a_damaged_record_is_refused_and_the_file_named(damage, done):
 def test_a_record_of_a_newer_version_says_so(done):
     made, record, path = done
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
-    assert is_refused(made, record) == f"{path}: has format 7, this version reads 1"
+    assert is_refused(made, record) == f"{path}: has format 7, this version reads 2"
 
 
 @pytest.mark.parametrize("missing", [["model.keras"], ["predictions.npz"], ["model.keras", "predictions.npz"]])
@@ -303,7 +227,7 @@ def test_a_draft_replaces_an_older_record_whole(done):
     made, record, path = done
     (path.parent / "left over").write_text("from before")
     made.put(record, model=b"another")
-    assert sorted(p.name for p in path.parent.iterdir()) == ["model.keras", "predictions.npz", "record.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["events", "model.keras", "predictions.npz", "record.json"]
     assert (path.parent / "model.keras").read_bytes() == b"another"
     assert not made.drafts()
 
@@ -329,7 +253,7 @@ def _full(*args, **kwargs):
 
 WRITERS = {
     "a record": lambda made: made.put(made.record(made.plan[1])),
-    "a record that replaces one": lambda made: made.put(made.record(made.plan[0], loss=9.0)),
+    "a record that replaces one": lambda made: made.put(made.record(made.plan[0], test_loss=9.0)),
     "a checkpoint": lambda made: _write_checkpoint(made),
     "the tables": lambda made: made.write_tables(),
     "the claim of a sweep": lambda made: made.results.claim_sweep(made.sweep, made.plan),
@@ -486,110 +410,6 @@ def test_no_name_in_a_sweep_file_leads_out_of_its_folders(tmp_path, name):
     assert logs.resolve().parent.parent.parent == root
 
 
-# ---- tables
-
-
-def test_the_tables_are_the_same_bytes_again_and_are_then_left_alone(made):
-    made.put_all()
-    made.write_tables()
-    paths = [made.folder / "results.csv", made.folder / "trials.csv"]
-    before = [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths]
-    made.records = dict(reversed(made.records.items()))
-    made.write_tables()
-    assert [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths] == before
-
-
-def test_the_table_begins_with_architecture_layers_parameters_and_test_figures(made):
-    made.put_all()
-    made.write_tables()
-    header, *rows = (made.folder / "results.csv").read_text().splitlines()
-    assert header.startswith("architecture,layers,params,test_loss,test_accuracy,")
-    assert header.split(",") == [column.name for column in results.RESULTS_COLUMNS]
-    assert [row.split(",")[:2] for row in rows] == [["8", "8"], ["deep", "8-bn-4"]]
-    header = (made.folder / "trials.csv").read_text().splitlines()[0]
-    assert header.split(",") == [column.name for column in results.TRIALS_COLUMNS]
-
-
-TEXT = {"architecture", "layers", "dataset", "status", "weights", "loop", "device", "tensorflow", "keras", "error"}
-TEXT |= {"fingerprint", "started_at"}
-
-
-@pytest.mark.parametrize("state", ["all done", "one failed", "nothing yet"])
-def test_pandas_reads_plain_numbers_without_options(state, made):
-    import pandas
-
-    if state != "nothing yet":
-        made.put_all()
-    if state == "one failed":
-        made.put(made.record(made.plan[0], failed=True))
-    made.write_tables()
-    for name in ("results.csv", "trials.csv"):
-        table = pandas.read_csv(made.folder / name)
-        for column in table.columns:
-            if column in TEXT or not len(table):
-                continue
-            assert pandas.api.types.is_numeric_dtype(table[column]), (name, column, table[column].dtype)
-    table = pandas.read_csv(made.folder / "results.csv")
-    assert table.params.tolist() == [made.sizes[name].params for name in ("8", "deep")]
-    for column in ("params", "trials", "failed", "trainable_params", "flops"):
-        assert pandas.api.types.is_integer_dtype(table[column])
-
-
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(loss=st.floats(0, 1e6, exclude_min=True, allow_subnormal=False), accuracy=st.integers(0, 10_000))
-@example(loss=0.1 + 0.2, accuracy=8901)
-def test_pandas_reads_every_number_back_to_the_same_bits(loss, accuracy, made):
-    import pandas
-
-    made.put(made.record(made.plan[0], loss=loss, accuracy=accuracy / 10_000))
-    made.write_tables()
-    row = pandas.read_csv(made.folder / "trials.csv").iloc[0]
-    assert row.test_loss == loss
-    assert row.test_accuracy == accuracy / 10_000
-
-
-def test_an_error_of_many_lines_stays_one_row(made):
-    import pandas
-
-    made.put(made.record(made.plan[0], failed=True))
-    made.write_tables()
-    assert pandas.read_csv(made.folder / "trials.csv").error.tolist() == ["loss became nan"]
-    assert len((made.folder / "trials.csv").read_text().splitlines()) == 2
-
-
-def test_the_table_holds_means_and_spreads_over_finished_trials(made):
-    first, second, *_ = made.plan
-    made.put(made.record(first, loss=0.25, accuracy=0.5, val_accuracy=0.75, epochs=3, seconds=2.0))
-    made.put(made.record(second, loss=0.75, accuracy=1.0, val_accuracy=0.25, epochs=2, seconds=4.0))
-    row, untouched = results.table(made.sweep, made.plan, made.records, made.sizes)
-    # 64 pixels to 8 units to 4 classes, by hand.
-    assert (row["params"], row["trainable_params"]) == (64 * 8 + 8 + 8 * 4 + 4,) * 2
-    assert row["flops"] == 2 * 64 * 8 + 8 + 2 * 8 * 4 + 4
-    assert (row["test_loss"], row["test_accuracy"], row["val_loss"], row["val_accuracy"]) == (0.5, 0.75, 1.0, 0.5)
-    assert row["test_loss_std"] == pytest.approx(math.sqrt(0.125))
-    assert row["val_accuracy_std"] == statistics.stdev([0.75, 0.25])
-    assert (row["trials"], row["failed"], row["epochs"], row["dataset"]) == (2, 0, 2.5, "idx:tiny")
-    assert (row["train_seconds"], row["epoch_seconds"]) == (3.0, 0.75), "the first epoch holds the compilation"
-    assert untouched["params"] == made.sizes["deep"].params, "counted without a trial"
-    assert (untouched["trials"], untouched["failed"]) == (0, 0)
-    assert {untouched[c] for c in ("test_loss", "test_accuracy_std", "epochs", "train_seconds")} == {None}
-    assert untouched["dataset"] == "idx:tiny"
-
-
-def test_a_failed_trial_is_counted_and_in_no_mean(made):
-    first, second, *_ = made.plan
-    made.put(made.record(first, accuracy=0.5))
-    made.put(made.record(second, failed=True))
-    row = results.table(made.sweep, made.plan, made.records, made.sizes)[0]
-    assert (row["trials"], row["failed"], row["test_accuracy"]) == (1, 1, 0.5)
-    assert row["test_accuracy_std"] is None, "one trial has no spread"
-
-
-def test_the_only_epoch_of_a_trial_is_its_median(made):
-    made.put(made.record(made.plan[0], epochs=1, seconds=4.0))
-    assert results.trial_rows(made.plan, made.records, made.sizes)[0]["epoch_seconds"] == 2.0
-
-
 # ---- models
 
 
@@ -599,15 +419,15 @@ def models(made):
 
 def test_the_best_trial_by_validation_gives_the_model_whatever_it_does_on_test_images(made):
     first, second, *_ = made.plan
-    made.put(made.record(first, accuracy=0.99, loss=0.01, val_accuracy=0.6), b"lucky on test")
-    made.put(made.record(second, accuracy=0.5, loss=1.0, val_accuracy=0.7), b"best by validation")
+    made.put(made.record(first, test_accuracy=0.99, test_loss=0.01, val_accuracy=0.6), model=b"lucky on test")
+    made.put(made.record(second, test_accuracy=0.5, test_loss=1.0, val_accuracy=0.7), model=b"best by validation")
     made.link_models()
     assert models(made) == {"8.keras": b"best by validation"}
 
 
 def test_of_equal_trials_the_first_seed_gives_the_model(made):
     for trial in reversed(made.plan):
-        made.put(made.record(trial), f"seed {trial.seed}".encode())
+        made.put(made.record(trial), model=f"seed {trial.seed}".encode())
     made.link_models()
     assert models(made) == {"8.keras": b"seed 0", "deep.keras": b"seed 0"}
 
@@ -619,7 +439,7 @@ def test_models_follow_the_records(made):
     about = (made.folder / "models" / "8.keras").stat()
     made.link_models()
     assert (made.folder / "models" / "8.keras").stat().st_ino == about.st_ino
-    made.put(made.record(made.plan[1], val_accuracy=0.95), b"better")
+    made.put(made.record(made.plan[1], val_accuracy=0.95), model=b"better")
     del made.records[made.plan[2].fingerprint], made.records[made.plan[3].fingerprint]
     (made.folder / "models" / "notes.txt").write_text("mine")
     made.link_models()
@@ -662,7 +482,12 @@ def explained(heading):
 
 
 @pytest.mark.parametrize(
-    ("heading", "columns"), [("results.csv", results.RESULTS_COLUMNS), ("trials.csv", results.TRIALS_COLUMNS)]
+    ("heading", "columns"),
+    [
+        ("results.csv", table.RESULTS_COLUMNS),
+        ("trials.csv", table.TRIALS_COLUMNS),
+        ("classes.csv", table.CLASSES_COLUMNS),
+    ],
 )
 def test_every_column_is_explained_in_order_and_measured_ones_are_marked(heading, columns):
     rows = explained(heading)
@@ -679,6 +504,7 @@ def test_every_file_that_is_written_is_explained(made):
     made.put_all()
     made.results.claim_sweep(made.sweep, made.plan)
     made.results.save_data_memory({})
+    made.results.save_latency("a" * 64, Latency())
     made.write_tables()
     made.link_models()
     _write_checkpoint(made)
@@ -688,6 +514,7 @@ def test_every_file_that_is_written_is_explained(made):
     found = {re.sub(r"^_records/[0-9a-f]{64}/", "_records/<fingerprint>/", path) for path in found}
     found = {re.sub(r"^small/", "<sweep>/", path).replace("models/8.", "models/<architecture>.") for path in found}
     found = {path.replace("models/deep.", "models/<architecture>.") for path in found}
+    found = {re.sub(r"/events/.*", "/events/", path) for path in found}
     known = list(explained("Files"))
     unexplained = {path for path in found if not any(path == k or (k[-1] == "/" and path.startswith(k)) for k in known)}
     # A record's folder and its files are explained one by one.
@@ -696,7 +523,9 @@ def test_every_file_that_is_written_is_explained(made):
 
 
 def test_predictions_are_explained():
-    assert list(explained("predictions.npz")) == ["label", "predicted", "probabilities"]  # test_trial reads a real one
+    assert list(explained("predictions.npz")) == [
+        *("label", "predicted", "probabilities", "val_label", "val_predicted", "val_probabilities"),
+    ]  # test_trial reads a real one
 
 
 # ---- two sweeps at once

@@ -8,14 +8,14 @@ import os
 import shutil
 
 import pytest
-from test_results import Made
+from sweeping import Made, invented_record
 from test_trial import write_images
 
 from fmnist_mlp import runner
 from fmnist_mlp.config import Overrides, load_sweep
 from fmnist_mlp.engine import Stopped
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import Record, Results
+from fmnist_mlp.results import Results
 from fmnist_mlp.runner import Listener, Options
 
 SWEEP = """
@@ -60,7 +60,7 @@ class Fake:
             raise fate
         if fate is not None:
             fate()
-        return make_record(task)
+        return invented_record(task)
 
     def plan(self, overrides=AS_WRITTEN, **options):
         return runner.make_plan(
@@ -77,31 +77,6 @@ class Fake:
     def rows(self, name="trials.csv"):
         with (self.folder / "results" / "fake" / name).open(newline="") as file:
             return list(csv.DictReader(file))
-
-
-def make_record(task):
-    """What run_trial leaves behind, with numbers that depend on the trial alone."""
-    one, results = task.trial, Results(task.results_root)
-    figure = int(one.fingerprint[:6], 16) / 16**6
-    record = Record(
-        fingerprint=one.fingerprint,
-        status="done",
-        settings=one.settings,
-        dataset="idx:images",
-        params=1,
-        trainable_params=1,
-        flops=1,
-        metrics=dict.fromkeys(("test_loss", "test_accuracy", "val_loss", "val_accuracy"), figure),
-        history={name: [figure] * 3 for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
-        weights="last epoch",
-        environment={"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"},
-        measured={"started_at_seconds": 1.0, "train_seconds": 1.0, "epoch_seconds": [1.0] * 3},
-    )
-    with results.draft(one.fingerprint) as draft:
-        (draft / "model.keras").write_bytes(one.fingerprint.encode())
-        (draft / "predictions.npz").write_bytes(b"predictions")
-        results.write_record(draft, record)
-    return record
 
 
 @pytest.fixture
@@ -218,7 +193,11 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
     monkeypatch.setattr(runner, "_count_gpus", lambda: 0)
     with monkeypatch.context() as patch:
         patch.setattr(runner, "available_memory_bytes", lambda: memory)
-        patch.setattr(runner.config, "check_shapes", lambda *args, **kwargs: {})
+        patch.setattr(
+            runner.config,
+            "check_shapes",
+            lambda *args, memory_limit_bytes, check=runner.config.check_shapes: check(*args),
+        )
         plan = fake.plan(jobs=jobs)
     assert len(plan.to_train) == trials_to_train
     assert plan.jobs == expected
@@ -424,11 +403,16 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(what, fake):
 
 
 def test_a_disk_that_fills_while_models_are_copied_is_the_users_to_mend(fake, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(function):
+        def link_or_fail(source, target):
+            if str(source).endswith(".keras"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return function(source, target)
 
-    monkeypatch.setattr(os, "link", full)
-    monkeypatch.setattr(shutil, "copy2", full)
+        return link_or_fail
+
+    monkeypatch.setattr(os, "link", full(os.link))
+    monkeypatch.setattr(shutil, "copy2", full(shutil.copy2))
     with pytest.raises(SweepError, match="No space left on device"):
         fake.run()
     assert len(fake.rows()) == 6, "the tables are written, the records kept"

@@ -1,5 +1,6 @@
 """One trial from files to record: its numbers against an evaluation by hand, its interruptions, what it ignores."""
 
+import dataclasses
 import functools
 import json
 import multiprocessing
@@ -21,7 +22,6 @@ from fmnist_mlp.data import DataSource
 from fmnist_mlp.engine import Context, Stopped
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
-from fmnist_mlp.training import TrainingDiverged
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -200,20 +200,54 @@ def test_the_numbers_of_a_record_are_those_of_its_exported_model(source, tmp_pat
 
     test_loss, test_accuracy, probabilities = by_hand(images.x_test, images.y_test)
     val_loss, val_accuracy, _ = by_hand(images.x_train[validation], images.y_train[validation])
-    assert record.metrics == pytest.approx(
-        {"test_loss": test_loss, "test_accuracy": test_accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy},
-        rel=1e-5,
-    )
+    figures = {
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
+    }
+    assert {name: record.metrics[name] for name in figures} == pytest.approx(figures, rel=1e-5)
     assert record.metrics["val_loss"] == pytest.approx(record.history["val_loss"][-1], rel=1e-5)
     assert record.params == 64 * 16 + 16 + 16 * 4 + 4
     assert (record.weights, record.dataset) == ("last epoch", "idx:images")
 
     with np.load(folder / "predictions.npz") as predictions:
-        assert list(predictions) == ["label", "predicted", "probabilities"]
+        names = ["label", "predicted", "probabilities"]
+        assert list(predictions) == [*names, *(f"val_{name}" for name in names)]
         np.testing.assert_array_equal(predictions["label"], images.y_test)
+        np.testing.assert_array_equal(predictions["val_label"], images.y_train[validation])
         np.testing.assert_array_equal(predictions["predicted"], probabilities.argmax(axis=1))
         assert predictions["probabilities"].dtype == np.float16
         np.testing.assert_allclose(predictions["probabilities"], probabilities, atol=1e-3)
+
+
+def test_every_metric_but_the_losses_is_scikit_learns_on_the_stored_predictions(source, tmp_path):
+    from sklearn import metrics as sklearn_metrics
+
+    (one,) = tiny_trials(tmp_path)
+    record = run(one, source, tmp_path)
+    with np.load(Results(tmp_path / "results").record_folder(record.fingerprint) / "predictions.npz") as predictions:
+        for part, prefix in (("test", ""), ("val", "val_")):
+            labels, predicted = predictions[f"{prefix}label"], predictions[f"{prefix}predicted"]
+            assert record.metrics[f"{part}_accuracy"] == sklearn_metrics.accuracy_score(labels, predicted)
+            *macro, _ = sklearn_metrics.precision_recall_fscore_support(
+                labels, predicted, average="macro", zero_division=0
+            )
+            assert [record.metrics[f"{part}_macro_{name}"] for name in ("precision", "recall", "f1")] == macro
+            by_class = sklearn_metrics.precision_recall_fscore_support(labels, predicted, zero_division=0)
+            scores = record.classes[part]
+            np.testing.assert_array_equal([scores.precision, scores.recall, scores.f1], by_class[:3])
+            confusion = sklearn_metrics.confusion_matrix(labels, predicted)
+            np.testing.assert_array_equal(scores.confusion_matrix, confusion)
+
+
+def test_what_a_trial_costs_is_in_its_record(source, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    record = run(one, source, tmp_path)
+    folder = Results(tmp_path / "results").record_folder(record.fingerprint)
+    assert record.model_bytes == (folder / "model.keras").stat().st_size
+    assert record.train_images + record.val_images == len(data.load_data(source).y_train)
+    assert 100e6 < record.measured["peak_memory_bytes"] < 20e9
 
 
 def test_a_trial_reports_its_beginning_and_every_epoch(source, tmp_path):
@@ -272,8 +306,9 @@ def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
 
 def test_too_few_images_to_validate_on_are_said(source, tmp_path):
     (one,) = tiny_trials(tmp_path)
-    with pytest.raises(ValueError, match="no image is left for validation"):
-        run(one, source, tmp_path, limit=4)
+    record = run(one, source, tmp_path, limit=4)
+    assert (record.status, record.error["type"]) == ("failed", "ValueError")
+    assert "no image is left for validation" in record.error["message"]
 
 
 # ---- trials that are interrupted
@@ -374,12 +409,51 @@ def test_early_stopping_says_whose_weights_were_scored(source, tmp_path):
     assert record.metrics["val_loss"] == pytest.approx(record.history["val_loss"][0], rel=1e-5)
 
 
-def test_a_training_that_diverges_is_no_record(source, tmp_path):
+def test_a_training_that_diverges_is_a_failed_record(source, tmp_path):
     text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
     (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
-    with pytest.raises(TrainingDiverged, match="try a smaller learning_rate"):
-        run(one, source, tmp_path)
-    assert Results(tmp_path / "results").load_record(one.fingerprint) is None
+    record = run(one, source, tmp_path)
+    assert (record.status, record.error["type"], record.metrics) == ("failed", "TrainingDiverged", {})
+    assert "try a smaller learning_rate" in record.error["message"]
+    assert "Traceback" in record.error["traceback"]
+    results = Results(tmp_path / "results")
+    assert results.load_record(one.fingerprint) == record
+    assert list((results.record_folder(one.fingerprint) / "events").rglob("events.out.*"))
+    assert not results.checkpoint_folder(one.fingerprint).exists()
+
+
+def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(source, tmp_path):
+    text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
+    (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
+    planned_at = time.time()
+    first = run(one, source, tmp_path)
+    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", planned_at, wait=True)
+    assert trial.run_trial(Asked(), task) == first
+    later = trial.run_trial(Asked(), dataclasses.replace(task, planned_at=time.time() + 1))
+    assert later.measured["started_at_seconds"] > first.measured["started_at_seconds"], "asked to try again, it is"
+
+
+def test_the_folds_of_a_seed_validate_every_image_once(source, tmp_path):
+    trials = tiny_trials(tmp_path, "folds: 3\n" + SWEEP.replace("epochs: 4", "epochs: 1"))
+    images = data.load_data(source)
+    records = [run(one, source, tmp_path) for one in trials]
+    assert [one.fold for one in trials] == [0, 1, 2]
+    assert sum(record.val_images for record in records) == len(images.y_train)
+    for one, record in zip(trials, records, strict=True):
+        _, validation = data.stratified_folds(images.y_train, 3, one.fold, one.seed)
+        folder = Results(tmp_path / "results").record_folder(record.fingerprint)
+        with np.load(folder / "predictions.npz") as predictions:
+            np.testing.assert_array_equal(predictions["val_label"], images.y_train[validation])
+        assert record.train_images == len(images.y_train) - len(validation)
+
+
+def test_a_latency_is_measured_and_remembered(source, tmp_path):
+    (one,) = tiny_trials(tmp_path)
+    run(one, source, tmp_path)  # starts this process as a worker
+    task = trial.LatencyTask("a" * 64, one.architecture, (8, 8), 4, tmp_path / "results")
+    latency = trial.measure_latency(Asked(), task)
+    assert 0 < latency.latency_seconds < latency.latency_1000_seconds < 10
+    assert Results(tmp_path / "results").load_latency("a" * 64) == latency
 
 
 def test_the_test_images_never_influence_a_training(source, tmp_path):

@@ -1,0 +1,489 @@
+"""The table: one row an architecture, made from the records; beside it a row a trial and a row a class.
+
+A `SweepState` (what a sweep asks for, what of it is done) becomes rows: means over trials, their spread and interval,
+what each architecture costs, and a verdict on which can be told apart. The same rows are `results.csv`, `results.md`,
+the table on the screen and the report, so that all of them say the same. Whatever is chosen here is chosen by
+validation; test images are shown and decide nothing.
+
+How spreads and verdicts are computed is in `metrics`, where files lie in `results`. No TensorFlow and no pandas here;
+rows that nothing has changed are remembered, so that a rerun with nothing to do needs no scipy either.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fmnist_mlp import metrics, stacks
+from fmnist_mlp.config import Architecture, Sweep, Trial
+from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
+
+FORMAT = 1  # of remembered rows: raise it when the same records give other rows
+
+# Higher is better for all but these.
+LOWER_IS_BETTER = frozenset({"test_loss", "val_loss", "test_ece"})
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """What a sweep asks for and what of it is done.
+
+    Args:
+        trials: all of them, in the table's order.
+        records: by fingerprint, done or failed.
+        sizes: `stacks.StackSize` by architecture name.
+        dataset: as in the `dataset` column.
+        over_budget: names of the architectures that are larger than their `max_params`.
+        latencies: by architecture name, where they are known.
+    """
+
+    sweep: Sweep
+    trials: Sequence[Trial]
+    records: Mapping[str, Record]
+    sizes: Mapping[str, stacks.StackSize]
+    dataset: str
+    over_budget: frozenset[str] = frozenset()
+    latencies: Mapping[str, Latency] = field(default_factory=dict)
+
+    @property
+    def select_by(self) -> str:
+        return self.sweep.select_by
+
+    def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
+        """The trials that have a record, by architecture name, in the order of seeds and folds."""
+        found = {architecture.name: [] for architecture in self.sweep.architectures}
+        for trial in self.trials:
+            if trial.fingerprint in self.records:
+                found[trial.architecture.name].append((trial, self.records[trial.fingerprint]))
+        return found
+
+
+# ---- columns ------------------------------------------------------------------------------------------------------
+
+
+class Column(NamedTuple):
+    """A column of a CSV. `measured` ones may differ between two runs of the same thing."""
+
+    name: str
+    measured: bool = False
+
+
+# What the table gives a mean, a spread and an interval of.
+_TEST = ("test_loss", "test_accuracy")
+_OTHER = (
+    *("val_loss", "val_accuracy", "cv_accuracy"),
+    *("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece", "val_macro_f1"),
+)
+_SPREAD = ("_std", "_ci95_low", "_ci95_high")
+
+
+def _columns(*names: str, measured: bool = False) -> tuple[Column, ...]:
+    return tuple(Column(name, measured) for name in names)
+
+
+RESULTS_COLUMNS = (
+    *_columns("architecture", "layers", "params", *_TEST),
+    *_columns(*(name + suffix for name in _TEST for suffix in _SPREAD)),
+    *_columns("trials", "failed", "verdict", "behind_best", "behind_best_ci95_low", "behind_best_ci95_high"),
+    *_columns("seeds_needed", "test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high"),
+    *_columns("pareto", *(name + suffix for name in _OTHER for suffix in ("", *_SPREAD))),
+    *_columns("epochs", "trainable_params", "flops", "model_bytes", "dataset", "mixed"),
+    *_columns("latency_seconds", "latency_1000_seconds", "train_seconds", "epoch_seconds", measured=True),
+    *_columns("images_per_second", "peak_memory_bytes", measured=True),
+)
+TRIALS_COLUMNS = (
+    *_columns("architecture", "seed", "fold", "status", "params", *_TEST, "val_loss", "val_accuracy"),
+    *_columns("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece"),
+    *_columns("val_macro_precision", "val_macro_recall", "val_macro_f1", "val_ece"),
+    *_columns("train_loss", "train_accuracy", "epochs", "weights", "loop", "train_images", "val_images"),
+    *_columns("trainable_params", "flops", "model_bytes", "dataset", "device", "tensorflow", "keras", "error"),
+    *_columns("fingerprint"),
+    *_columns("started_at", "train_seconds", "epoch_seconds", "images_per_second", measured=True),
+    *_columns("peak_memory_bytes", measured=True),
+)
+CLASSES_COLUMNS = (
+    *_columns("architecture", "class", "class_name", "test_images"),
+    *_columns(*(name + suffix for name in ("precision", "recall", "f1") for suffix in ("", "_std"))),
+)
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+
+
+def write_tables(state: SweepState, results: Results, is_final: bool = True) -> list[dict]:
+    """Write `results.csv`, `results.md`, `trials.csv` and `classes.csv`, each whole or not at all.
+
+    Args:
+        is_final: whether verdicts are wanted; while trials still run they would change with each.
+
+    Returns:
+        The rows of the table, in the order of the sweep file.
+    """
+    rows = make_table(state, results, is_final)
+    results.write_table(state.sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
+    results.write_table(state.sweep, "trials.csv", csv_text(TRIALS_COLUMNS, trial_rows(state)))
+    results.write_table(state.sweep, "classes.csv", csv_text(CLASSES_COLUMNS, class_rows(state)))
+    if is_final:
+        results.write_table(state.sweep, "results.md", markdown(state, rows))
+    return rows
+
+
+def make_table(state: SweepState, results: Results, is_final: bool = True) -> list[dict]:
+    """One row an architecture, in the order of the sweep file, keyed by `RESULTS_COLUMNS`.
+
+    Returns:
+        None stands where there is nothing to say: a spread needs two trials, a verdict trials that are done.
+    """
+    key = _key(state) if is_final else None
+    remembered = results.load_comparison(state.sweep) if is_final else {}
+    if is_final and remembered.get("key") == key and isinstance(remembered.get("rows"), list):
+        return remembered["rows"]
+    found = state.by_architecture()
+    verdicts = _verdicts(state, found, results) if is_final else {}
+    common = _common_environment(state.records.values())
+    rows = [
+        _row(state, architecture, found[architecture.name], common) | verdicts.get(architecture.name, {})
+        for architecture in state.sweep.architectures
+    ]
+    _mark_pareto(rows, state.select_by)
+    if is_final:
+        results.save_comparison(state.sweep, {"key": key, "rows": rows})
+    return rows
+
+
+def _row(state: SweepState, architecture: Architecture, found, common: Mapping[str, str]) -> dict[str, Any]:
+    size, latency = state.sizes[architecture.name], state.latencies.get(architecture.name, Latency())
+    done = [record for _, record in found if record.is_done]
+    row = dict.fromkeys(column.name for column in RESULTS_COLUMNS)
+    row |= {
+        "architecture": architecture.name,
+        "layers": stacks.stack_name(architecture.layers),
+        "params": size.params,
+        "trials": len(done),
+        "failed": len(found) - len(done),
+        "verdict": _without_trials(state, architecture, found),
+        "epochs": _mean([len(record.history["loss"]) for record in done]),
+        "trainable_params": size.trainable_params,
+        "flops": size.flops,
+        "model_bytes": _mean([record.model_bytes for record in done]),
+        "dataset": state.dataset,
+        "mixed": _mixed(done, common),
+        "latency_seconds": latency.latency_seconds,
+        "latency_1000_seconds": latency.latency_1000_seconds,
+        "train_seconds": _mean([record.measured["train_seconds"] for record in done]),
+        "epoch_seconds": _mean([_epoch_seconds(record) for record in done]),
+        "images_per_second": _mean([_images_per_second(record) for record in done]),
+        "peak_memory_bytes": _mean([record.measured.get("peak_memory_bytes") for record in done]),
+    }
+    for name in (*_TEST, *_OTHER):
+        values = [_value(state, name, record) for record in done]
+        if not values or None in values:
+            continue
+        interval = metrics.mean_interval(values, correction=_correction(state))
+        row |= {
+            name: interval.mean,
+            f"{name}_std": interval.std,
+            f"{name}_ci95_low": interval.low,
+            f"{name}_ci95_high": interval.high,
+        }
+    return row
+
+
+def _without_trials(state: SweepState, architecture: Architecture, found) -> str | None:
+    """What stands in place of a verdict where no trial is done."""
+    if architecture.name in state.over_budget:
+        return "over budget"
+    if any(record.is_done for _, record in found):
+        return None
+    return "failed" if found else "not trained"
+
+
+def _value(state: SweepState, name: str, record: Record) -> float | None:
+    if name == "cv_accuracy":  # each image validates one of the folds
+        return record.metrics["val_accuracy"] if state.sweep.folds else None
+    return record.metrics[name]
+
+
+def _correction(state: SweepState) -> float:
+    """Images validated on for each image trained on, where folds share their training images; see `mean_interval`."""
+    return 1 / (state.sweep.folds - 1) if state.sweep.folds else 0.0
+
+
+def _verdicts(state: SweepState, found, results: Results) -> dict[str, dict[str, Any]]:
+    """Which architectures are worse than the best: columns by architecture name."""
+    select_by = state.select_by
+    values = {
+        name: {(trial.seed, trial.fold): _value(state, select_by, record) for trial, record in those if record.is_done}
+        for name, those in found.items()
+    }
+    comparisons = metrics.compare_with_best(values, select_by not in LOWER_IS_BETTER, _correction(state))
+    best = next((name for name, comparison in comparisons.items() if comparison.verdict == "best"), None)
+    on_test = _on_test_images(found, best, results) if best is not None else {}
+    return {
+        name: {
+            "verdict": comparison.verdict,
+            "behind_best": comparison.behind,
+            "behind_best_ci95_low": comparison.behind_low,
+            "behind_best_ci95_high": comparison.behind_high,
+            "seeds_needed": comparison.seeds_needed,
+            **on_test.get(name, {}),
+        }
+        for name, comparison in comparisons.items()
+    }
+
+
+def _on_test_images(found, best: str, results: Results) -> dict[str, dict[str, float]]:
+    """How far each architecture's test accuracy is behind that of the best, over the seeds that both have."""
+    fingerprints = {
+        name: {(trial.seed, trial.fold): trial.fingerprint for trial, record in those if record.is_done}
+        for name, those in found.items()
+    }
+    of_best = fingerprints.pop(best)
+    try:
+        correct = {block: results.load_correct(fingerprint) for block, fingerprint in of_best.items()}
+    except DamagedRecord:
+        return {}
+    columns = {}
+    for name, of_other in fingerprints.items():
+        shared = [block for block in of_other if block in of_best]
+        with contextlib.suppress(DamagedRecord, ValueError):  # ValueError: test images of another number
+            if shared:
+                shares_best = np.mean([correct[block] for block in shared], axis=0)  # (test images,)
+                shares_other = np.mean([results.load_correct(of_other[block]) for block in shared], axis=0)
+                behind = metrics.bootstrap_difference(shares_best, shares_other)
+                columns[name] = {
+                    "test_behind_best": behind.mean,
+                    "test_behind_best_ci95_low": behind.low,
+                    "test_behind_best_ci95_high": behind.high,
+                }
+    return columns
+
+
+def _mark_pareto(rows: Sequence[dict], select_by: str) -> None:
+    """Say for each row by which costs no other row is at least as small and at least as good."""
+    values = [row[select_by] for row in rows]
+    fronts = {
+        cost: metrics.pareto_front([row[cost] for row in rows], values, select_by not in LOWER_IS_BETTER)
+        for cost in ("params", "flops")
+    }
+    for i, row in enumerate(rows):
+        row["pareto"] = " ".join(cost for cost, front in fronts.items() if front[i]) or None
+
+
+_SURROUNDINGS = ("device", "tensorflow", "keras")
+
+
+def _common_environment(records: Iterable[Record]) -> dict[str, str]:
+    """Of device and versions those that most finished trials have."""
+    counted = {key: Counter(r.environment.get(key, "") for r in records if r.is_done) for key in _SURROUNDINGS}
+    return {key: counter.most_common(1)[0][0] for key, counter in counted.items() if counter}
+
+
+def _mixed(done: Sequence[Record], common: Mapping[str, str]) -> str | None:
+    """What of a row was not trained like most of the table: `tensorflow 2.20.0 and 2.21.0`."""
+    seen = {key: sorted({record.environment.get(key, "") for record in done}) for key in common}
+    return ", ".join(f"{key} {' and '.join(v)}" for key, v in seen.items() if done and v != [common[key]]) or None
+
+
+def _key(state: SweepState) -> str:
+    """A hash of all that the rows are made of."""
+    content = {
+        "format": FORMAT,
+        "sweep": [state.select_by, state.sweep.folds, state.dataset, sorted(state.over_budget)],
+        "architectures": [
+            [a.name, stacks.stack_name(a.layers), *vars(state.sizes[a.name]).values()]
+            for a in state.sweep.architectures
+        ],
+        "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in state.trials],
+        "records": [
+            [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, len(r.history.get("loss", ()))]
+            for f, r in sorted(state.records.items())
+        ],
+        "latencies": {name: latency.model_dump() for name, latency in sorted(state.latencies.items())},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+# ---- trials and classes -------------------------------------------------------------------------------------------
+
+
+def trial_rows(state: SweepState) -> list[dict]:
+    """One row a trial that has a record, in the plan's order, keyed by `TRIALS_COLUMNS`."""
+    return [
+        {
+            "architecture": trial.architecture.name,
+            "seed": trial.seed,
+            "fold": trial.fold,
+            "status": record.status,
+            "params": state.sizes[trial.architecture.name].params,
+            **record.metrics,
+            "train_loss": record.history.get("loss", [None])[-1],
+            "train_accuracy": record.history.get("accuracy", [None])[-1],
+            "epochs": len(record.history.get("loss", [])),
+            "weights": record.weights,
+            "loop": record.settings["loop"],
+            "train_images": record.train_images or None,
+            "val_images": record.val_images or None,
+            "trainable_params": record.trainable_params,
+            "flops": record.flops,
+            "model_bytes": record.model_bytes or None,
+            "dataset": record.dataset,
+            "device": record.environment.get("device"),
+            "tensorflow": record.environment.get("tensorflow"),
+            "keras": record.environment.get("keras"),
+            "error": record.error["message"] if record.error else None,
+            "fingerprint": record.fingerprint,
+            "started_at": record.measured.get("started_at"),
+            "train_seconds": record.measured.get("train_seconds"),
+            "epoch_seconds": _epoch_seconds(record),
+            "images_per_second": _images_per_second(record),
+            "peak_memory_bytes": record.measured.get("peak_memory_bytes"),
+        }
+        for those in state.by_architecture().values()
+        for trial, record in those
+    ]
+
+
+def class_rows(state: SweepState) -> list[dict]:
+    """One row a class of each architecture, means over its finished trials on the test images."""
+    rows = []
+    for name, found in state.by_architecture().items():
+        done = [record for _, record in found if record.is_done]
+        for number, class_name in enumerate(done[0].class_names if done else ()):
+            row = {
+                "architecture": name,
+                "class": number,
+                "class_name": class_name,
+                "test_images": sum(done[0].classes["test"].confusion_matrix[number]),
+            }
+            for score in ("precision", "recall", "f1"):
+                values = [getattr(record.classes["test"], score)[number] for record in done]
+                values = [value for value in values if value is not None]
+                row |= {score: _mean(values), f"{score}_std": statistics.stdev(values) if len(values) > 1 else None}
+            rows.append(row)
+    return rows
+
+
+def best_trials(state: SweepState) -> dict[str, Trial]:
+    """The finished trial with the best validation of each architecture that has one; of equals, the first seed's."""
+    metric = "val_loss" if state.select_by == "val_loss" else "val_accuracy"
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    best = {}
+    for name, found in state.by_architecture().items():
+        done = [(trial, record) for trial, record in found if record.is_done]
+        if done:
+            best[name] = max(done, key=lambda pair: sign * pair[1].metrics[metric])[0]
+    return best
+
+
+# ---- for people ---------------------------------------------------------------------------------------------------
+
+
+def sort_rows(rows: Sequence[dict], by: str) -> list[dict]:
+    """Best first: accuracies from the top, losses and costs from the bottom, names by letter; empty cells last."""
+    sign = -1 if by.endswith(("_accuracy", "_precision", "_recall", "_f1", "images_per_second")) else 1
+    said = [row for row in rows if row[by] is not None]
+    ordered = sorted(said, key=lambda row: row[by] if isinstance(row[by], str) else sign * row[by])
+    return ordered + [row for row in rows if row[by] is None]
+
+
+def verdict_in_words(row: Mapping[str, Any]) -> str:
+    """`worse by 0.0042 (0.0011 to 0.0073)`, `tied with best (14 seeds would tell)`, ..."""
+    verdict = row["verdict"] or ""
+    if verdict == "worse":
+        verdict += f" by {row['behind_best']:.4f}"
+        if row["behind_best_ci95_low"] is not None:
+            verdict += f" ({row['behind_best_ci95_low']:.4f} to {row['behind_best_ci95_high']:.4f})"
+    elif verdict == "tied with best" and row["seeds_needed"]:
+        more = " or more" if row["seeds_needed"] >= metrics.MOST_SEEDS else ""
+        verdict += f" ({row['seeds_needed']:,}{more} seeds would tell)"
+    return verdict
+
+
+def with_spread(row: Mapping[str, Any], name: str, digits: int = 4) -> str:
+    """Mean and standard deviation over trials; a single trial has no spread and shows none."""
+    if row[name] is None:
+        return ""
+    spread = row[f"{name}_std"]
+    return f"{row[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
+def pareto_in_words(row: Mapping[str, Any]) -> str:
+    return {"params": "parameters", "flops": "FLOPs", "params flops": "both"}.get(row["pareto"], "")
+
+
+def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
+    """What a reader of the table has to know, a sentence each."""
+    said, verdicts = [], {row["verdict"] for row in rows}
+    if "best" in verdicts and len({row["architecture"] for row in rows if row["trials"]}) > 1:
+        said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over trials.")
+    if "too few seeds" in verdicts:
+        said.append("One seed cannot tell architectures apart: ask for more (seeds: 5).")
+    if verdicts & {"worse", "tied with best"}:
+        said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
+    if any(row["seeds_needed"] for row in rows):
+        said.append("So many seeds would tell a difference as large as the one seen, four times in five.")
+    if any(row["mixed"] for row in rows):
+        marked = ", ".join(f"{row['architecture']} ({row['mixed']})" for row in rows if row["mixed"])
+        said.append(f"Not all trials ran alike: {marked}.")
+    return said
+
+
+def markdown(state: SweepState, rows: Sequence[dict]) -> str:
+    """The table as Markdown, ready to paste: best first by the selection metric, verdicts in words."""
+    names = ["architecture", "parameters", "test accuracy", "95 % interval", "test loss"]
+    names += [state.select_by.replace("_", " "), "verdict", "Pareto", "trials"]
+    lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|"]
+    for row in sort_rows(rows, state.select_by):
+        cells = [row["architecture"], f"{row['params']:,}", with_spread(row, "test_accuracy")]
+        cells += [interval_in_words(row, "test_accuracy"), with_spread(row, "test_loss", 3)]
+        cells += [with_spread(row, state.select_by), verdict_in_words(row), pareto_in_words(row), str(row["trials"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    title = f"# {state.sweep.name} on {state.dataset}"
+    return "\n".join([title, "", *lines, "", *notes(state, rows)]) + "\n"
+
+
+def interval_in_words(row: Mapping[str, Any], name: str) -> str:
+    low, high = row[f"{name}_ci95_low"], row[f"{name}_ci95_high"]
+    return "" if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def csv_text(columns: Sequence[Column], rows: Sequence[dict]) -> str:
+    """Plain numbers that pandas reads back to the same bits, empty for nothing, one line of text."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in columns], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value):
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else None
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    values = [value for value in values if value is not None]
+    return statistics.fmean(values) if values else None
+
+
+def _epoch_seconds(record: Record) -> float | None:
+    """Median seconds of an epoch after the first, which holds the compilation."""
+    seconds = record.measured.get("epoch_seconds", [])
+    return statistics.median(seconds[1:] or seconds) if seconds else None
+
+
+def _images_per_second(record: Record) -> float | None:
+    """Training images for each second of an epoch; its validation is in the seconds."""
+    seconds = _epoch_seconds(record)
+    return record.train_images / seconds if seconds else None
