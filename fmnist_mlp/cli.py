@@ -53,7 +53,7 @@ def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = F
     try:
         return command(parsed, out, err)
     except SweepError as error:
-        err.print(Text(str(error)))
+        err.print(Text(_shown(str(error), keep="\n")))
         return USER_ERROR
     except EngineError as error:
         err.print(Text(str(error)))
@@ -101,10 +101,32 @@ def _clean(parsed: argparse.Namespace, out: Console, err: Console) -> int:
         out.print("nothing to clean: every record is asked for by a sweep file")
     elif parsed.yes:
         for leftover in leftovers:
-            shutil.rmtree(leftover.folder)
+            try:
+                shutil.rmtree(leftover.folder)
+            except OSError as error:
+                raise SweepError(f"cannot delete {leftover.folder}: {error.strerror or error}") from error
         out.print(f"deleted {_plural(len(leftovers), 'folder')}, {megabytes:.1f} MB")
     else:
         out.print(f"{_plural(len(leftovers), 'folder')}, {megabytes:.1f} MB; delete them with --yes")
+    return DONE
+
+
+def _explore(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    # Imported here: no other command looks at images.
+    from fmnist_mlp import data, explore
+
+    def notify(line: str) -> None:
+        err.print(Text(line))
+
+    if parsed.idx is not None and (parsed.synthetic or parsed.data_dir is not None):
+        raise SweepError("--idx FOLDER goes with neither --synthetic nor --data-dir: each names the images")
+    dataset = config.IdxFolder(parsed.idx) if parsed.idx is not None else "synthetic" if parsed.synthetic else "auto"
+    source = data.find_data(dataset, _data_dir(parsed) if dataset == "auto" else parsed.data_dir, notify=notify)
+    if source.fallback_reason:
+        err.print(Text(f"STAND-IN DATA: {source.fallback_reason}", style="bold yellow"))
+    folder = parsed.results_dir / "_explore" / source.dataset.replace(":", "-")
+    page = explore.explore(source, folder, sample=parsed.sample, limit=parsed.limit, seed=parsed.seed, notify=notify)
+    out.print(f"open {page}", markup=False, soft_wrap=True)
     return DONE
 
 
@@ -145,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how to train")
     how.add_argument(
         "--jobs",
-        type=_jobs,
+        type=_from_zero,
         metavar="N",
         help="workers; default one a core (or one a GPU); 0: in this process, for a debugger",
     )
@@ -177,18 +199,38 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verbs_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m fmnist_mlp", description="What can be done with finished sweeps.")
+    parser = argparse.ArgumentParser(
+        prog="python -m fmnist_mlp",
+        description="What can be done beside training: with the images, with finished sweeps.",
+    )
     verb = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     clean = verb.add_parser("clean", help="list records and logs that no sweep file asks for any more, or delete them")
     clean.add_argument("--yes", action="store_true", help="delete them")
     clean.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
     _add_output_folders(clean)
     clean.set_defaults(run=_clean)
+    explore = verb.add_parser("explore", help="pictures of the images: classes, means, PCA, t-SNE, look-alikes")
+    explore.add_argument("--idx", type=Path, metavar="FOLDER", help="a data set of your own, in four IDX files")
+    explore.add_argument("--synthetic", action="store_true", help="the generated stand-in")
+    explore.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    explore.add_argument(
+        "--sample", type=_count, default=5000, metavar="N", help="images in maps and pairs; default: %(default)s"
+    )
+    explore.add_argument("--limit", type=_count, metavar="N", help="use only N training images")
+    explore.add_argument(
+        "--seed", type=_from_zero, default=0, metavar="N", help="which examples and sample; default: %(default)s"
+    )
+    _add_results_folder(explore)
+    explore.set_defaults(run=_explore)
     return parser
 
 
 def _add_output_folders(parser) -> None:
     parser.add_argument("--logs-dir", type=Path, default=Path("logs"), metavar="DIR", help="default: %(default)s")
+    _add_results_folder(parser)
+
+
+def _add_results_folder(parser) -> None:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
 
 
@@ -221,7 +263,7 @@ def _count(text: str) -> int:
     return _at_least(1, text)
 
 
-def _jobs(text: str) -> int:
+def _from_zero(text: str) -> int:
     return _at_least(0, text)
 
 
@@ -265,7 +307,7 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     counts.append(f"{len(plan.to_train)} to train")
     if plan.over_budget:
         counts.append(f"{_plural(len(plan.over_budget), 'architecture')} over budget")
-    place = "drawn here" if plan.source.folder is None else str(plan.source.folder)
+    place = "drawn here" if plan.source.folder is None else _shown(plan.source.folder)
     train_images = min(plan.sweep.limit or info.train_images, info.train_images)
     images = f"{train_images:,} training and {info.test_images:,} test images"
     out.print(
@@ -279,7 +321,8 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
             + (f", {twice:,} of them listed already or the same as another" if twice else "")
         )
     out.print(
-        f"{escape(info.dataset)}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})", soft_wrap=True
+        f"{escape(_shown(info.dataset))}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})",
+        soft_wrap=True,
     )
     for change in plan.changes:
         out.print(change, markup=False, soft_wrap=True)
@@ -452,7 +495,7 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console
         "verdict",
         "Pareto",
         ("trials", "right"),
-        title=f"{plan.sweep.name} on {plan.info.dataset}",
+        title=f"{plan.sweep.name} on {_shown(plan.info.dataset)}",
     )
     for row in table.sort_rows(rows, sort_by):
         columns.add_row(
@@ -485,12 +528,14 @@ def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: ru
     if summary.trained:
         out.print(f"trained {_plural(summary.trained, 'trial')} in {_duration(summary.seconds)}")
     folder = options.results_dir / plan.sweep.name
-    out.print(f"table: {folder / 'results.csv'}", markup=False, soft_wrap=True)
-    out.print(f"curves: tensorboard --logdir {shlex.quote(str(options.logs_dir))}", markup=False, soft_wrap=True)
+    out.print(f"table: {_shown(folder / 'results.csv')}", markup=False, soft_wrap=True)
+    out.print(
+        f"curves: tensorboard --logdir {_shown(shlex.quote(str(options.logs_dir)))}", markup=False, soft_wrap=True
+    )
 
 
 def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = RichTable(box=box.SIMPLE_HEAD, title=title and escape(title), title_justify="left")
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
         table.add_column(name, justify=justify, overflow="fold")
@@ -505,6 +550,11 @@ def _which(trial: config.Trial) -> str:
 def _failure(trial: config.Trial, record) -> Text:
     message = (record.error["message"].strip() or "no message").splitlines()[0][:300]
     return Text(f"failed: {_which(trial)}: {record.error['type']}: {message}", style="red")
+
+
+def _shown(text: str | Path, keep: str = "") -> str:
+    """A path or message without characters that could move the cursor, but for those to `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def _plural(number: int, noun: str) -> str:

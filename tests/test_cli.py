@@ -822,3 +822,42 @@ def test_a_gpu_that_is_not_there_is_one_line_with_the_reason_and_what_to_install
     assert not list(project.results.glob("_records/*/record.json"))
     assert before.items() <= state(project.folder).items()
     assert sweeping.read_csv(project.results / "tiny/trials.csv") == []
+
+
+# ---- looking at the images
+
+
+@pytest.fixture
+def explore(project, capsys):
+    def explore(*arguments):
+        code = cli.verbs(["explore", *map(str, arguments)])
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    return explore
+
+
+def test_a_page_of_the_images_is_made_where_it_says(explore, project):
+    ran = explore("--synthetic", "--limit", "300", "--sample", "100")
+    assert (ran.code, ran.out) == (0, "open results/_explore/synthetic/index.html\n")
+    assert (project.results / "_explore/synthetic/index.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert "STAND-IN" not in ran.err, "it was asked for"
+
+
+def test_the_stand_in_is_not_shown_for_fashion_mnist_without_a_word(explore):
+    ran = explore("--limit", "300", "--sample", "100")
+    assert (ran.code, ran.out) == (0, "open results/_explore/synthetic/index.html\n")
+    assert "STAND-IN DATA" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--idx", "nowhere"], r"names the folder .*nowhere"),
+        (["--idx", "nowhere", "--synthetic"], "--idx FOLDER goes with neither"),
+    ],
+)
+def test_images_that_cannot_be_shown_are_the_users_to_mend(explore, arguments, message):
+    ran = explore(*arguments)
+    assert (ran.code, len(ran.errors)) == (2, 1)
+    assert re.search(message, ran.err)
