@@ -47,6 +47,7 @@ from fmnist_mlp.yaml_nodes import Node, Problems, harmless, quoted, read_documen
 NUMERICS_VERSION = 1  # part of every fingerprint: raise it when the arithmetic of a trial changes
 
 MAX_LAYERS = 200
+MAX_TRIALS = 1_000_000  # a kilobyte each; planning them takes 20 s
 MAX_GRID_STACKS = 10_000
 MAX_SEED = 2**31 - 1
 
@@ -76,7 +77,17 @@ def _read_dataset(value: Any, info: ValidationInfo) -> Any:
         return value
     if isinstance(value, dict) and set(value) == {"idx"} and isinstance(value["idx"], str) and value["idx"].strip():
         base = (info.context or {}).get("folder", Path())  # a relative folder lies beside the sweep file
-        return IdxFolder(base / Path(value["idx"]).expanduser())
+        try:
+            if value["idx"].isprintable():
+                return IdxFolder(base / Path(value["idx"]).expanduser())
+            problem = "must be a path of printable characters"
+        except RuntimeError:  # ~somebody
+            problem = "must begin with the home folder of somebody here"
+        raise PydanticCustomError(
+            "plain",
+            "{problem}, got {folder}",
+            {"problem": f"{{idx: FOLDER}} {problem}", "folder": quoted(value["idx"])},
+        )
     if isinstance(value, IdxFolder):
         return value
     raise ValueError("not a data set")
@@ -91,15 +102,17 @@ def _read_seeds(value: Any) -> Any:
     if isinstance(value, list | tuple):
         if not value:
             raise PydanticCustomError("plain", "must list at least one seed, got []")
+        seen = set()
         for position, seed in enumerate(value):
             if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
                 raise PydanticCustomError(
                     "item", f"must be whole numbers from 0 to {MAX_SEED:,}", {"position": position}
                 )
-            if seed in value[:position]:
+            if seed in seen:
                 raise PydanticCustomError(
                     "plain", "must differ from each other, but {seed} is listed twice", {"seed": seed}
                 )
+            seen.add(seed)
         return tuple(value)
     raise ValueError("not seeds")
 
@@ -380,6 +393,9 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     listed = reader.read_architectures(root)
     _check_differ(listed, problems, given)
     expanded = reader.read_grids(root)
+    trials = (len(listed) + len(expanded)) * len(settings["seeds"]) * (settings["folds"] or 1)
+    if trials > MAX_TRIALS:
+        problems.add(None, f"asks for {trials:,} trials; at most {MAX_TRIALS:,} are allowed, use fewer seeds or stacks")
     if settings.get("name") is None:
         settings["name"] = _name_from_stem(Path(path), problems)
     problems.raise_if_any()
@@ -421,8 +437,7 @@ def check_shapes(
             continue
         sizes[architecture.name] = size
         training = architecture.training
-        slots = _OPTIMIZER_SLOTS[training.optimizer] + (training.optimizer == "sgd" and training.momentum > 0)
-        needed = 4 * size.params * (1 + slots + 1)  # weights, optimizer variables, gradient
+        needed = training_bytes(architecture, size)
         if memory_limit_bytes is not None and needed > memory_limit_bytes and not _is_over_budget(architecture, size):
             problems.add(
                 architecture.line,
@@ -432,6 +447,13 @@ def check_shapes(
             )
     problems.raise_if_any()
     return sizes
+
+
+def training_bytes(architecture: Architecture, size: stacks.StackSize) -> int:
+    """Memory that the weights of a stack take in training, in float32: their gradient and optimizer variables too."""
+    training = architecture.training
+    slots = _OPTIMIZER_SLOTS[training.optimizer] + (training.optimizer == "sgd" and training.momentum > 0)
+    return 4 * size.params * (1 + slots + 1)
 
 
 def over_budget(sweep: Sweep, sizes: Mapping[str, stacks.StackSize]) -> frozenset[str]:

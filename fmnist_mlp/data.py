@@ -69,7 +69,10 @@ class DataSource:
     @property
     def dataset(self) -> str:
         """What stands in the `dataset` column: `fashion_mnist`, `synthetic` or `idx:<folder name>`."""
-        return f"idx:{self.folder.name or self.folder}" if self.kind == "idx" else self.kind
+        if self.kind != "idx":
+            return self.kind
+        # A folder's name may hold bytes that are no text (os.fsdecode gives surrogates); tables and logs are UTF-8.
+        return "idx:" + (self.folder.name or str(self.folder)).encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ from fmnist_mlp.errors import SweepError
 # Spawned, not forked: a fork would share the parent's threads and locks, and its settings of TensorFlow.
 _SPAWN = multiprocessing.get_context("spawn")
 _GRACE_SECONDS = 5.0  # for a worker that was asked to end; TensorFlow takes some 0.3 s
+_LONGEST_WAIT_SECONDS = 1e6
 _MAX_IDLE_DEATHS = 3  # workers that may die in a row without a call ended in between
 _IS_POSIX = os.name == "posix"
 _STOP, _END = "stop", "end"  # what the parent says to a worker, besides the bytes of a call
@@ -303,7 +304,8 @@ class LocalEngine(Engine):
         sources = {self._woken: None}
         for worker in self._workers:
             sources[worker.pipe] = sources[worker.process.sentinel] = worker
-        seconds = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        # Longer waits are made of several: poll(2) takes milliseconds in 32 bits, 24.8 days.
+        seconds = None if deadline == math.inf else min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT_SECONDS)
         ready = {sources[source]: None for source in connection.wait(list(sources), seconds)}
         if None in ready:
             self._woken.recv()

@@ -11,6 +11,7 @@ No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this mo
 import contextlib
 import datetime
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ import pydantic
 from fmnist_mlp import config
 from fmnist_mlp.config import Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
+from fmnist_mlp.yaml_nodes import harmless
 
 RECORD_FORMAT = 2
 METRICS = tuple(
@@ -95,7 +97,7 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         if self.is_done:
             lacking = {*METRICS} - {*self.metrics}
             lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
-            lacking |= {"train_seconds"} if not isinstance(self.measured.get("train_seconds"), float) else set()
+            lacking |= {"train_seconds"} if not _is_duration(self.measured.get("train_seconds")) else set()
             lacking |= {"test", "val"} - {*self.classes}
             if lacking:
                 raise ValueError(f"a finished trial without {', '.join(sorted(lacking))}")
@@ -104,10 +106,13 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
             if not isinstance(self.measured.get("peak_memory_bytes"), int | None):
                 raise ValueError("a finished trial whose memory is no number")
             seconds = self.measured.get("epoch_seconds")
-            if not (isinstance(seconds, list) and seconds and all(isinstance(s, float) for s in seconds)):
+            if not (isinstance(seconds, list) and seconds and all(map(_is_duration, seconds))):
                 raise ValueError("a finished trial without the seconds of its epochs")
         elif not {"type", "message"} <= {*(self.error or {})}:
             raise ValueError("a failed trial without its error")
+        started = self.measured.get("started_at_seconds", 0.0)
+        if not (isinstance(started, int | float) and math.isfinite(started)):
+            raise ValueError("a trial that began at no moment")
         return self
 
 
@@ -134,6 +139,14 @@ class Results:
         """Where the record of this trial lies, or will."""
         return self._records / fingerprint
 
+    def stamp(self, fingerprint: str) -> tuple[int, int] | None:
+        """What changes when the record of this trial is replaced, whatever the clocks say; None where there is none."""
+        try:
+            about = (self.record_folder(fingerprint) / "record.json").stat()
+        except OSError:
+            return None
+        return about.st_ino, about.st_mtime_ns
+
     def load_record(self, fingerprint: str) -> Record | None:
         """The record of this trial; None where there is none.
 
@@ -145,17 +158,21 @@ class Results:
         try:
             text = path.read_bytes()
         except OSError as error:
-            if not path.parent.exists():
+            if not _exists(path.parent):
                 return None
             raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
         try:
             content = json.loads(text)
             if isinstance(content, dict) and content.get("format", RECORD_FORMAT) != RECORD_FORMAT:
-                raise DamagedRecord(f"{path}: has format {content['format']}, this version reads {RECORD_FORMAT}")
+                shown = harmless(str(content["format"]))[:60]
+                raise DamagedRecord(f"{path}: has format {shown}, this version reads {RECORD_FORMAT}")
             record = Record.model_validate(content)
+            # Half a character (a lone surrogate) is valid JSON, but no table and no log could be written with it.
+            json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+            settings_fingerprint = config.fingerprint(record.settings)
         except (ValueError, RecursionError) as error:
             raise DamagedRecord(f"{path}: is not a whole record") from error
-        if not record.fingerprint == fingerprint == config.fingerprint(record.settings):
+        if not record.fingerprint == fingerprint == settings_fingerprint:
             raise DamagedRecord(f"{path}: belongs to another trial")
         missing = [name for name in _FILES_OF_A_DONE_TRIAL if record.is_done and not (path.parent / name).is_file()]
         if missing:
@@ -200,30 +217,29 @@ class Results:
         import filelock
 
         path = self._records / ".claims" / f"{fingerprint}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path)
-        while True:
-            try:
-                lock.acquire(timeout=0.2 if may_wait() else 0)
-                break
-            except filelock.Timeout:
-                if not may_wait():
-                    yield False
-                    return
+        lock, is_ours = filelock.FileLock(path), False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            while not is_ours:
+                try:
+                    lock.acquire(timeout=0.2 if may_wait() else 0)
+                    is_ours = True
+                except filelock.Timeout:
+                    if not may_wait():
+                        break
+        except OSError as error:  # a full disk, no permission: not the trial's fault
+            raise cannot_write(path, error) from error
+        if not is_ours:
+            yield False
+            return
         try:
             for leftover in self._drafts.glob(f"{fingerprint[:16]}-*"):  # of a process that was killed while it wrote
                 shutil.rmtree(leftover, ignore_errors=True)
             yield True
         finally:
-            path.unlink(missing_ok=True)  # while it is held: whoever waits for it sees that it is gone
+            with contextlib.suppress(OSError):  # a disk that turned read-only: the lock is free all the same
+                path.unlink()  # while it is held: whoever waits for it sees that it is gone
             lock.release()
-
-    def written_since(self, fingerprint: str, moment: float) -> bool:
-        """Whether the record of this trial was written at `moment` (seconds since 1970) or later."""
-        try:
-            return (self.record_folder(fingerprint) / "record.json").stat().st_mtime >= moment
-        except OSError:
-            return False
 
     # ---- checkpoints of trials that are not done
 
@@ -290,9 +306,10 @@ class Results:
         # Relative to the results, so that the project folder can be moved or mounted elsewhere.
         ours = _relative(sweep.path, self.root)
         theirs = _read_json(marker).get("sweep_file")
-        if isinstance(theirs, str) and theirs != ours and (self.root / theirs).resolve().exists():
+        other = _resolved(self.root, theirs)
+        if theirs != ours and other is not None and _exists(other):
             raise SweepError(
-                f"{marker.parent} holds the results of {(self.root / theirs).resolve()}: give {sweep.path} "
+                f"{marker.parent} holds the results of {other}: give {sweep.path} "
                 "a name of its own (name: ...) or use another --results-dir"
             )
         content = {"sweep_file": ours, "architectures": {t.architecture.name: t.settings for t in plan}}
@@ -302,9 +319,9 @@ class Results:
         """Every sweep that has results here: its name and its file."""
         found = []
         for marker in sorted(self.root.glob("*/sweep.json")):
-            sweep_file = _read_json(marker).get("sweep_file")
-            if isinstance(sweep_file, str):
-                found.append((marker.parent.name, (self.root / sweep_file).resolve()))
+            sweep_file = _resolved(self.root, _read_json(marker).get("sweep_file"))
+            if sweep_file is not None:
+                found.append((marker.parent.name, sweep_file))
         return found
 
     def trial_folders(self) -> list[tuple[Path, str]]:
@@ -465,6 +482,26 @@ def _relative(path: Path, root: Path) -> str:
         return path.resolve().as_posix()
 
 
+def _resolved(root: Path, remembered: Any) -> Path | None:
+    """The path that a memory holds relative to `root`; None where it holds none (damaged, or not a path at all)."""
+    try:
+        return (root / remembered).resolve()
+    except (TypeError, ValueError, OSError):
+        return None
+
+
+def _exists(path: Path) -> bool:
+    """Whether it is there; what cannot be looked at (a name too long, no permission) is for whoever writes to say."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_duration(seconds: Any) -> bool:
+    return isinstance(seconds, float) and 0 <= seconds < math.inf
+
+
 def _aside(place: Path) -> Path:
     """Where a record waits while a newer one takes its place."""
     return place.with_name(f".{place.name}")
@@ -472,7 +509,7 @@ def _aside(place: Path) -> Path:
 
 def _step_back(place: Path) -> None:
     """Put back the older record where the newer one did not come: an error, or a process killed in between."""
-    if not place.exists():
+    if not _exists(place):
         with contextlib.suppress(OSError):
             os.replace(_aside(place), place)
 

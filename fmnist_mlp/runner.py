@@ -30,6 +30,7 @@ from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results, failed_record
 from fmnist_mlp.tensorboard_logs import SweepLogs, keep_events
 from fmnist_mlp.trial import LatencyTask, Task, measure_latency, run_trial, start_worker, worker_environment
+from fmnist_mlp.yaml_nodes import quoted
 
 # A worker with TensorFlow, the images and a compiled program, in the default sweep (TensorFlow 2.21, Linux).
 WORKER_BYTES = 1_200_000_000
@@ -85,7 +86,7 @@ class Plan:
             the same layers are as quick.
         damaged: one line for each record that had to be passed over.
         changes: one line for each architecture that the last run knew with other settings and this run trains again.
-        made_at: when records were looked up, seconds since 1970.
+        stamps: by fingerprint, what `Results.stamp` said before the records were looked up.
         jobs: workers that this run will use; 0 is this process.
     """
 
@@ -101,7 +102,7 @@ class Plan:
     to_measure: dict[str, list[Architecture]]
     damaged: list[str]
     changes: list[str]
-    made_at: float
+    stamps: dict[str, tuple[int, int] | None]
     jobs: int
     jobs_note: str | None = None
     data_memory: dict | None = None  # to be saved, where the images had to be read to make the plan
@@ -175,12 +176,14 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     sweep = _without_idle_limit(sweep, info)
     over_budget = config.over_budget(sweep, sizes)
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
-    made_at = time.time()
+    stamps = {trial.fingerprint: results.stamp(trial.fingerprint) for trial in trials}
     records, damaged = _load_records(results, trials)
     wanted = _wanted(sweep, options) - over_budget
     to_train = _to_train(trials, wanted, records, options)
     latencies, to_measure = _latencies(results, sweep, wanted, info, options)
-    jobs, note = _how_many_jobs(options, len(to_train) or min(1, len(to_measure)))
+    to_hold = {trial.architecture.name: trial.architecture for trial in to_train}
+    largest = max((config.training_bytes(item, sizes[name]) for name, item in to_hold.items()), default=0)
+    jobs, note = _how_many_jobs(options, len(to_train) or min(1, len(to_measure)), largest)
     return Plan(
         sweep=sweep,
         source=source,
@@ -194,7 +197,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         to_measure=to_measure,
         damaged=damaged,
         changes=_changes(results.last_plan(sweep), to_train),
-        made_at=made_at,
+        stamps=stamps,
         jobs=jobs,
         jobs_note=note,
         data_memory=memory if memory != before else None,
@@ -271,7 +274,8 @@ def _wanted(sweep: Sweep, options: Options) -> set[str]:
     names = [architecture.name for architecture in sweep.architectures]
     for pattern in options.only:
         if not fnmatch.filter(names, pattern):
-            raise SweepError(f"--only {pattern}: no architecture of that name; there are {', '.join(names[:20])}")
+            shown = quoted(pattern)[1:-1]
+            raise SweepError(f"--only {shown}: no architecture of that name; there are {', '.join(names[:20])}")
     return {name for name in names if not options.only or any(fnmatch.fnmatchcase(name, p) for p in options.only)}
 
 
@@ -335,13 +339,18 @@ def _in_short(key: str, settings: dict) -> str:
     value = settings.get(
         key, config.Training.model_fields[key].default if key in config.Training.model_fields else None
     )
-    if key == "layers" and isinstance(value, list):
+    if key == "layers" and isinstance(value, list) and all(map(_is_layer, value)):
         return "-".join(str(next(iter(layer.values())).get("units", next(iter(layer)))) for layer in value)
     text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def _how_many_jobs(options: Options, trials: int) -> tuple[int, str | None]:
+def _is_layer(value) -> bool:
+    """Whether it is a layer as `config` writes it; what a last run left may be damaged."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict)
+
+
+def _how_many_jobs(options: Options, trials: int, largest_bytes: int) -> tuple[int, str | None]:
     """As many workers as asked for, else one a core; no more than trials, or than memory holds, with a word on that."""
     if options.jobs == 0:
         return 0, None
@@ -350,10 +359,11 @@ def _how_many_jobs(options: Options, trials: int) -> tuple[int, str | None]:
         wanted = (options.device != "cpu" and _count_gpus()) or available_cores()
     wanted = max(1, min(wanted, trials))
     memory = available_memory_bytes()
-    fits = wanted if memory is None else max(1, memory // WORKER_BYTES)
+    needed = WORKER_BYTES + largest_bytes
+    fits = wanted if memory is None else max(1, memory // needed)
     if fits >= wanted:
         return wanted, None
-    return fits, f"{fits} workers, not {wanted}: a worker needs about {WORKER_BYTES / 1e9:.1f} GB of memory"
+    return fits, f"{fits} workers, not {wanted}: a worker needs about {needed / 1e9:.1f} GB of memory"
 
 
 def _count_gpus(driver: Path = Path("/proc/driver/nvidia")) -> int:
@@ -447,7 +457,7 @@ def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: boo
         limit=plan.sweep.limit,
         results_root=options.results_dir.resolve(),
         log_folder=folder,
-        planned_at=plan.made_at,
+        replaces=plan.stamps[trial.fingerprint],
         fresh=options.fresh,
         checkpoint_seconds=options.checkpoint_seconds,
         wait=wait,

@@ -51,10 +51,10 @@ class SweepLogs:
             SweepError: the logs cannot be written.
         """
         wanted = {self.trial_folder(trial): trial for trial in plan}
-        for folder in wanted:
-            if folder.is_dir() and not (folder / _MARKER).exists() and any(folder.iterdir()):
-                raise SweepError(f"{folder} holds files of somebody else: move them, or use another --logs-dir")
         with _writing(self.folder):
+            for folder in wanted:
+                if folder.is_dir() and not (folder / _MARKER).exists() and any(folder.iterdir()):
+                    raise SweepError(f"{folder} holds files of somebody else: move them, or use another --logs-dir")
             self.folder.mkdir(parents=True, exist_ok=True)
             for marker in list(self.folder.rglob(_MARKER)):
                 if marker.parent not in wanted:
@@ -74,6 +74,9 @@ class SweepLogs:
         if record is None:
             self._remove(folder)
             return
+        # Ours from the first file on: whoever is killed or finds the disk full below must know the folder again.
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARKER).touch()
         events = results.record_folder(trial.fingerprint) / "events"
         kept = set()
         for source in events.rglob("*") if events.is_dir() else ():
@@ -255,12 +258,16 @@ def _write_events(folder: Path, values, wall_time: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"events.out.tfevents.{int(wall_time):010d}.{socket.gethostname()}.hparams"
     draft = path.with_name(f".draft-{os.getpid()}")
-    with draft.open("wb") as file:
-        writer = RecordWriter(file)
-        writer.write(event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2").SerializeToString())
-        summary = summary_pb2.Summary(value=values)
-        writer.write(event_pb2.Event(wall_time=wall_time, step=0, summary=summary).SerializeToString())
-    os.replace(draft, path)
+    try:
+        with draft.open("wb") as file:
+            writer = RecordWriter(file)
+            writer.write(event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2").SerializeToString())
+            summary = summary_pb2.Summary(value=values)
+            writer.write(event_pb2.Event(wall_time=wall_time, step=0, summary=summary).SerializeToString())
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _is_whole(path: Path) -> bool:

@@ -43,7 +43,8 @@ class Task:
         limit: use only so many training images.
         results_root: where the record goes.
         log_folder: where TensorBoard looks while it trains.
-        planned_at: seconds since 1970; a record written later was made by another sweep meanwhile, and will do.
+        replaces: the stamp of the record that the plan found; another record was made by another sweep meanwhile, and
+            will do. Not a moment: clocks are set back, and other machines have their own.
         fresh: an older record will not do.
         checkpoint_seconds: a checkpoint is due at the end of an epoch when so long has passed since the last.
         wait: whether to wait for another sweep that trains this trial, or to pass it over.
@@ -54,7 +55,7 @@ class Task:
     limit: int | None
     results_root: Path
     log_folder: Path
-    planned_at: float
+    replaces: tuple[int, int] | None
     fresh: bool = False
     checkpoint_seconds: float = 10.0
     wait: bool = False
@@ -165,7 +166,7 @@ def run_trial(context, task: Task) -> Record | None:
             return None
         with contextlib.suppress(DamagedRecord):
             record = results.load_record(fingerprint)
-            is_new = results.written_since(fingerprint, task.planned_at)
+            is_new = results.stamp(fingerprint) != task.replaces
             if record is not None and (is_new or (record.is_done and not task.fresh)):
                 context.report({"found": True})
                 return record

@@ -170,11 +170,11 @@ def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
     [
         (6, None, 4, None, 4),
         (6, None, 64, None, 6),
-        (6, None, 4, 2 * runner.WORKER_BYTES, 2),
+        (6, None, 4, 2 * runner.WORKER_BYTES + 10**6, 2),
         (6, None, 4, 1, 1),
         (6, 1, 4, None, 1),
         (6, 1000, 4, None, 6),
-        (6, 1000, 4, 3 * runner.WORKER_BYTES, 3),
+        (6, 1000, 4, 3 * runner.WORKER_BYTES + 10**6, 3),
         (6, 0, 4, None, 0),
     ],
     ids=[

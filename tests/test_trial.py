@@ -9,7 +9,6 @@ import struct
 import subprocess
 import tempfile
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def run(one, source, folder, *, stop_after=None, limit=None, fresh=False):
         limit=limit,
         results_root=folder / "results",
         log_folder=folder / "logs" / "tiny" / one.architecture.name / f"seed-{one.seed}",
-        planned_at=time.time(),
+        replaces=Results(folder / "results").stamp(one.fingerprint),
         fresh=fresh,
     )
     return trial.run_trial(Asked(stop_after), task)
@@ -253,7 +252,7 @@ def test_what_a_trial_costs_is_in_its_record(source, tmp_path):
 def test_a_trial_reports_its_beginning_and_every_epoch(source, tmp_path):
     (one,) = tiny_trials(tmp_path)
     context = Asked()
-    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", time.time())
+    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", None)
     record = trial.run_trial(context, task)
     assert [(m["epoch"], m["epochs"]) for m in context.messages] == [(n, 4) for n in range(5)]
     assert [m["val_loss"] for m in context.messages[1:]] == record.history["val_loss"]
@@ -278,7 +277,7 @@ def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("needs a small file system, which only root may mount")
     (one,) = tiny_trials(tmp_path)
-    task = trial.Task(one, source, None, disk / "results", tmp_path / "logs", time.time())
+    task = trial.Task(one, source, None, disk / "results", tmp_path / "logs", None)
     try:
         with pytest.raises(SweepError, match="No space left on device"):
             trial.run_trial(Asked(), task)
@@ -425,11 +424,11 @@ def test_a_training_that_diverges_is_a_failed_record(source, tmp_path):
 def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(source, tmp_path):
     text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
     (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
-    planned_at = time.time()
     first = run(one, source, tmp_path)
-    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", planned_at, wait=True)
+    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", replaces=None, wait=True)
     assert trial.run_trial(Asked(), task) == first
-    later = trial.run_trial(Asked(), dataclasses.replace(task, planned_at=time.time() + 1))
+    known = Results(tmp_path / "results").stamp(one.fingerprint)
+    later = trial.run_trial(Asked(), dataclasses.replace(task, replaces=known))
     assert later.measured["started_at_seconds"] > first.measured["started_at_seconds"], "asked to try again, it is"
 
 
