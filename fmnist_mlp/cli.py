@@ -486,28 +486,24 @@ def _signals(display: _Display):
 
 def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console) -> None:
     select_by = plan.sweep.select_by
-    columns = _new_table(
-        "architecture",
-        ("parameters", "right"),
-        ("test loss", "right"),
-        ("test accuracy", "right"),
-        (select_by.replace("_", " "), "right"),
-        "verdict",
-        "Pareto",
-        ("trials", "right"),
-        title=f"{plan.sweep.name} on {_shown(plan.info.dataset)}",
-    )
+    names = ["architecture", ("parameters", "right"), ("test loss", "right"), ("test accuracy", "right"), "verdict"]
+    if is_wide := out.width >= 110:
+        names[4:4] = [(select_by.replace("_", " "), "right")]
+        names += ["Pareto", ("trials", "right")]
+    columns = _new_table(*names, title=f"{plan.sweep.name} on {_shown(plan.info.dataset)}")
     for row in table.sort_rows(rows, sort_by):
-        columns.add_row(
+        cells = [
             escape(row["architecture"]),
             f"{row['params']:,}",
-            table.with_spread(row, "test_loss", 3),
+            "" if row["test_loss"] is None else f"{row['test_loss']:.4f}",
             table.with_spread(row, "test_accuracy"),
-            table.with_spread(row, select_by),
-            Text(table.verdict_in_words(row), style=_VERDICT_STYLES.get(row["verdict"], "")),
-            table.pareto_in_words(row),
-            str(row["trials"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
-        )
+            Text(table.verdict_in_words(row, in_short=True), style=_VERDICT_STYLES.get(row["verdict"], "")),
+        ]
+        if is_wide:
+            cells[4:4] = [table.with_spread(row, select_by)]
+            failed = f" ({row['failed']} failed)" if row["failed"] else ""
+            cells += [table.pareto_in_words(row), f"{row['trials']}{failed}"]
+        columns.add_row(*cells)
     out.print(columns)
     for note in table.notes(plan.state, rows):
         out.print(note, markup=False, soft_wrap=True)
@@ -535,7 +531,9 @@ def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: ru
 
 
 def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, title=title and escape(title), title_justify="left")
+    table = RichTable(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title and escape(title), title_justify="left"
+    )
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
         table.add_column(name, justify=justify, overflow="fold")

@@ -234,11 +234,16 @@ def _verdicts(state: SweepState, found, results: Results) -> dict[str, dict[str,
             "behind_best": comparison.behind,
             "behind_best_ci95_low": comparison.behind_low,
             "behind_best_ci95_high": comparison.behind_high,
-            "seeds_needed": comparison.seeds_needed,
+            "seeds_needed": _in_seeds(comparison.seeds_needed, state.sweep.folds),
             **on_test.get(name, {}),
         }
         for name, comparison in comparisons.items()
     }
+
+
+def _in_seeds(blocks: int | None, folds: int | None) -> int | None:
+    """Seeds that make so many blocks: a block is a seed, or with cross-validation a seed and fold."""
+    return None if blocks is None else math.ceil(blocks / (folds or 1))
 
 
 def _on_test_images(found, best: str, results: Results) -> dict[str, dict[str, float]]:
@@ -396,16 +401,20 @@ def sort_rows(rows: Sequence[dict], by: str) -> list[dict]:
     return ordered + [row for row in rows if row[by] is None]
 
 
-def verdict_in_words(row: Mapping[str, Any]) -> str:
-    """`worse by 0.0042 (0.0011 to 0.0073)`, `tied with best (14 seeds would tell)`, ..."""
+def verdict_in_words(row: Mapping[str, Any], in_short: bool = False) -> str:
+    """`worse by 0.0042 (0.0011 to 0.0073)`, `tied with best (14 seeds would tell)`, ...
+
+    Args:
+        in_short: for a narrow column: `worse by 0.0042`, `tied with best (14 seeds)`.
+    """
     verdict = row["verdict"] or ""
     if verdict == "worse":
         verdict += f" by {row['behind_best']:.4f}"
-        if row["behind_best_ci95_low"] is not None:
+        if row["behind_best_ci95_low"] is not None and not in_short:
             verdict += f" ({row['behind_best_ci95_low']:.4f} to {row['behind_best_ci95_high']:.4f})"
     elif verdict == "tied with best" and row["seeds_needed"]:
-        more = " or more" if row["seeds_needed"] >= metrics.MOST_SEEDS else ""
-        verdict += f" ({row['seeds_needed']:,}{more} seeds would tell)"
+        more = "+" if row["seeds_needed"] >= metrics.MOST_SEEDS else ""
+        verdict += f" ({row['seeds_needed']:,}{more} seeds{'' if in_short else ' would tell'})"
     return verdict
 
 
@@ -431,7 +440,7 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
     if verdicts & {"worse", "tied with best"}:
         said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
     if any(row["seeds_needed"] for row in rows):
-        said.append("So many seeds would tell a difference as large as the one seen, four times in five.")
+        said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
     if any(row["mixed"] for row in rows):
         marked = ", ".join(f"{row['architecture']} ({row['mixed']})" for row in rows if row["mixed"])
         said.append(f"Not all trials ran alike: {marked}.")

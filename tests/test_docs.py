@@ -39,12 +39,16 @@ def test_every_file_the_readme_links_to_exists():
 
 
 def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    listed, grid = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     path = tmp_path / "mine.yaml"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(listed, encoding="utf-8")
     sweep = config.load_sweep(path)
     assert [a.name for a in sweep.architectures] == ["64-128-64-32", "regularised"]
     assert sweep.architectures[1].training.learning_rate == 5e-4
+    path.write_text(grid, encoding="utf-8")
+    sweep = config.load_sweep(path)
+    assert (sweep.grid_stacks, sweep.grid_duplicates, len(sweep.architectures)) == (36, 6, 30)
+    assert "64-bn-32-bn-learning_rate0.003" in {a.name for a in sweep.architectures}
 
 
 def test_the_message_in_the_readme_is_what_the_program_says(tmp_path, monkeypatch, capsys):
