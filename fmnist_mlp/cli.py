@@ -80,7 +80,7 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     with _signals(display), display:
         summary = runner.run_sweep(plan, options, display, handle=display.set_engine)
 
-    _print_table(plan, summary.rows, parsed.sort or plan.sweep.select_by, out)
+    _print_table(plan, summary.rows, parsed.sort or "behind_best", out)
     _print_failures(plan, err)
     _print_where_to_look(plan, options, summary, out)
     if summary.stopped:

@@ -187,9 +187,10 @@ class Results:
         """
         path = self.record_folder(fingerprint) / "predictions.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here: what numpy 2.4 opens itself it leaves open where the archive is cut off.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return arrays["predicted"] == arrays["label"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except _UNREADABLE_ARRAYS as error:
             raise DamagedRecord(f"{path}: cannot be read ({error})") from error
 
     def draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
@@ -463,6 +464,9 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 # ---- helpers ------------------------------------------------------------------------------------------------------
 
+# What numpy and zipfile raise for a file that is empty, cut off, of another kind or has a wrong byte.
+# TypeError: one array, no archive of them; RuntimeError: seemingly encrypted, or compressed in an unknown way.
+_UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
 
 

@@ -17,7 +17,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -145,18 +145,19 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     """
     key = _key(state) if is_final else None
     remembered = results.load_comparison(state.sweep) if is_final else {}
-    if is_final and remembered.get("key") == key and isinstance(remembered.get("rows"), list):
+    if is_final and remembered.get("key") == key and remembered.get("hash") == _hash(remembered.get("rows")):
         return remembered["rows"]
     found = state.by_architecture()
     verdicts = _verdicts(state, found, results) if is_final else {}
-    common = _common_environment(state.records.values())
+    # In the plan's order, not that in which trials ended: it decides between two that are equally common.
+    common = _common_environment([record for those in found.values() for _, record in those])
     rows = [
         _row(state, architecture, found[architecture.name], common) | verdicts.get(architecture.name, {})
         for architecture in state.sweep.architectures
     ]
     _mark_pareto(rows, state.select_by)
     if is_final:
-        results.save_comparison(state.sweep, {"key": key, "rows": rows})
+        results.save_comparison(state.sweep, {"key": key, "rows": rows, "hash": _hash(rows)})
     return rows
 
 
@@ -243,7 +244,9 @@ def _verdicts(state: SweepState, found, results: Results) -> dict[str, dict[str,
 
 def _in_seeds(blocks: int | None, folds: int | None) -> int | None:
     """Seeds that make so many blocks: a block is a seed, or with cross-validation a seed and fold."""
-    return None if blocks is None else math.ceil(blocks / (folds or 1))
+    if blocks is None or blocks >= metrics.MOST_SEEDS:  # which stands for all above it too
+        return blocks
+    return math.ceil(blocks / (folds or 1))
 
 
 def _on_test_images(found, best: str, results: Results) -> dict[str, dict[str, float]]:
@@ -287,7 +290,7 @@ def _mark_pareto(rows: Sequence[dict], select_by: str) -> None:
 _SURROUNDINGS = ("device", "tensorflow", "keras")
 
 
-def _common_environment(records: Iterable[Record]) -> dict[str, str]:
+def _common_environment(records: Sequence[Record]) -> dict[str, str]:
     """Of device and versions those that most finished trials have."""
     counted = {key: Counter(r.environment.get(key, "") for r in records if r.is_done) for key in _SURROUNDINGS}
     return {key: counter.most_common(1)[0][0] for key, counter in counted.items() if counter}
@@ -302,7 +305,7 @@ def _mixed(done: Sequence[Record], common: Mapping[str, str]) -> str | None:
 def _key(state: SweepState) -> str:
     """A hash of all that the rows are made of."""
     content = {
-        "format": FORMAT,
+        "format": [FORMAT, *(column.name for column in RESULTS_COLUMNS)],
         "sweep": [state.select_by, state.sweep.folds, state.dataset, sorted(state.over_budget)],
         "architectures": [
             [a.name, stacks.stack_name(a.layers), *vars(state.sizes[a.name]).values()]
@@ -310,11 +313,19 @@ def _key(state: SweepState) -> str:
         ],
         "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in state.trials],
         "records": [
-            [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, len(r.history.get("loss", ()))]
+            [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, r.train_images, _epochs(r)]
             for f, r in sorted(state.records.items())
         ],
         "latencies": {name: latency.model_dump() for name, latency in sorted(state.latencies.items())},
     }
+    return _hash(content)
+
+
+def _epochs(record: Record) -> int:
+    return len(record.history.get("loss", ()))
+
+
+def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -395,7 +406,8 @@ def best_trials(state: SweepState) -> dict[str, Trial]:
 
 def sort_rows(rows: Sequence[dict], by: str) -> list[dict]:
     """Best first: accuracies from the top, losses and costs from the bottom, names by letter; empty cells last."""
-    sign = -1 if by.endswith(("_accuracy", "_precision", "_recall", "_f1", "images_per_second")) else 1
+    figure = by.removesuffix("_ci95_low").removesuffix("_ci95_high")
+    sign = -1 if figure.endswith(("_accuracy", "_precision", "_recall", "_f1", "images_per_second")) else 1
     said = [row for row in rows if row[by] is not None]
     ordered = sorted(said, key=lambda row: row[by] if isinstance(row[by], str) else sign * row[by])
     return ordered + [row for row in rows if row[by] is None]
@@ -436,7 +448,10 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
     if "best" in verdicts and len({row["architecture"] for row in rows if row["trials"]}) > 1:
         said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over trials.")
     if "too few seeds" in verdicts:
-        said.append("One seed cannot tell architectures apart: ask for more (seeds: 5).")
+        if len({(trial.seed, trial.fold) for trial in state.trials}) == 1:
+            said.append("One seed cannot tell architectures apart: ask for more (seeds: 5).")
+        else:
+            said.append("Too few seeds: no comparison with the best where too few finished trials share a seed.")
     if verdicts & {"worse", "tied with best"}:
         said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
     if any(row["seeds_needed"] for row in rows):
@@ -448,11 +463,11 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
 
 
 def markdown(state: SweepState, rows: Sequence[dict]) -> str:
-    """The table as Markdown, ready to paste: best first by the selection metric, verdicts in words."""
+    """The table as Markdown, ready to paste: best first, verdicts in words."""
     names = ["architecture", "parameters", "test accuracy", "95 % interval", "test loss"]
     names += [state.select_by.replace("_", " "), "verdict", "Pareto", "trials"]
     lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|"]
-    for row in sort_rows(rows, state.select_by):
+    for row in sort_rows(rows, "behind_best"):  # the order of means, unless seeds are missing
         cells = [row["architecture"], f"{row['params']:,}", with_spread(row, "test_accuracy")]
         cells += [interval_in_words(row, "test_accuracy"), with_spread(row, "test_loss", 3)]
         cells += [with_spread(row, state.select_by), verdict_in_words(row), pareto_in_words(row), str(row["trials"])]
