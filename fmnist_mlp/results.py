@@ -92,6 +92,11 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     def is_done(self) -> bool:
         return self.status == "done"
 
+    def in_short(self, trial: Trial) -> Self:
+        """Half the memory, for a parent that holds thousands: settings are the trial's own, scores by class are left
+        out; `Results.load_record` has them."""
+        return self.model_copy(update={"settings": trial.settings, "classes": {}, "class_names": ()})
+
     @pydantic.model_validator(mode="after")
     def _has_what_the_tables_show(self) -> Self:
         if self.is_done:
@@ -339,6 +344,9 @@ class Results:
             for folder in (sorted(parent.iterdir()) if parent.is_dir() else ())
             if folder.is_dir() and not folder.name.startswith(".") and folder.name[:16] not in in_work
         ]
+
+    def has_table(self, sweep: Sweep, name: str) -> bool:
+        return (self.sweep_folder(sweep) / name).is_file()
 
     def write_table(self, sweep: Sweep, name: str, text: str) -> None:
         """Write `<sweep>/<name>`, whole or not at all; an unchanged one is left alone."""

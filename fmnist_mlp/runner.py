@@ -77,7 +77,7 @@ class Plan:
 
     Args:
         trials: all of them, in the table's order.
-        records: by fingerprint, of those trained before (done or failed).
+        records: by fingerprint, of those trained before (done or failed), in short.
         to_train: those that this run will train.
         sizes: `stacks.StackSize` by architecture name.
         over_budget: names of the architectures that are larger than their `max_params` and have no trials.
@@ -233,7 +233,7 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
             trial = outcome.call.args[0].trial
             record = _record_of(outcome, plan, results, logs, workers)
             if record is not None:
-                plan.records[trial.fingerprint] = record
+                plan.records[trial.fingerprint] = record.in_short(trial)
                 logs.show(results, trial, record)
                 summary.trained += record.is_done and trial.fingerprint not in workers.found
             if record is not None and not record.is_done:
@@ -265,7 +265,7 @@ def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Reco
             damaged.append(f"{error}; its trial ({trial.architecture.name}, seed {trial.seed}) is trained again")
             continue
         if record is not None:
-            records[trial.fingerprint] = record
+            records[trial.fingerprint] = record.in_short(trial)
     return records, damaged
 
 

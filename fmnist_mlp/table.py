@@ -120,7 +120,7 @@ CLASSES_COLUMNS = (
 
 
 def write_tables(state: SweepState, results: Results, is_final: bool = True) -> list[dict]:
-    """Write `results.csv`, `results.md`, `trials.csv` and `classes.csv`, each whole or not at all.
+    """Write `results.csv` and `trials.csv`, at the end `results.md` and `classes.csv` too, each whole or not at all.
 
     Args:
         is_final: whether verdicts are wanted; while trials still run they would change with each.
@@ -128,12 +128,14 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     Returns:
         The rows of the table, in the order of the sweep file.
     """
+    is_known = is_final and _remembered_rows(state, results) is not None
     rows = make_table(state, results, is_final)
     results.write_table(state.sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
     results.write_table(state.sweep, "trials.csv", csv_text(TRIALS_COLUMNS, trial_rows(state)))
-    results.write_table(state.sweep, "classes.csv", csv_text(CLASSES_COLUMNS, class_rows(state)))
     if is_final:
         results.write_table(state.sweep, "results.md", markdown(state, rows))
+    if is_final and not (is_known and results.has_table(state.sweep, "classes.csv")):  # every record is read for it
+        results.write_table(state.sweep, "classes.csv", csv_text(CLASSES_COLUMNS, class_rows(state, results)))
     return rows
 
 
@@ -143,10 +145,8 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     Returns:
         None stands where there is nothing to say: a spread needs two trials, a verdict trials that are done.
     """
-    key = _key(state) if is_final else None
-    remembered = results.load_comparison(state.sweep) if is_final else {}
-    if is_final and remembered.get("key") == key and remembered.get("hash") == _hash(remembered.get("rows")):
-        return remembered["rows"]
+    if is_final and (remembered := _remembered_rows(state, results)) is not None:
+        return remembered
     found = state.by_architecture()
     verdicts = _verdicts(state, found, results) if is_final else {}
     # In the plan's order, not that in which trials ended: it decides between two that are equally common.
@@ -157,8 +157,15 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     ]
     _mark_pareto(rows, state.select_by)
     if is_final:
-        results.save_comparison(state.sweep, {"key": key, "rows": rows, "hash": _hash(rows)})
+        results.save_comparison(state.sweep, {"key": _key(state), "rows": rows, "hash": _hash(rows)})
     return rows
+
+
+def _remembered_rows(state: SweepState, results: Results) -> list[dict] | None:
+    """The rows of the last final table, if they were made of the very same; None else."""
+    remembered = results.load_comparison(state.sweep)
+    is_the_same = remembered.get("key") == _key(state) and remembered.get("hash") == _hash(remembered.get("rows"))
+    return remembered["rows"] if is_the_same else None
 
 
 def _row(state: SweepState, architecture: Architecture, found, common: Mapping[str, str]) -> dict[str, Any]:
@@ -369,11 +376,11 @@ def trial_rows(state: SweepState) -> list[dict]:
     ]
 
 
-def class_rows(state: SweepState) -> list[dict]:
+def class_rows(state: SweepState, results: Results) -> list[dict]:
     """One row a class of each architecture, means over its finished trials on the test images."""
     rows = []
     for name, found in state.by_architecture().items():
-        done = [record for _, record in found if record.is_done]
+        done = [full for _, record in found if record.is_done and (full := _in_full(record, results))]
         for number, class_name in enumerate(done[0].class_names if done else ()):
             row = {
                 "architecture": name,
@@ -387,6 +394,13 @@ def class_rows(state: SweepState) -> list[dict]:
                 row |= {score: _mean(values), f"{score}_std": statistics.stdev(values) if len(values) > 1 else None}
             rows.append(row)
     return rows
+
+
+def _in_full(record: Record, results: Results) -> Record | None:
+    """The record with its scores by class, which a plan does not hold; None where its file has gone bad meanwhile."""
+    with contextlib.suppress(DamagedRecord):
+        return record if record.classes else results.load_record(record.fingerprint)
+    return None
 
 
 def best_trials(state: SweepState) -> dict[str, Trial]:
