@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fmnist_mlp.results import RESULTS_COLUMNS, TRIALS_COLUMNS  # noqa: E402 - after the path to it
+from fmnist_mlp.table import CLASSES_COLUMNS, RESULTS_COLUMNS, TRIALS_COLUMNS  # noqa: E402 - after the path to it
 
 SWEEP = """
 dataset: synthetic
@@ -132,13 +132,16 @@ def _forget(folder: Path) -> None:
 
 
 def _compare(reference: Path, tortured: Path) -> None:
-    for name, columns in (("results.csv", RESULTS_COLUMNS), ("trials.csv", TRIALS_COLUMNS)):
+    tables = {"results.csv": RESULTS_COLUMNS, "trials.csv": TRIALS_COLUMNS, "classes.csv": CLASSES_COLUMNS}
+    for name, columns in tables.items():
         kept = [column.name for column in columns if not column.measured]
-        tables = []
+        rows = []
         for folder in (reference, tortured):
             with (folder / "results/torture" / name).open(encoding="utf-8") as file:
-                tables.append([[row[column] for column in kept] for row in csv.DictReader(file)])
-        assert tables[0] == tables[1], f"{name} differs"
+                rows.append([[row[column] for column in kept] for row in csv.DictReader(file)])
+        assert rows[0] == rows[1], f"{name} differs"
+    one, other = (folder / "results/torture/results.md" for folder in (reference, tortured))
+    assert one.read_text("utf-8") == other.read_text("utf-8"), "results.md differs"
     for record in (reference / "results/_records").glob("[0-9a-f]*/record.json"):
         other = tortured / record.relative_to(reference)
         ours, theirs = (json.loads(path.read_bytes()) for path in (record, other))
