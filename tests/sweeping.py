@@ -258,6 +258,12 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
+def by_itself(row):
+    """A row without what depends on the other architectures of its table."""
+    of_others = {"architecture", "verdict", "seeds_needed", "pareto"}
+    return {name: cell for name, cell in row.items() if name not in of_others and "behind" not in name}
+
+
 def unmeasured(path, columns):
     """A table without its measured columns: the other cells as they stand in the file."""
     measured = {column.name for column in columns if column.measured}
