@@ -8,6 +8,9 @@ begin with, so the last loss beside the clocks says whether it is the same work;
 other numbers. A fixed rule by layer types (`stacks.is_convolutional`) chooses between the first and the last; this
 table is what it stands on.
 
+`--augment` measures instead what augmentation and preprocessing cost: one stack in the compiled epoch, the ways in
+turns, so that what else the machine does falls on all of them.
+
 `--random` measures instead what a random number costs inside an XLA program, by generator, and `--xla-flags` runs
 either table under other flags: that is how the cost of dropout was traced to XLA's fusion of its generator.
 """
@@ -40,6 +43,16 @@ STACKS = {
     "max pooling": "[{MaxPooling2D: {pool_size: 2}}, 128, 64]",
     "global pool": "[128, {Reshape: [8, 8, 2]}, GlobalAveragePooling2D, 64]",
 }
+AUGMENTED = {
+    "nothing": "{}",
+    "flips": "{augment: {horizontal_flip: true, vertical_flip: true}}",
+    "flip and shift": "{augment: {horizontal_flip: true, shift: 2}}",
+    "flip, shift and erase": "{augment: {horizontal_flip: true, shift: 2, erase: 0.1}}",
+    "flip, shift, erase and mixup": "{augment: {horizontal_flip: true, shift: 2, erase: 0.1, mixup: 0.2}}",
+    "standardize": "{preprocess: standardize}",
+    "pca": "{preprocess: {pca: 187}}",
+    "pca behind flip and shift": "{preprocess: {pca: 187}, augment: {horizontal_flip: true, shift: 2}}",
+}
 LOOPS = {"compiled": (False, True), "plain, jit": (True, True), "plain": (True, False)}  # plain_fit, jit_compile
 VALIDATION_IMAGES = 1000
 
@@ -47,7 +60,8 @@ VALIDATION_IMAGES = 1000
 def main() -> None:
     options = _options()
     if options.worker:
-        print(json.dumps(_random_numbers() if options.random else _measure(json.loads(options.worker))))
+        measure = _random_numbers if options.random else _augmented if options.augment else _measure
+        print(json.dumps(measure() if options.random else measure(json.loads(options.worker))))
         return
     stacks = [name for name in STACKS if not options.only or any(pattern in name for pattern in options.only)]
     environment = clean_environment(threads=1) | {"PYTHONPATH": str(ROOT)}
@@ -56,6 +70,11 @@ def main() -> None:
     if options.random:
         rows = _run({}, environment, "--random")
         table = markdown_table(["random numbers in XLA", "compile seconds", "ns a number"], rows, left=1)
+    elif options.augment:
+        work = {"stack": "dense small", "images": options.images, "epochs": options.epochs}
+        rows = _run(work, environment, "--augment")
+        header = ["64-128-64-32 with", f"ms an epoch of {options.images:,}", "ratio"]
+        table = markdown_table(header, rows, left=1)
     else:
         rows = []
         for stack in stacks:
@@ -116,6 +135,47 @@ def _measure(work: dict) -> dict:
     }
 
 
+def _augmented(work: dict) -> list[list[str]]:
+    """Milliseconds of an epoch in each way; one epoch of each in turn, again and again."""
+    # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
+    import numpy as np
+
+    from fmnist_mlp import config, data, models, preprocess, training, trial
+    from fmnist_mlp.compiled_epoch import ResidentData
+
+    trial.start_worker("cpu", threads=1)
+    images = data.load_data(data.DataSource("synthetic"))  # speed does not depend on what is on the images
+    repeats = -(-(work["images"] + VALIDATION_IMAGES) // len(images.x_train))
+    x, y = np.tile(images.x_train, (repeats, 1, 1)), np.tile(images.y_train, repeats)
+    indices = np.arange(work["images"] + VALIDATION_IMAGES, dtype=np.int32)
+    train_indices, validation_indices = indices[: work["images"]], indices[work["images"] :]
+    ways = {}
+    for name, keys in AUGMENTED.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "loops.yaml"
+            training_keys = keys.replace("{", "{epochs: 1, ", 1).replace(", }", "}")
+            path.write_text(f"training: {training_keys}\narchitectures:\n  - {STACKS[work['stack']]}\n")
+            architecture = config.load_sweep(path).architectures[0]
+        settings, fitted, resident = architecture.training, None, ResidentData(x, y, images.num_classes)
+        if settings.preprocess or settings.augment:
+            fitted = preprocess.fit(settings.preprocess, x[train_indices[:5000]])
+            resident = ResidentData(x, y, images.num_classes, fitted)
+            if settings.augment is None:
+                resident = ResidentData(fitted.transform(x), y, images.num_classes)
+        shape = images.image_shape if fitted is None else fitted.input_shape
+        model = models.build_model(architecture.layers, shape, images.num_classes, 0, takes_pixels=fitted is None)
+        training.compile_model(model, settings, work["images"])
+        ways[name] = (model, resident, settings)
+    seconds = {name: [] for name in ways}
+    for _ in range(work["epochs"]):
+        for name, (model, resident, settings) in ways.items():
+            parts = {"train_indices": train_indices, "validation_indices": validation_indices}
+            history = training.train(model, resident, settings, seed=0, **parts)
+            seconds[name] += history.epoch_seconds
+    medians = {name: float(np.median(each[1:])) for name, each in seconds.items()}
+    return [[name, f"{1000 * each:.0f}", f"{each / medians['nothing']:.2f}"] for name, each in medians.items()]
+
+
 def _random_numbers() -> list[list[str]]:
     """What a number costs in a loop like the compiled epoch's, with each generator that TensorFlow offers."""
     import tensorflow as tf
@@ -160,6 +220,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=6000, metavar="N", help="training images (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument("--only", action="append", metavar="TEXT", help="only stacks with TEXT in their name")
+    parser.add_argument("--augment", action="store_true", help="what augmentation costs, instead of stacks")
     parser.add_argument("--random", action="store_true", help="what random numbers cost, instead of stacks")
     parser.add_argument("--xla-flags", metavar="FLAGS", help="XLA_FLAGS of the measured processes")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report here too (Markdown)")

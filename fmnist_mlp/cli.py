@@ -5,6 +5,7 @@ Exit codes: 0 every trial is done; 1 some trial failed; 2 the user can mend it (
 
 import argparse
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -22,9 +23,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fmnist_mlp import __version__, config, runner, stacks, table
+from fmnist_mlp import __version__, config, preprocess, runner, table
 from fmnist_mlp.engine import EngineError
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import Results
 
 DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 _SILENCE_SECONDS = 300.0
@@ -82,6 +84,11 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
 
     _print_table(plan, summary.rows, parsed.sort or "behind_best", out)
     _print_failures(plan, err)
+    if not summary.stopped:  # whoever stops a sweep wants it to end; the next run makes up for it
+        # Imported here: after the trials, and only what has changed is drawn.
+        from fmnist_mlp import report
+
+        report.report(plan.state, summary.rows, Results(options.results_dir), source=plan.source)
     _print_where_to_look(plan, options, summary, out)
     if summary.stopped:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
@@ -90,6 +97,21 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
         )
         return INTERRUPTED
     return SOME_FAILED if plan.failed else DONE
+
+
+def _report(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    # Imported here: no other verb draws the results.
+    from fmnist_mlp import report
+
+    sweep = config.load_sweep(parsed.sweep, config.Overrides(parsed.epochs, parsed.seeds, parsed.limit))
+    is_wanted = parsed.data_dir is not None or sweep.dataset in ("auto", "fashion_mnist")
+    options = runner.Options(results_dir=parsed.results_dir, data_dir=_data_dir(parsed) if is_wanted else None)
+    plan = runner.make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
+    results = Results(parsed.results_dir)
+    rows = table.make_table(plan.state, results)
+    page = report.report(plan.state, rows, results, source=plan.source, again=True)
+    out.print(f"open {_shown(page)}", markup=False, soft_wrap=True)
+    return DONE
 
 
 def _clean(parsed: argparse.Namespace, out: Console, err: Console) -> int:
@@ -127,6 +149,69 @@ def _explore(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     folder = parsed.results_dir / "_explore" / source.dataset.replace(":", "-")
     page = explore.explore(source, folder, sample=parsed.sample, limit=parsed.limit, seed=parsed.seed, notify=notify)
     out.print(f"open {page}", markup=False, soft_wrap=True)
+    return DONE
+
+
+def _predict(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    # Imported here: no other command reads pictures.
+    from fmnist_mlp import predict
+
+    chosen = predict.choose_model(parsed.results_dir, parsed.sweep, parsed.model)
+    predictor = predict.Predictor(chosen.path, chosen.class_names)
+    columns = _new_table("image", "class", ("probability", "right"), "then", "how it was read", title=chosen.name)
+    failed = 0
+    for path in parsed.images:
+        try:
+            prepared = predict.load_image(path, predictor.shape, parsed.invert)
+        except predict.UnreadableImage as error:
+            failed += 1
+            err.print(Text(_shown(error), style="red"))
+            if parsed.json:
+                _print_json({"file": str(path), "error": str(error)}, out)
+            continue
+        top = predictor.predict(prepared.pixels)[: parsed.top]
+        (name, probability), *others = top
+        if parsed.json:
+            said = {"file": str(path), "model": chosen.name, "class": name, "probability": probability}
+            said["top"] = [{"class": name, "probability": probability} for name, probability in top]
+            _print_json(said | {"inverted": prepared.inverted, "note": prepared.note}, out)
+        else:
+            then = ", ".join(f"{name} {probability:.4f}" for name, probability in others)
+            cells = [_shown(path), name, f"{probability:.4f}", then, prepared.note]
+            columns.add_row(*map(Text, cells))
+    if columns.row_count:
+        out.print(columns)
+    return USER_ERROR if failed else DONE
+
+
+def _print_json(said: dict, out: Console) -> None:
+    """One line; rich would wrap it and take `:boot:` in a file's name for a picture."""
+    out.print(Text(json.dumps(said)), soft_wrap=True)
+
+
+def _export(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    # Imported here: no other command writes other formats of a model.
+    from fmnist_mlp import export
+
+    formats = tuple(dict.fromkeys(parsed.format))
+    exported = export.export_model(
+        parsed.results_dir, parsed.sweep, parsed.name, parsed.to, formats, data_dir=_data_dir(parsed)
+    )
+    for check in exported.checks:
+        out.print(Text(f"{exported.folder / check.file}: {check.in_words()}"), soft_wrap=True)
+    out.print(Text(f"how to load it: {exported.folder / export.CARD_FILE}"), soft_wrap=True)
+    return DONE
+
+
+def _app(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    # Imported here: the page needs the extra `app`.
+    from fmnist_mlp import app
+
+    def notify(line: str) -> None:
+        err.print(Text(line, style="yellow"))
+
+    page = app.Page(parsed.results_dir, parsed.sweep, data_dir=_data_dir(parsed), notify=notify)
+    app.serve(page, parsed.host, parsed.port, notify, ready=lambda address: out.print(f"open {address}", markup=False))
     return DONE
 
 
@@ -171,6 +256,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="workers; default one a core (or one a GPU); 0: in this process, for a debugger",
     )
+    how.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="workers on this machine, or on a Ray cluster (docs/cluster.md); default: %(default)s",
+    )
+    how.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="the cluster's head; default RAY_ADDRESS, else Ray on this machine; implies --engine ray",
+    )
     how.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: %(default)s")
     how.add_argument("--trial-timeout", type=_seconds, metavar="SECONDS", help="give a trial up after so long")
     how.add_argument(
@@ -209,6 +305,15 @@ def _verbs_parser() -> argparse.ArgumentParser:
     clean.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
     _add_output_folders(clean)
     clean.set_defaults(run=_clean)
+    report = verb.add_parser("report", help="pictures and a page of a sweep's results, from what is trained already")
+    report.add_argument(
+        "sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s"
+    )
+    for name, what in (("epochs", "epochs"), ("seeds", "seeds"), ("limit", "training images")):
+        report.add_argument(f"--{name}", type=_count, metavar="N", help=f"{what}, as the sweep was run with")
+    report.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    _add_results_folder(report)
+    report.set_defaults(run=_report)
     explore = verb.add_parser("explore", help="pictures of the images: classes, means, PCA, t-SNE, look-alikes")
     explore.add_argument("--idx", type=Path, metavar="FOLDER", help="a data set of your own, in four IDX files")
     explore.add_argument("--synthetic", action="store_true", help="the generated stand-in")
@@ -222,6 +327,45 @@ def _verbs_parser() -> argparse.ArgumentParser:
     )
     _add_results_folder(explore)
     explore.set_defaults(run=_explore)
+    predict = verb.add_parser("predict", help="classify images of any kind with an exported model")
+    predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, GIF, WebP, TIFF, ...")
+    predict.add_argument(
+        "--model", metavar="NAME|PATH", help="an architecture of the sweep, or a .keras file; default: the best"
+    )
+    _add_sweep_name(predict)
+    predict.add_argument(
+        "--invert",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="exchange light and dark; the network wants light on black; default: by the background",
+    )
+    predict.add_argument(
+        "--top", type=_count, default=3, metavar="N", help="so many classes of each image; default: %(default)s"
+    )
+    predict.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
+    _add_results_folder(predict)
+    predict.set_defaults(run=_predict)
+    export = verb.add_parser("export", help="an exported model in other formats, checked, with a card that explains it")
+    export.add_argument("name", metavar="NAME", help="the architecture")
+    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    export.add_argument(
+        "--format",
+        nargs="+",
+        choices=("keras", "savedmodel", "onnx", "litert"),
+        default=["keras"],
+        help="one or several; default: keras",
+    )
+    _add_sweep_name(export)
+    export.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    _add_results_folder(export)
+    export.set_defaults(run=_export)
+    app = verb.add_parser("app", help="a page on this machine: upload or draw an image, see what the models say")
+    app.add_argument("--port", type=_port, metavar="N", help="default: the first free one from 7860")
+    app.add_argument("--host", default="127.0.0.1", help="who can reach the page; default: %(default)s, this machine")
+    _add_sweep_name(app)
+    app.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    _add_results_folder(app)
+    app.set_defaults(run=_app)
     return parser
 
 
@@ -234,6 +378,10 @@ def _add_results_folder(parser) -> None:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
 
 
+def _add_sweep_name(parser) -> None:
+    parser.add_argument("--sweep", default="architectures", metavar="NAME", help="default: %(default)s")
+
+
 def _data_dir(parsed: argparse.Namespace) -> Path | None:
     """The option, else the variable."""
     from_shell = os.environ.get("FASHION_MNIST_DIR")
@@ -241,6 +389,9 @@ def _data_dir(parsed: argparse.Namespace) -> Path | None:
 
 
 def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
+    engine = "ray" if parsed.ray_address else parsed.engine
+    if engine == "ray" and parsed.jobs == 0:
+        raise SweepError("--jobs 0 trains in this process, --engine ray elsewhere: leave one of them out")
     # The variable says where Fashion-MNIST lies, in case it is wanted; only the option insists on it.
     is_wanted = parsed.data_dir is not None or sweep.dataset in ("auto", "fashion_mnist")
     return runner.Options(
@@ -255,6 +406,8 @@ def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
         retry_failed=parsed.retry_failed,
         fail_fast=parsed.fail_fast,
         trial_timeout=parsed.trial_timeout,
+        engine=engine,
+        ray_address=parsed.ray_address,
         checkpoint_seconds=parsed.checkpoint_every,
     )
 
@@ -275,6 +428,13 @@ def _at_least(least: int, text: str) -> int:
     if number < least:
         raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
     return number
+
+
+def _port(text: str) -> int:
+    port = _count(text)
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {port}")
+    return port
 
 
 def _seconds(text: str) -> float:
@@ -311,7 +471,7 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     train_images = min(plan.sweep.limit or info.train_images, info.train_images)
     images = f"{train_images:,} training and {info.test_images:,} test images"
     out.print(
-        f"[bold]{escape(plan.sweep.name)}[/]: {_plural(len(plan.sweep.architectures), 'architecture')}, "
+        f"[bold]{escape(plan.sweep.name)}[/]: {_listed_in_words(plan.sweep)}, "
         f"{_plural(len(plan.trials), 'trial')}: {', '.join(counts)}"
     )
     if plan.sweep.grid_stacks:
@@ -328,21 +488,30 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
         out.print(change, markup=False, soft_wrap=True)
 
 
+def _listed_in_words(sweep: config.Sweep) -> str:
+    """`4 architectures`, `4 architectures and 3 baselines`, `3 baselines`."""
+    baselines = sum(isinstance(architecture, config.Baseline) for architecture in sweep.architectures)
+    counts = {"architecture": len(sweep.architectures) - baselines, "baseline": baselines}
+    return " and ".join(_plural(number, noun) for noun, number in counts.items() if number)
+
+
 def _print_stacks(plan: runner.Plan, out: Console) -> None:
-    table = _new_table(
+    columns = _new_table(
         "architecture", "layers", ("parameters", "right"), ("FLOPs an image", "right"), ("to train", "right")
     )
     for architecture in plan.sweep.architectures:
         size = plan.sizes[architecture.name]
         to_train = sum(trial.architecture is architecture for trial in plan.to_train)
-        table.add_row(
+        is_open = size.params is not None and preprocess.has_open_size(architecture.training.preprocess)
+        at_most = "at most " if is_open else ""
+        columns.add_row(
             escape(architecture.name),
-            escape(stacks.stack_name(architecture.layers)),
-            f"{size.params:,}",
-            f"{size.flops:,}",
+            escape(architecture.in_short),
+            at_most + table.count_in_words(size.params),
+            at_most + table.count_in_words(size.flops),
             "over budget" if architecture.name in plan.over_budget else str(to_train),
         )
-    out.print(table)
+    out.print(columns)
 
 
 # ---- during -------------------------------------------------------------------------------------------------------
@@ -419,9 +588,12 @@ class _Display(runner.Listener):
                 f"Keras {environment['keras']}"
             )
 
+    def notice(self, line: str):
+        self._say(Text(line, style="yellow"))
+
     def trial_progress(self, trial: config.Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
-        line = f"{_which(trial)}: compiling"
+        line = f"{_which(trial)}: {'fitting' if isinstance(trial.architecture, config.Baseline) else 'compiling'}"
         if message["epoch"]:
             line = f"{_which(trial)}: epoch {message['epoch']}/{message['epochs']}, loss {message['loss']:.4f}, "
             line += f"val_accuracy {message['val_accuracy']:.4f}"
@@ -440,8 +612,9 @@ class _Display(runner.Listener):
         elif not self.out.is_terminal:
             loss, accuracy = record.metrics["test_loss"], record.metrics["test_accuracy"]
             self.out.print(
-                f"[{self._ended}/{len(self.plan.to_train)}] {_which(trial)}: test_loss {loss:.4f}, "
-                f"test_accuracy {accuracy:.4f}, {record.measured['train_seconds']:.1f} s",
+                f"[{self._ended}/{len(self.plan.to_train)}] {_which(trial)}: "
+                + ("" if loss is None else f"test_loss {loss:.4f}, ")
+                + f"test_accuracy {accuracy:.4f}, {record.measured['train_seconds']:.1f} s",
                 markup=False,
             )
 
@@ -494,7 +667,7 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console
     for row in table.sort_rows(rows, sort_by):
         cells = [
             escape(row["architecture"]),
-            f"{row['params']:,}",
+            table.count_in_words(row["params"]),
             "" if row["test_loss"] is None else f"{row['test_loss']:.4f}",
             table.with_spread(row, "test_accuracy"),
             Text(table.verdict_in_words(row, in_short=True), style=_VERDICT_STYLES.get(row["verdict"], "")),
@@ -525,6 +698,8 @@ def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: ru
         out.print(f"trained {_plural(summary.trained, 'trial')} in {_duration(summary.seconds)}")
     folder = options.results_dir / plan.sweep.name
     out.print(f"table: {_shown(folder / 'results.csv')}", markup=False, soft_wrap=True)
+    if (folder / "report.html").exists():
+        out.print(f"report: {_shown(folder / 'report.html')}", markup=False, soft_wrap=True)
     out.print(
         f"curves: tensorboard --logdir {_shown(shlex.quote(str(options.logs_dir)))}", markup=False, soft_wrap=True
     )

@@ -20,13 +20,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -40,7 +41,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from fmnist_mlp import stacks
+from fmnist_mlp import baselines, preprocess, stacks
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.yaml_nodes import Node, Problems, harmless, quoted, read_document, read_text
 
@@ -124,6 +125,82 @@ def _read_name(value: Any) -> Any:
     return value
 
 
+def _read_preprocess(value: Any) -> Any:
+    """One step stands for a list of one; null for none, so that one architecture can do without the file's."""
+    if value is None:
+        return ()
+    if isinstance(value, tuple):  # settings made in Python: steps already
+        return value
+    written = value if isinstance(value, list) else [value]
+    if len(written) > _MAX_STEPS:
+        raise PydanticCustomError(
+            "plain", "may have at most {most} steps, got {n}", {"most": _MAX_STEPS, "n": len(written)}
+        )
+    steps = []
+    for position, each in enumerate(written):
+        problem, step = None, None
+        try:
+            step = _read_step(each)
+        except ValueError as error:
+            problem = str(error)
+        if isinstance(step, preprocess.Pca) and any(isinstance(before, preprocess.Pca) for before in steps):
+            problem = "may have pca once: a second one would only drop components of the first"
+        if problem:
+            raise PydanticCustomError("plain", "{problem}", {"problem": problem, "position": position})
+        steps.append(step)
+    return tuple(steps)
+
+
+def _read_step(written: Any) -> preprocess.Step:
+    """Raises ValueError with what is wrong, to be put after the word `preprocess`."""
+    keys = set(written) if isinstance(written, dict) else {written} if isinstance(written, str) else set()
+    if keys == {"standardize"} and (written == "standardize" or written["standardize"] is None):
+        return preprocess.Standardize()
+    if isinstance(written, dict) and keys and keys <= {"center", "scale"}:
+        center = _number(written.get("center", 0.0), "center", lambda x: -1000 <= x <= 1000, "from -1,000 to 1,000")
+        scale = _number(written.get("scale", 1.0), "scale", lambda x: 1e-6 <= x <= 1000, "from 0.000001 to 1,000")
+        return preprocess.Rescale(float(center), float(scale))
+    if isinstance(written, dict) and "pca" in keys and keys <= {"pca", "whiten"}:
+        components, whiten = written["pca"], written.get("whiten", False)
+        if not isinstance(whiten, bool):
+            raise ValueError(f"whiten must be true or false, got {_in_message(whiten)}")
+        is_number = isinstance(components, int | float) and not isinstance(components, bool)
+        is_whole = is_number and isinstance(components, int)
+        if not is_number or not (1 <= components <= stacks.MAX_UNITS if is_whole else 0 < components < 1):
+            raise ValueError(
+                "pca must be a whole number of components, or the share of the variance that they keep, above 0 and "
+                f"below 1, got {_in_message(components)}"
+            )
+        return preprocess.Pca(components, whiten)
+    if keys & {"pca"}:
+        raise ValueError(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {_in_message(written)}")
+    unknown = [key for key in keys if isinstance(key, str) and key not in _STEP_WORDS]
+    near = _did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
+    hint = near if "did you mean" in near else ""
+    raise ValueError(f"steps are {_STEPS_IN_WORDS}, got {_in_message(written)}{hint}")
+
+
+def _number(value: Any, name: str, is_allowed: Callable[[float], bool], words: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_allowed(value):
+        raise ValueError(f"{name} must be a number {words}, got {_in_message(value)}")
+    return value
+
+
+def _in_message(value: Any) -> str:
+    """A value as a person would have written it, in one short line."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, dict) and value and all(isinstance(v, str | int | float | None) for v in value.values()):
+        value = f"{{{', '.join(f'{key}: {_in_message(inner)}' for key, inner in value.items())}}}"
+    elif isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = {None: "nothing", True: "true", False: "false"}[value] if isinstance(value, bool | None) else str(value)
+    return harmless(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+_MAX_STEPS = 10
+_STEP_WORDS = ("standardize", "center", "scale", "pca", "whiten")
+_STEPS_IN_WORDS = "standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}"
 _DATASETS = ("auto", "fashion_mnist", "synthetic")
 _IDX_SCHEMA = {
     "type": "object",
@@ -155,6 +232,42 @@ Seeds = Annotated[
         }
     ),
 ]
+_STEP_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "enum": ["standardize"]},
+        {
+            "type": "object",
+            "properties": {
+                "center": {"type": "number", "minimum": -1000, "maximum": 1000},
+                "scale": {"type": "number", "minimum": 1e-6, "maximum": 1000},
+            },
+            "minProperties": 1,
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "pca": {
+                    "description": "Number of components, or the share of the variance that they keep.",
+                    "anyOf": [
+                        {"type": "integer", "minimum": 1, "maximum": stacks.MAX_UNITS},
+                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    ],
+                },
+                "whiten": {"type": "boolean", "description": "Whether components are brought to one variance."},
+            },
+            "required": ["pca"],
+            "additionalProperties": False,
+        },
+    ]
+}
+Steps = Annotated[
+    SkipValidation[tuple[preprocess.Step, ...]],
+    BeforeValidator(_read_preprocess),
+    WithJsonSchema(
+        {"anyOf": [_STEP_SCHEMA, {"type": "array", "items": _STEP_SCHEMA, "maxItems": _MAX_STEPS}, {"type": "null"}]}
+    ),
+]
 _NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": stacks.MAX_NAME_LENGTH}
 Name = Annotated[str, BeforeValidator(_read_name), stacks.Expected("text"), WithJsonSchema(_NAME_SCHEMA)]
 
@@ -170,6 +283,29 @@ class EarlyStopping(_Settings):
     monitor: Literal["val_loss", "val_accuracy"] = Field("val_loss", description="What has to improve.")
     min_delta: float = Field(0.0, ge=0, description="Smaller changes do not count as improvement.")
     restore_best_weights: bool = Field(True, description="Whether the weights of the best epoch are kept.")
+
+
+class Augment(_Settings):
+    """Random changes of the training images, new ones in each epoch; in this order."""
+
+    horizontal_flip: bool = Field(False, description="Whether images are mirrored left to right, each by a coin.")
+    vertical_flip: bool = Field(False, description="Whether images are mirrored top to bottom, each by a coin.")
+    shift: int = Field(
+        0, ge=0, le=1000, description="Most pixels that an image moves, up or down and left or right; zeros come in."
+    )
+    erase: float = Field(0.0, ge=0, le=1, description="Share of the images in which a random rectangle is set to 0.")
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="alpha of the Beta(alpha, alpha) by which an image is mixed with another of its batch, and its "
+        "label; 0 is none.",
+    )
+
+
+def _none_where_idle(augment: Augment | None) -> Augment | None:
+    """Augmentation that changes nothing is none: the same trials."""
+    return None if augment == Augment() else augment
 
 
 SelectBy = Literal["val_accuracy", "val_loss", "cv_accuracy"]
@@ -208,6 +344,15 @@ class Training(_Settings):
         0.2, gt=0, lt=1, description="Share of the training images kept for validation, stratified by class."
     )
     early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch; null is never.")
+    preprocess: Steps = Field(
+        (),
+        description="Steps after the scaling of pixels to 0-1, fitted on the training images of each trial: "
+        f"{_STEPS_IN_WORDS}; one, or a list in their order; null is none. They become layers of the exported model. "
+        "(In a grid a list is one of values: write a list of lists.)",
+    )
+    augment: Annotated[Augment | None, AfterValidator(_none_where_idle)] = Field(
+        None, description="Random changes of the training images, never of others; null is none."
+    )
     threads: int = Field(1, ge=1, le=256, description="Cores that one trial computes on; more only for wide networks.")
 
     @model_validator(mode="before")
@@ -252,9 +397,26 @@ class Training(_Settings):
                     f"warmup_epochs must be below epochs ({self.epochs}), got {self.warmup_epochs:g}",
                 )
             )
+        if self.augment is not None and self.augment.mixup and self.batch_size == 1:
+            conflicts.append(
+                (
+                    ("augment", "batch_size"),
+                    "mixup needs another image in the batch, but batch_size is 1; use 2 or more",
+                )
+            )
         if conflicts:
             raise PydanticCustomError("conflict", "settings that do not go together", {"conflicts": conflicts})
         return self
+
+
+class TensorBoard(_Settings):
+    """What is logged beside curves and pictures; decides no numbers, so it is no part of a trial."""
+
+    histograms: bool = Field(
+        False,
+        description="Whether trials trained from now on log histograms of their weights and gradient norms, each "
+        "epoch; for four layers some 0.1 s and 20 KB an epoch.",
+    )
 
 
 class SweepSettings(_Settings):
@@ -285,6 +447,7 @@ class SweepSettings(_Settings):
         ge=1,
         description="Stacks with more parameters are listed as over budget and not trained; null is no limit.",
     )
+    tensorboard: TensorBoard = Field(TensorBoard(), description="What is logged beside curves and pictures.")
 
 
 class Grid(_Settings):
@@ -324,6 +487,7 @@ class Architecture:
         layers: as listed, with every activation resolved; `stacks.complete` adds what is automatic.
         line: where it, or the grid that it comes from, begins in the file, from 1.
         layer_lines: the line of each layer.
+        key_lines: the line of each key of `training` that somebody gave, here or for the whole file.
         max_params: its own, else the sweep's; None is no limit. Decides whether it is trained, so no part of a trial.
     """
 
@@ -333,13 +497,47 @@ class Architecture:
     line: int
     layer_lines: tuple[int, ...] = ()
     max_params: int | None = None
+    key_lines: dict[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def in_short(self) -> str:
+        """What the column `layers` says: `256-drop0.3-128`."""
+        return stacks.stack_name(self.layers)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classifier of scikit-learn. It stands wherever an architecture does: in a sweep, in a trial, in the table.
+
+    Attributes:
+        training: of it only what says which images it is trained on, and as what: `OF_A_BASELINE`.
+        line: where it begins in the file, from 1.
+        key_lines: the line of each of these keys that somebody gave, here or for the whole file.
+        max_params: none; a budget of parameters says little of trees and neighbours.
+    """
+
+    name: str
+    classifier: baselines.Classifier
+    training: Training
+    line: int
+    key_lines: dict[str, int] = field(default_factory=dict, compare=False)
+    max_params: None = None
+
+    @property
+    def in_short(self) -> str:
+        """What the column `layers` says: `LogisticRegression(C=0.1)`."""
+        return self.classifier.in_short()
+
+
+# The keys of `Training` that concern a baseline; no other decides anything of it.
+OF_A_BASELINE = ("validation_split", "preprocess")
 
 
 class Sweep(SweepSettings):
     """A validated sweep file. `name` is always there, `seeds` are the seeds themselves, `select_by` is decided.
 
     Attributes:
-        architectures: those listed, then what grids add to them.
+        architectures: those listed, then what grids add to them, then the baselines.
         grid_stacks: how many stacks the grids expand to.
         grid_duplicates: how many of those are left out, being the same trials as another architecture.
     """
@@ -347,7 +545,7 @@ class Sweep(SweepSettings):
     name: str
     select_by: SelectBy
     path: Path
-    architectures: SkipValidation[tuple[Architecture, ...]]
+    architectures: SkipValidation[tuple[Architecture | Baseline, ...]]
     grid_stacks: int = 0
     grid_duplicates: int = 0
     text: str = Field("", repr=False)  # of the file, for messages that come later
@@ -357,10 +555,11 @@ class Sweep(SweepSettings):
 class Trial:
     """One training: an architecture with a seed (and a fold), and the settings that its fingerprint was made from.
 
-    `fold` counts from 0, of `settings["folds"]`; None without cross-validation.
+    A baseline may stand in the architecture's place. `fold` counts from 0, of `settings["folds"]`; None without
+    cross-validation.
     """
 
-    architecture: Architecture
+    architecture: Architecture | Baseline
     seed: int
     fold: int | None
     fingerprint: str
@@ -390,30 +589,37 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
 
     reader = _Reader(problems, given)
     settings = reader.read_settings(root, Path(path).parent)
-    listed = reader.read_architectures(root)
-    _check_differ(listed, problems, given)
+    listed, compared = reader.read_architectures(root), reader.read_baselines(root)
+    _check_differ([*listed, *compared], problems, given)
     expanded = reader.read_grids(root)
-    trials = (len(listed) + len(expanded)) * len(settings["seeds"]) * (settings["folds"] or 1)
+    trials = (len(listed) + len(expanded) + len(compared)) * len(settings["seeds"]) * (settings["folds"] or 1)
     if trials > MAX_TRIALS:
         problems.add(None, f"asks for {trials:,} trials; at most {MAX_TRIALS:,} are allowed, use fewer seeds or stacks")
     if settings.get("name") is None:
         settings["name"] = _name_from_stem(Path(path), problems)
     problems.raise_if_any()
-    added = _new_trials(expanded, listed)
+    added = _new_trials(expanded, [*listed, *compared])
     return Sweep.model_construct(
         **settings,
         path=Path(path),
-        architectures=(*listed, *added),
+        architectures=(*listed, *added, *compared),
         grid_stacks=len(expanded),
         grid_duplicates=len(expanded) - len(added),
         text=text,
     )
 
 
+UNKNOWN_SIZE = stacks.StackSize(params=None, trainable_params=None, flops=None)
+
+
 def check_shapes(
-    sweep: Sweep, image_shape: tuple[int, ...], num_classes: int, memory_limit_bytes: int | None = None
+    sweep: Sweep,
+    image_shape: tuple[int, ...],
+    num_classes: int,
+    memory_limit_bytes: int | None = None,
+    train_images: int | None = None,
 ) -> dict[str, stacks.StackSize]:
-    """Exact sizes of every architecture, by name, once the data set is known.
+    """Exact sizes of every architecture, by name, once the data set is known; a baseline's are known when it is fitted.
 
     Args:
         sweep: from `load_sweep`.
@@ -421,19 +627,38 @@ def check_shapes(
         num_classes: units of the output layer.
         memory_limit_bytes: refuse stacks whose weights, gradient and optimizer variables need more (float32), unless
             they are over their `max_params` and so never built.
+        train_images: of the data set; where they are known, PCA of more components than a trial trains on is refused.
+
+    Returns:
+        Parameters of the stack alone, FLOPs with the steps of `preprocess`. Behind `{pca: 0.95}` both are the most
+        that they can be (`preprocess.has_open_size`): the records have the true ones.
 
     Raises:
         SweepError: with every stack that does not fit its images or the memory.
     """
     problems = Problems(str(sweep.path), sweep.text)
-    sizes = {}
+    sizes, reported = {}, set()
     for architecture in sweep.architectures:
+        steps, images = architecture.training.preprocess, _fewest_images(sweep, architecture.training, train_images)
+        misfits = _misfits_of_images(architecture.training, image_shape, images)
+        for key, message in misfits:
+            line = architecture.key_lines.get(key, architecture.line)
+            if (line, message) not in reported:  # else the whole file's key would be judged for each architecture
+                problems.add(line, message)
+            reported.add((line, message))
+        if misfits:
+            continue
+        if isinstance(architecture, Baseline):
+            sizes[architecture.name] = UNKNOWN_SIZE
+            continue
         try:
-            size = stacks.count(architecture.layers, image_shape, num_classes)
+            size = preprocess.count(steps, architecture.layers, image_shape, num_classes, images)
         except stacks.StackError as error:
             lines = architecture.layer_lines
             line = lines[error.index] if error.index is not None and lines else architecture.line
-            problems.add(line, f"{error} (architecture '{architecture.name}')")
+            has_pca = any(isinstance(step, preprocess.Pca) for step in steps)
+            why = "; pca leaves no image, only its components" if has_pca else ""
+            problems.add(line, f"{error}{why} (architecture '{architecture.name}')")
             continue
         sizes[architecture.name] = size
         training = architecture.training
@@ -447,6 +672,29 @@ def check_shapes(
             )
     problems.raise_if_any()
     return sizes
+
+
+def _fewest_images(sweep: Sweep, training: Training, train_images: int | None) -> int | None:
+    """Images that any trial trains on at least, of so many in the data set; None where that is not known."""
+    if train_images is None:
+        return None
+    images = min(sweep.limit or train_images, train_images)
+    return images - (math.ceil(images / sweep.folds) if sweep.folds else round(images * training.validation_split))
+
+
+def _misfits_of_images(training: Training, image_shape: tuple[int, ...], images: int | None) -> list[tuple[str, str]]:
+    """Settings that do not fit the images: the key, and what is wrong."""
+    found = []
+    try:
+        preprocess.input_shape_of(training.preprocess, image_shape, images)
+    except stacks.StackError as error:
+        found.append(("preprocess", f"preprocess {error}"))
+    side = min(image_shape)
+    if training.augment is not None and training.augment.shift >= side:
+        found.append(
+            ("augment", f"augment shift must be below the images' {side} pixels, got {training.augment.shift}")
+        )
+    return found
 
 
 def training_bytes(architecture: Architecture, size: stacks.StackSize) -> int:
@@ -497,7 +745,7 @@ def list_trials(
 
 
 def canonical_settings(
-    architecture: Architecture,
+    architecture: Architecture | Baseline,
     *,
     data_identity: str,
     limit: int | None,
@@ -511,18 +759,25 @@ def canonical_settings(
     Layers stand with all their arguments. Training settings stand only where they differ from their default, but for
     the four that everybody asks about, so that a key of a later version leaves the fingerprints of old trials alone.
     `fold` and `folds` stand only in a cross-validation, which has no `validation_split`: the folds say what validates.
+    A baseline has its classifier in place of layers, with the arguments that differ from their defaults.
     """
-    plain = plain_fit or stacks.is_convolutional(architecture.layers)
     settings = {
-        "layers": [_canonical_layer(layer) for layer in architecture.layers],
         "training": _canonical_training(architecture.training),
         "data": data_identity,
         "limit": limit,
         "seed": seed,
-        "backend": "tensorflow",
-        "loop": "plain" if plain else "compiled",
         "numerics": NUMERICS_VERSION,
     }
+    if isinstance(architecture, Baseline):
+        settings |= _canonical_classifier(architecture.classifier)
+        settings["training"] = {key: v for key, v in settings["training"].items() if key in OF_A_BASELINE}
+    else:
+        plain = plain_fit or stacks.is_convolutional(architecture.layers)
+        settings |= {
+            "layers": [_canonical_layer(layer) for layer in architecture.layers],
+            "backend": "tensorflow",
+            "loop": "plain" if plain else "compiled",
+        }
     if folds is not None:
         settings["training"].pop("validation_split", None)
         settings |= {"fold": fold, "folds": folds}
@@ -565,6 +820,14 @@ def json_schema() -> dict[str, Any]:
                 "minItems": 1,
                 "items": {"anyOf": [{"$ref": "#/$defs/layers"}, {"$ref": "#/$defs/architecture"}]},
             },
+            "baselines": {
+                "type": "array",
+                "description": "Classifiers of scikit-learn to compare with: names, or mappings with arguments.",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [{"type": "string", "enum": [*baselines.CLASSIFIERS]}, {"$ref": "#/$defs/baseline"}]
+                },
+            },
             "grid": {
                 "description": "What to train in every combination of the values listed; or a list of such grids.",
                 "anyOf": [
@@ -573,10 +836,11 @@ def json_schema() -> dict[str, Any]:
                 ],
             },
         },
-        "anyOf": [{"required": ["architectures"]}, {"required": ["grid"]}],
+        "anyOf": [{"required": [key]} for key in ("architectures", "grid", "baselines")],
         "additionalProperties": False,
         "$defs": {
             "architecture": architecture,
+            "baseline": _baseline_schema(training_keys),
             "grid": _grid_schema(training_keys),
             "layers": {
                 "type": "array",
@@ -641,6 +905,10 @@ _SYNONYMS = {
     "widths": "units",
     "cv": "folds",
     "kfold": "folds",
+    "KNN": "KNeighborsClassifier",
+    "LogReg": "LogisticRegression",
+    "MLP": "MLPClassifier",
+    "k": "n_neighbors",
 }
 
 
@@ -659,6 +927,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 # ---- nodes to settings ----
 
+_WithArguments = TypeVar("_WithArguments", bound=stacks.Layer | baselines.Classifier)
 _GRID_EXAMPLE = "{depth: [1, 2], units: [32, 64]}"
 
 
@@ -675,7 +944,7 @@ class _Reader:
 
     def read_settings(self, root: Node, folder: Path) -> dict[str, Any]:
         """The top-level keys of `SweepSettings`, complete with defaults; keeps what architectures and grids inherit."""
-        known = [*SweepSettings.model_fields, "training", "architectures", "grid"]
+        known = [*SweepSettings.model_fields, "training", "architectures", "grid", "baselines"]
         self._report_unknown(root, known)
         own = {key: entry for key, entry in root.value.items() if key in SweepSettings.model_fields}
         valid = self._read_fields(SweepSettings, own, "", context={"folder": folder})
@@ -731,7 +1000,8 @@ class _Reader:
     def read_architectures(self, root: Node) -> list[Architecture]:
         line, node = root.value.get("architectures", (None, None))
         if node is None:
-            likely = any(difflib.get_close_matches(key[:50], ["architectures", "grid"]) for key in root.value)
+            sources = ["architectures", "grid", "baselines"]
+            likely = any(difflib.get_close_matches(key[:50], sources) for key in root.value)
             if not likely:  # else it is there, or a misspelt key, which is reported already
                 self._problems.add(
                     None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
@@ -791,7 +1061,8 @@ class _Reader:
         layers = tuple(layer.with_default_activation(training.activation) for layer in raw)
         if name is None:
             name = _automatic_name(stacks.stack_name(raw, default_activation=None), _own_in_name(own, training))
-        return Architecture(name, layers, training, node.line, layer_lines, max_params)
+        key_lines = {key: line for key, (line, _) in (self._training | own).items()}
+        return Architecture(name, layers, training, node.line, layer_lines, max_params, key_lines)
 
     def _read_own_name(self, entries: dict[str, tuple[int, Node]]) -> tuple[str | None, Node | None]:
         """The name if it is given and valid, and its node if it is given at all."""
@@ -868,11 +1139,12 @@ class _Reader:
                 )
                 return None
             arguments = {layer.shorthand: arguments[None]}
-        return self._make_layer(layer, arguments, node.line, suffix)
+        return self._read_arguments(layer, arguments, node.line, suffix)
 
-    def _make_layer(
-        self, layer: type[stacks.Layer], arguments: dict[str, tuple[int, Node]], line: int, suffix: str
-    ) -> stacks.Layer | None:
+    def _read_arguments(
+        self, layer: type[_WithArguments], arguments: dict[str, tuple[int, Node]], line: int, suffix: str
+    ) -> _WithArguments | None:
+        """A layer, or a classifier, with these arguments."""
         subject = _spoken(layer.__name__)
         known = list(layer.model_fields)
         unknown = [key for key in arguments if key not in known]
@@ -910,6 +1182,90 @@ class _Reader:
                 key = next((key for key in keys if key in own), None) or next(key for key in keys if key in entries)
                 conflicts.append(_Conflict(keys, entries[key][0], message, is_inherited=key not in own))
             return None, conflicts
+
+    # -- baselines --
+
+    def read_baselines(self, root: Node) -> list[Baseline]:
+        line, node = root.value.get("baselines", (None, None))
+        if node is None:
+            return []
+        if not isinstance(node.value, list) or not node.value:
+            self._problems.add(
+                line,
+                "baselines must be a list of scikit-learn's classifiers, such as '- LogisticRegression' in its own "
+                f"line, got {node.shown()}",
+            )
+            return []
+        read = (self._read_baseline(item, number) for number, item in enumerate(node.value, start=1))
+        return [baseline for baseline in read if baseline is not None]
+
+    def _read_baseline(self, node: Node, number: int) -> Baseline | None:
+        """A classifier's name, or a mapping with it and its arguments, perhaps `name` and `preprocess`."""
+        if isinstance(node.value, str):
+            node = replace(node, value={node.value: (node.line, Node(None, node.line))})
+        if not isinstance(node.value, dict) or not node.value:
+            self._problems.add(
+                node.line,
+                "a baseline is the name of a classifier, such as LogisticRegression, or one name with its arguments "
+                f"such as {baselines.LogisticRegression.example}, got {node.shown()} (baseline number {number})",
+            )
+            return None
+        name, named = self._read_own_name(node.value)
+        suffix = f" (baseline '{name}')" if name else f" (baseline number {number})"
+        classifier = self._read_classifier(node, suffix)
+        own = {key: entry for key, entry in node.value.items() if key == "preprocess"}
+        valid = self._read_fields(Training, own, suffix)
+        if classifier is None or len(valid) < len(own) or (named is not None and name is None):
+            return None
+        entries = {key: entry for key, entry in self._training.items() if key in OF_A_BASELINE} | own
+        training = Training.model_validate({key: entry.plain() for key, (_, entry) in entries.items()})
+        if name is None:
+            name = _automatic_name(classifier.short_name(), _own_in_name(own, training))
+        return Baseline(name, classifier, training, node.line, {key: line for key, (line, _) in entries.items()})
+
+    def _read_classifier(self, node: Node, suffix: str) -> baselines.Classifier | None:
+        """The one classifier among the keys of a baseline, with its arguments."""
+        listed = [key for key in node.value if key in baselines.CLASSIFIERS]
+        unknown = [key for key in node.value if key not in (*listed, "name", "preprocess")]
+        if unknown and not listed:
+            line, key = node.value[unknown[0]][0], unknown[0]
+            near = _did_you_mean(key, baselines.CLASSIFIERS)
+            self._problems.add(line, f"unknown classifier {quoted(key)}{near}{suffix}")
+            return None
+        for key in unknown:
+            line = node.value[key][0]
+            if key in baselines.CLASSIFIERS[listed[0]].model_fields:
+                example = f"{{{listed[0]}: {{{key}: ...}}}}"
+                self._problems.add(line, f"{key} is an argument of {listed[0]}: write {example}{suffix}")
+            elif key in Training.model_fields or key == "max_params":
+                self._problems.add(line, f"{key} is for architectures, a baseline does not take it{suffix}")
+            else:
+                near = _did_you_mean(key, ["name", "preprocess"])
+                self._problems.add(line, f"unknown key {quoted(key)}{near}{suffix}")
+        if len(listed) != 1:
+            got = f"{len(listed)}: {_listed(listed, 'and')}" if listed else "none"
+            example = baselines.LogisticRegression.example
+            self._problems.add(node.line, f"a baseline is one classifier, such as {example}, got {got}{suffix}")
+            return None
+        line, inner = node.value[listed[0]]
+        classifier = baselines.CLASSIFIERS[listed[0]]
+        if not isinstance(inner.value, dict | None):
+            known = ", ".join(classifier.model_fields)
+            self._problems.add(
+                line,
+                f"{listed[0]} takes its arguments by name ({known}), as {classifier.example}, "
+                f"got {inner.shown()}{suffix}",
+            )
+            return None
+        arguments = inner.value or {}
+        ours = [key for key in arguments if key in _NOT_FOR_THE_USER]
+        for key in ours:
+            self._problems.add(
+                arguments[key][0], f"{key} is not for a sweep file to set: {_NOT_FOR_THE_USER[key]}{suffix}"
+            )
+        theirs = {key: entry for key, entry in arguments.items() if key not in ours}
+        read = self._read_arguments(classifier, theirs, line, suffix)
+        return None if unknown or ours else read
 
     # -- grids --
 
@@ -952,6 +1308,7 @@ class _Reader:
 
         # Whether it can be expanded, before anything is.
         training_axes = {key: axes.pop(key) for key in Training.model_fields if key in axes}
+        key_lines = {key: line for key, (line, _) in (self._training | entries).items() if key in Training.model_fields}
         values = {key: [node.value for _, node in axis] for key, axis in axes.items()}
         dense = _DenseStacks(values["depth"], values.get("shape", ["constant"]), values["units"])
         if self._report_too_deep(axes["depth"], len(after_each)):
@@ -976,7 +1333,7 @@ class _Reader:
             stack_name = stacks.stack_name(raw, default_activation=None)
             for training, own_in_name in settings:
                 name, layers = _automatic_name(stack_name, own_in_name), activated[training.activation]
-                architectures.append(Architecture(name, layers, training, line, layer_lines, max_params))
+                architectures.append(Architecture(name, layers, training, line, layer_lines, max_params, key_lines))
         return architectures
 
     def _read_axis(self, model: type[BaseModel], key: str, entry: tuple[int, Node]) -> list[tuple[int, Node]] | None:
@@ -1108,6 +1465,13 @@ class _Reader:
         return entries
 
 
+# Arguments of scikit-learn's classifiers that follow from the trial.
+_NOT_FOR_THE_USER = {
+    "random_state": "it is the seed of the trial",
+    "n_jobs": "each trial has one core, and other trials run beside it",
+}
+
+
 @dataclass(frozen=True)
 class _Conflict:
     """A rule between keys that is broken: the line to change, what is wrong, and whether `training` alone says it."""
@@ -1169,6 +1533,9 @@ def _own_in_name(own: dict[str, tuple[int, Node]], training: Training) -> list[s
     for key in Training.model_fields:  # not the order of the file, which decides nothing
         if key not in own:
             continue
+        if key == "preprocess" and training.preprocess:  # the steps speak for themselves
+            parts += [step.short_name() for step in training.preprocess]
+            continue
         # A quick look with --epochs renames nobody either.
         value = own[key][1].value if key == "epochs" else getattr(training, key)
         parts.append(value if isinstance(value, str) else key + _value_in_name(value))
@@ -1179,7 +1546,10 @@ def _value_in_name(value: Any) -> str:
     if isinstance(value, EarlyStopping):
         others = value.model_dump(exclude={"patience"}, exclude_defaults=True)
         return ".".join([str(value.patience), *(f"{key}_{_value_in_name(other)}" for key, other in others.items())])
-    if value is None:
+    if isinstance(value, Augment):  # augment.horizontal_flip.shift2
+        given = value.model_dump(exclude_defaults=True)
+        return "".join(f".{key}" if v is True else f".{key}{_value_in_name(v)}" for key, v in given.items())
+    if value is None or value == ():
         return "_none"
     return stacks.number_in_name(value) if isinstance(value, float) else str(value).lower()
 
@@ -1224,13 +1594,16 @@ def _explain(model: type[BaseModel], key: str, entry: tuple[int, Node], details:
         inner_line, message = _explain(nested, inner, inner_entry, {**details, "loc": loc[1:]})
         return inner_line, f"{key} {message}"
     if kind == "plain":
-        return line, f"{key} {details['msg']}"
+        position = details.get("ctx", {}).get("position")
+        is_item = position is not None and isinstance(node.value, list)
+        return (node.value[position].line if is_item else line), f"{key} {details['msg']}"
     if kind == "item":
         item = node.value[details["ctx"]["position"]]
         return item.line, f"{key} {details['msg']}, got {item.shown()}"
     if nested is not None:
-        required = [name for name, field_info in nested.model_fields.items() if field_info.is_required()]
-        return line, f"{key} must be a mapping such as {{{required[0]}: 5}}, got {node.shown()}"
+        fields = sorted(nested.model_fields.items(), key=lambda item: not item[1].is_required())  # required ones first
+        example = f"{fields[0][0]}: {'true' if fields[0][1].annotation is bool else 5}"
+        return line, f"{key} must be a mapping such as {{{example}}}, got {node.shown()}"
     expectation, choices = _expectation(info, node.value)
     near = difflib.get_close_matches(node.value[:100], choices, n=1) if isinstance(node.value, str) else []
     hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -1304,17 +1677,18 @@ def _check_overrides(given: dict[str, int]) -> None:
             raise SweepError(f"--{option} must be {expectation}, got {harmless(str(value))[:60]}") from None
 
 
-def _check_differ(architectures: list[Architecture], problems: Problems, overrides: dict[str, int]) -> None:
+def _check_differ(architectures: list[Architecture | Baseline], problems: Problems, overrides: dict[str, int]) -> None:
     """No two architectures may have one name, or be the same trials under two names."""
     with_epochs = " with --epochs" if "epochs" in overrides else ""
-    by_name: dict[str, Architecture] = {}
-    by_trials: dict[str, Architecture] = {}
+    by_name: dict[str, Architecture | Baseline] = {}
+    by_trials: dict[str, Architecture | Baseline] = {}
     for architecture in architectures:
+        kind = "baseline" if isinstance(architecture, Baseline) else "architecture"
         first = by_trials.setdefault(_trials_key(architecture), architecture)
         if first is not architecture:
             problems.add(
                 architecture.line,
-                f"architecture '{architecture.name}' would be the same trials as '{first.name}' "
+                f"{kind} '{architecture.name}' would be the same trials as '{first.name}' "
                 f"in line {first.line}{with_epochs}; remove line {first.line} or line "
                 f"{architecture.line}, or change one",
             )
@@ -1330,7 +1704,7 @@ def _check_differ(architectures: list[Architecture], problems: Problems, overrid
             )
 
 
-def _new_trials(expanded: list[Architecture], listed: list[Architecture]) -> list[Architecture]:
+def _new_trials(expanded: list[Architecture], listed: list[Architecture | Baseline]) -> list[Architecture]:
     """The stacks of grids that are not the same trials as one listed or one before; no two have one name.
 
     Two stacks can come to one automatic name, such as `[64]` with `activation: tanh` and `[64, {Activation: tanh}]`.
@@ -1353,7 +1727,7 @@ def _new_trials(expanded: list[Architecture], listed: list[Architecture]) -> lis
     return added
 
 
-def _trials_key(architecture: Architecture) -> str:
+def _trials_key(architecture: Architecture | Baseline) -> str:
     """Equal for two architectures exactly if all their trials are the same."""
     return fingerprint(canonical_settings(architecture, data_identity="", limit=None, seed=0))
 
@@ -1379,12 +1753,16 @@ def _name_from_stem(path: Path, problems: Problems) -> str:
 
 
 def _canonical_training(training: Training) -> dict[str, Any]:
-    given = training.model_dump(mode="json", exclude={"activation"})  # the layers have it already
+    given = training.model_dump(mode="json", exclude={"activation", "preprocess"})  # the layers have the first already
     defaults = Training(optimizer=training.optimizer).model_dump(mode="json")
     always = ("epochs", "batch_size", "optimizer", "learning_rate")
     kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
     if training.early_stopping is not None:
         kept["early_stopping"] = training.early_stopping.model_dump(mode="json", exclude_defaults=True)
+    if training.preprocess:
+        kept["preprocess"] = [step.written() for step in training.preprocess]
+    if training.augment is not None:
+        kept["augment"] = training.augment.model_dump(mode="json", exclude_defaults=True)
     return kept
 
 
@@ -1393,6 +1771,13 @@ def _canonical_layer(layer: stacks.Layer) -> dict[str, Any]:
         name: list(value) if isinstance(value, tuple) else value for name, value in layer.keras_arguments().items()
     }
     return {type(layer).__name__: arguments}
+
+
+def _canonical_classifier(classifier: baselines.Classifier) -> dict[str, Any]:
+    return {
+        "baseline": type(classifier).__name__,
+        "arguments": classifier.model_dump(mode="json", exclude_defaults=True),
+    }
 
 
 def _object_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -1413,6 +1798,29 @@ def _object_schema(model: type[BaseModel]) -> dict[str, Any]:
         return kept
 
     return cleaned(schema)
+
+
+def _baseline_schema(training_keys: dict[str, Any]) -> dict[str, Any]:
+    """An object with exactly one classifier's name, and perhaps a name of its own and preprocessing."""
+    classifiers = {}
+    for name, classifier in baselines.CLASSIFIERS.items():
+        schema = {key: value for key, value in _object_schema(classifier).items() if key != "description"}
+        description = f"{classifier.__doc__} {classifier.example}"
+        classifiers[name] = {"description": description, "anyOf": [schema, {"type": "null"}]}
+    return {
+        "type": "object",
+        "description": "A classifier with its arguments, by scikit-learn's names.",
+        "properties": {
+            "name": {
+                **_NAME_SCHEMA,
+                "description": "Name in tables and TensorBoard; without it made from the arguments.",
+            },
+            "preprocess": training_keys["preprocess"],
+            **classifiers,
+        },
+        "oneOf": [{"required": [name]} for name in classifiers],
+        "additionalProperties": False,
+    }
 
 
 def _grid_schema(training_keys: dict[str, Any]) -> dict[str, Any]:

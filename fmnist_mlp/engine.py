@@ -124,15 +124,20 @@ class WorkerSettings:
 
     Args:
         environment: variables to set, or with `None` to remove, before the worker's interpreter starts, since some
-            libraries read them when imported.
+            libraries read them when imported. A function without arguments that returns them is called on the machine
+            where the worker starts: what there is to remove differs from one to the next.
         initializer: called as `initializer(*initargs)` once in each process, before its first call; what it returns
             goes to `on_worker`. A `SweepError` in it is raised by `run`, anything else as `EngineError`.
         initargs: small; a worker's start sends them.
     """
 
-    environment: Mapping[str, str | None] = field(default_factory=dict)
+    environment: Mapping[str, str | None] | Callable[[], Mapping[str, str | None]] = field(default_factory=dict)
     initializer: Callable | None = None
     initargs: tuple = ()
+
+    def variables(self) -> Mapping[str, str | None]:
+        """The environment as it is to be on this machine."""
+        return self.environment() if callable(self.environment) else self.environment
 
 
 class Context:
@@ -235,11 +240,15 @@ class LocalEngine(Engine):
                     self._start_worker()
 
                 # A call, or its leave, for every worker that is ready.
-                for worker in self._workers:
-                    if worker.is_idle and waiting:
-                        worker.take(waiting.pop(worker.group, self._groups_in_work()), self.timeout)
-                    elif worker.is_idle and not (for_later and worker is self._workers[0]):
+                for worker in list(self._workers):
+                    while worker.is_idle and waiting and not self._stop_asked:
+                        if outcome := self._hand_out(waiting.pop(worker.group, self._groups_in_work()), worker):
+                            yield outcome
+                    if worker.is_idle and not waiting and not (for_later and worker is self._workers[0]):
                         worker.end()
+
+                if for_later and not waiting and not any(worker.task for worker in self._workers):
+                    continue  # the last calls before those needed no worker
 
                 # Whatever happens next: messages, results, deaths, deadlines, a stop.
                 for worker in self._wait():
@@ -272,6 +281,11 @@ class LocalEngine(Engine):
             elif worker.task:
                 worker.ask_to_stop()
 
+    def _hand_out(self, task: "_Task", worker: "_Worker") -> Outcome | None:
+        """Give a worker a call; the outcome where the call needs no worker."""
+        worker.take(task, self.timeout)
+        return None
+
     def _start_worker(self):
         number = min(set(range(self.jobs)) - {worker.number for worker in self._workers})
         # Started here because, as part of Process.start, it would unblock the signals again (seen in CPython 3.11).
@@ -283,7 +297,7 @@ class LocalEngine(Engine):
         # Known before it starts: whatever is raised from here on (Ctrl-C), `run` ends it.
         self._workers.append(worker)
         try:
-            with _environment(self.settings.environment), _signals_held_back():
+            with _environment(self.settings.variables()), _signals_held_back():
                 process.start()
         except OSError as error:  # no more processes, memory or file descriptors
             self._bury(worker)
@@ -354,14 +368,14 @@ class LocalEngine(Engine):
 
     def _lose(self, worker: "_Worker", waiting: "_Waiting") -> Outcome | None:
         """Bury a worker that died, and see to its call."""
-        cause = _cause_of_death(self._bury(worker))
+        cause = self._bury(worker)
         task = worker.task
         if task is None:
             if not worker.is_ending and not self._stop_asked:
                 self._count_idle_death(cause)
         elif worker.is_late:
             return worker.outcome("timed_out", error=Failure("TimedOut", f"no result after {self.timeout:g} s"))
-        elif task.attempts > self.retries and not self._kill_asked:
+        elif task.attempts - task.losses > self.retries and not self._kill_asked:
             return worker.outcome("crashed", error=Failure("WorkerDied", cause))
         elif self._stop_asked:
             return worker.outcome("stopped")
@@ -374,8 +388,8 @@ class LocalEngine(Engine):
         if self._idle_deaths >= _MAX_IDLE_DEATHS:
             raise EngineError(f"{self._idle_deaths} workers in a row died before they could work, the last one {cause}")
 
-    def _bury(self, worker: "_Worker") -> int | None:
-        """Wait for a worker's end, hasten it if need be, and give back what it held; return its exit code."""
+    def _bury(self, worker: "_Worker") -> str:
+        """Wait for a worker's end, hasten it if need be, and give back what it held; return how it ended."""
         self._workers.remove(worker)
         exitcode = None
         if worker.process.pid is not None:
@@ -388,7 +402,7 @@ class LocalEngine(Engine):
         worker.pipe.close()
         with contextlib.suppress(ValueError):  # somebody else has waited for it, and knows how it ended
             worker.process.close()
-        return exitcode
+        return _cause_of_death(exitcode)
 
 
 class InlineEngine(Engine):
@@ -410,7 +424,7 @@ class InlineEngine(Engine):
         for_later = [task for task in tasks if task.call.alone]
         if not tasks or self._stop.is_set():
             return
-        with _environment(self.settings.environment):
+        with _environment(self.settings.variables()):
             self._initialize()
             group = None
             while waiting and not self._stop.is_set():
@@ -467,6 +481,20 @@ class InlineEngine(Engine):
         if consumer_errors and not self._kill_asked:
             raise consumer_errors[0]
         return Outcome(call, status, value, error, seconds=time.perf_counter() - started)
+
+
+def start_process(variables: Mapping[str, str | None]) -> tuple[Any, connection.Connection]:
+    """Start a worker's process on this machine for an engine that is on another; it ends with its pipe.
+
+    Returns:
+        The process, and this end of its pipe. It expects what `LocalEngine` sends, the initializer first.
+    """
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_work, args=(theirs,), name="worker-0", daemon=True)
+    with _environment(variables), _signals_held_back():
+        process.start()
+    theirs.close()
+    return process, ours
 
 
 def available_cores(root: Path = Path("/")) -> int:
@@ -538,6 +566,7 @@ class _Task:
         self.call = call
         self.payload = payload
         self.attempts = 0
+        self.losses = 0  # attempts whose whole machine was lost, which is no fault of the call
         self.group = call.group or self  # without a group: one of its own
 
 

@@ -1,8 +1,9 @@
 """From a layer stack to Keras models: the one that is trained and the one that is exported.
 
-The model that is trained takes what the data module hands out (uint8 images) and ends in logits. The exported model
-is made of the same layer objects, so it shares their weights; it takes the same raw images and ends in class
-probabilities. Which layers there are, where Flatten goes and what a stack costs is decided in `stacks`, without Keras.
+The model that is trained takes what the data module hands out (uint8 images), or what `preprocess` makes of it, and
+ends in logits. The exported model is made of the same layer objects, so it shares their weights; it takes raw images,
+has the fixed steps of `preprocess` as layers of its own, and ends in class probabilities. Which layers there are,
+where Flatten goes and what a stack costs is decided in `stacks`, without Keras.
 """
 
 import json
@@ -11,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from fmnist_mlp import stacks
 
@@ -18,7 +20,9 @@ from fmnist_mlp import stacks
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def build_model(layers, input_shape: tuple[int, ...], num_classes: int, seed: int) -> keras.Sequential:
+def build_model(
+    layers, input_shape: tuple[int, ...], num_classes: int, seed: int, takes_pixels: bool = True
+) -> keras.Sequential:
     """Build a stack for images of `input_shape`, ending in logits, with initial weights drawn from `seed`.
 
     The weights are those of `keras.utils.set_random_seed(seed)` followed by building the layers in order, whatever
@@ -27,20 +31,25 @@ def build_model(layers, input_shape: tuple[int, ...], num_classes: int, seed: in
 
     Args:
         layers: layers as the sweep file gives them (`stacks` objects), without the output layer.
-        input_shape: `(height, width)` of the uint8 images.
+        input_shape: `(height, width)` of the images, or the shape of what `preprocess` makes of one.
         num_classes: units of the output layer.
         seed: the trial's seed.
+        takes_pixels: whether it gets uint8 pixels, which it then scales to 0-1 itself, or what `preprocess` made of
+            them, floating point numbers.
 
     Returns:
-        A built `keras.Sequential`: uint8 `(batch, height, width)` to logits `(batch, num_classes)`.
+        A built `keras.Sequential`: `(batch, *input_shape)` to logits `(batch, num_classes)`.
 
     Raises:
         ValueError: the stack does not fit the images (`stacks.complete` says why).
     """
     keras.utils.set_random_seed(seed)
     model = keras.Sequential(name="mlp")
-    model.add(keras.Input(input_shape, dtype="uint8", name="image"))
-    model.add(keras.layers.Rescaling(1 / 255, name="rescaling"))
+    if takes_pixels:
+        model.add(keras.Input(input_shape, dtype="uint8", name="image"))
+        model.add(keras.layers.Rescaling(1 / 255, name="rescaling"))
+    else:
+        model.add(keras.Input(input_shape, name="preprocessed"))
     complete = stacks.complete(layers, input_shape, num_classes)
     for position, layer in enumerate(complete, start=1):
         name = "logits" if position == len(complete) else f"{_snake_case(type(layer).__name__)}_{position}"
@@ -48,11 +57,25 @@ def build_model(layers, input_shape: tuple[int, ...], num_classes: int, seed: in
     return model
 
 
-def exported_model(model: keras.Sequential) -> keras.Sequential:
-    """The model to give away: the trained layers and a softmax; uint8 images in, probabilities out, no optimizer."""
-    return keras.Sequential(
-        [_image_input(model), *model.layers, keras.layers.Softmax(name="probabilities")], name="mlp"
-    )
+def exported_model(model: keras.Sequential, preprocessing=None) -> keras.Sequential:
+    """The model to give away: the trained layers and a softmax; uint8 images in, probabilities out, no optimizer.
+
+    Args:
+        model: from `build_model`.
+        preprocessing: a `preprocess.Preprocessing`, for a model that does not take pixels; its maps come first, as
+            layers that are not trained, named as they are (`standardize_1`, `pca_2`).
+    """
+    softmax = keras.layers.Softmax(name="probabilities")
+    if preprocessing is None:
+        return keras.Sequential([_image_input(model), *model.layers, softmax], name="mlp")
+    image = keras.Input(preprocessing.image_shape, dtype="uint8", name="image")
+    fixed = _fixed_layers(preprocessing)
+    exported = keras.Sequential([image, *fixed, *model.layers, softmax], name="mlp")
+    kernels = [step.arrays for step in preprocessing.maps if step.layer == "Dense"]
+    projections = [layer for layer in fixed if isinstance(layer, keras.layers.Dense)]
+    for layer, arrays in zip(projections, kernels, strict=True):
+        layer.set_weights(arrays)
+    return exported
 
 
 def scoring_model(exported: keras.Sequential) -> keras.Model:
@@ -89,20 +112,41 @@ def save_exported(exported: keras.Sequential, path: Path) -> None:
     draft.unlink()
 
 
-def model_size(model: keras.Sequential) -> stacks.StackSize:
+def model_size(model: keras.Sequential, preprocessing=None) -> stacks.StackSize:
     """Parameters and FLOPs of a built model, read off Keras's own weights and shapes.
 
     The second opinion on `stacks.count`, which says without Keras what a stack will cost; the definition of a FLOP is
-    written there.
+    written there. The FLOPs of `preprocessing`, where there is one, are added: it runs with the model, untrained.
     """
+    fixed_flops = 0 if preprocessing is None else preprocessing.flops
     total = sum(_elements(weight.shape) for weight in model.weights if "seed_generator" not in weight.path)
     trainable = sum(_elements(weight.shape) for weight in model.trainable_weights)
-    return stacks.StackSize(params=total, trainable_params=trainable, flops=sum(map(_layer_flops, model.layers)))
+    flops = sum(map(_layer_flops, model.layers)) + fixed_flops
+    return stacks.StackSize(params=total, trainable_params=trainable, flops=flops)
 
 
 def _image_input(model: keras.Sequential):
     image = model.inputs[0]
     return keras.Input(image.shape[1:], dtype=image.dtype, name="image")
+
+
+def _fixed_layers(preprocessing) -> list[keras.Layer]:
+    """Stock layers that do what the maps do, the weights of PCA still to be set; pixels are scaled to 0-1 first."""
+    layers, shape = [keras.layers.Rescaling(1 / 255, name="rescaling")], tuple(preprocessing.image_shape)
+    for step in preprocessing.maps:
+        first, second = step.arrays
+        if step.layer == "Normalization":
+            axes = tuple(range(1, len(shape) + 1))  # every pixel has its own mean
+            mean, variance = (array.reshape(shape).tolist() for array in (first, np.square(second)))
+            layers.append(keras.layers.Normalization(axes, mean=mean, variance=variance, name=step.name))
+        elif step.layer == "Rescaling":
+            layers.append(keras.layers.Rescaling(float(first), offset=float(second), name=step.name))
+        else:
+            if len(shape) > 1:
+                layers.append(keras.layers.Flatten(name=f"{step.name}_flatten"))
+            shape = first.shape[1:]
+            layers.append(keras.layers.Dense(*shape, kernel_initializer="zeros", trainable=False, name=step.name))
+    return layers
 
 
 def _layer_flops(layer) -> int:

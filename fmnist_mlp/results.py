@@ -25,7 +25,7 @@ import numpy as np
 import pydantic
 
 from fmnist_mlp import config
-from fmnist_mlp.config import Sweep, Trial
+from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.yaml_nodes import harmless
 
@@ -35,6 +35,9 @@ METRICS = tuple(
     for part in ("test", "val")
     for name in ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1", "ece")
 )
+
+# What a baseline without probabilities has none of: they stand in its record as null.
+_NEED_PROBABILITIES = frozenset(name for name in METRICS if name.endswith(("_loss", "_ece")))
 
 
 class ClassScores(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -59,11 +62,16 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     Args:
         settings: the dict whose hash is the fingerprint.
         dataset: `fashion_mnist`, `synthetic` or `idx:<folder>`.
-        model_bytes: size of the exported model's file.
-        metrics: those of `METRICS` as the exported model gives them; empty where the trial failed.
+        params, trainable_params, flops: None for a baseline where there is nothing to count.
+        size: of a baseline, where parameters do not say it: `200 trees, 1,234,567 nodes`.
+        model_bytes: size of the exported model's file; 0 for a baseline, which has none.
+        metrics: those of `METRICS` as the exported model gives them; empty where the trial failed. None are the losses
+            and calibration errors of a baseline that gives no probabilities.
         classes: scores by class, for `test` and `val`.
-        history: what Keras's `History` held, a list of numbers (null where not finite) for each name.
-        weights: which weights were scored: those of the last epoch or of the best one.
+        history: what Keras's `History` held, a list of numbers (null where not finite) for each name; empty for a
+            baseline.
+        weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline.
+        notes: what scikit-learn warned of while a baseline was fitted, a line each.
         environment: library versions, device, commit.
         measured: clocks and memory; differs from run to run.
     """
@@ -73,17 +81,19 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     status: Literal["done", "failed"]
     settings: dict[str, Any]
     dataset: str
-    params: int
-    trainable_params: int
-    flops: int
+    params: int | None
+    trainable_params: int | None
+    flops: int | None
+    size: str = ""
     model_bytes: int = 0
     train_images: int = 0
     val_images: int = 0
-    metrics: dict[str, pydantic.FiniteFloat] = {}
+    metrics: dict[str, pydantic.FiniteFloat | None] = {}
     classes: dict[str, ClassScores] = {}
     class_names: tuple[str, ...] = ()
     history: dict[str, list[float | None]] = {}
     weights: str = ""
+    notes: tuple[str, ...] = ()
     error: dict[str, str] | None = None
     environment: dict[str, str] = {}
     measured: dict[str, Any] = {}
@@ -91,6 +101,11 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     @property
     def is_done(self) -> bool:
         return self.status == "done"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is a classifier of scikit-learn: without epochs, model file and FLOPs."""
+        return "baseline" in self.settings
 
     def in_short(self, trial: Trial) -> Self:
         """Half the memory, for a parent that holds thousands: settings are the trial's own, scores by class are left
@@ -100,8 +115,11 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     @pydantic.model_validator(mode="after")
     def _has_what_the_tables_show(self) -> Self:
         if self.is_done:
-            lacking = {*METRICS} - {*self.metrics}
-            lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
+            empty = {name for name, value in self.metrics.items() if value is None}
+            lacking = {*METRICS} - {*self.metrics} | (empty - _NEED_PROBABILITIES if self.is_baseline else empty)
+            if not self.is_baseline:
+                lacking |= {name for name in ("params", "trainable_params", "flops") if getattr(self, name) is None}
+                lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
             lacking |= {"train_seconds"} if not _is_duration(self.measured.get("train_seconds")) else set()
             lacking |= {"test", "val"} - {*self.classes}
             if lacking:
@@ -111,7 +129,8 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
             if not isinstance(self.measured.get("peak_memory_bytes"), int | None):
                 raise ValueError("a finished trial whose memory is no number")
             seconds = self.measured.get("epoch_seconds")
-            if not (isinstance(seconds, list) and seconds and all(map(_is_duration, seconds))):
+            is_list = isinstance(seconds, list) and all(map(_is_duration, seconds))
+            if not is_list or not (seconds or self.is_baseline):
                 raise ValueError("a finished trial without the seconds of its epochs")
         elif not {"type", "message"} <= {*(self.error or {})}:
             raise ValueError("a failed trial without its error")
@@ -179,7 +198,8 @@ class Results:
             raise DamagedRecord(f"{path}: is not a whole record") from error
         if not record.fingerprint == fingerprint == settings_fingerprint:
             raise DamagedRecord(f"{path}: belongs to another trial")
-        missing = [name for name in _FILES_OF_A_DONE_TRIAL if record.is_done and not (path.parent / name).is_file()]
+        files = () if not record.is_done else _FILES_OF_A_BASELINE if record.is_baseline else _FILES_OF_A_DONE_TRIAL
+        missing = [name for name in files if not (path.parent / name).is_file()]
         if missing:
             raise DamagedRecord(f"{path.parent}: lacks {', '.join(missing)}")
         return record
@@ -190,11 +210,24 @@ class Results:
         Raises:
             DamagedRecord: its predictions cannot be read.
         """
+        label, predicted = self.load_predictions(fingerprint, "label", "predicted")
+        if label.shape != predicted.shape:
+            raise DamagedRecord(
+                f"{self.record_folder(fingerprint)}: has {len(label)} labels, {len(predicted)} predictions"
+            )
+        return predicted == label
+
+    def load_predictions(self, fingerprint: str, *names: str) -> list[np.ndarray]:
+        """These arrays of a finished trial's `predictions.npz`, in this order; results/README.md says which there are.
+
+        Raises:
+            DamagedRecord: its predictions cannot be read, or lack one of them.
+        """
         path = self.record_folder(fingerprint) / "predictions.npz"
         try:
             # Opened here: what numpy 2.4 opens itself it leaves open where the archive is cut off.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return arrays["predicted"] == arrays["label"]
+                return [arrays[name] for name in names]
         except _UNREADABLE_ARRAYS as error:
             raise DamagedRecord(f"{path}: cannot be read ({error})") from error
 
@@ -352,11 +385,39 @@ class Results:
         """Write `<sweep>/<name>`, whole or not at all; an unchanged one is left alone."""
         self._write(self.sweep_folder(sweep) / name, text)
 
+    def load_report(self, sweep: Sweep) -> tuple[str, frozenset[str]]:
+        """The page that `write_report` wrote last, empty where there is none, and the names of the pictures there."""
+        folder = self.sweep_folder(sweep)
+        try:
+            return (folder / "report.html").read_text("utf-8"), frozenset(p.name for p in folder.glob("plots/*.png"))
+        except (OSError, ValueError):
+            return "", frozenset()
+
+    def write_report(self, sweep: Sweep, page: str, pictures: Mapping[str, bytes]) -> Path:
+        """Bring `<sweep>/plots/` in step, these PNG files and no others, then write `<sweep>/report.html`: its path."""
+        folder = self.sweep_folder(sweep)
+        try:
+            for path in folder.glob("plots/*.png"):
+                if path.name not in pictures:
+                    path.unlink()
+        except OSError as error:
+            raise cannot_write(folder / "plots", error) from error
+        for name, content in pictures.items():
+            self._write(folder / "plots" / name, content)
+        # Last: a page that is there has its pictures beside it.
+        self._write(folder / "report.html", page)
+        return folder / "report.html"
+
     def link_models(self, sweep: Sweep, best: Mapping[str, Trial]) -> None:
-        """Bring `<sweep>/models/` in step: the model of the best trial of each architecture (by name), nothing else."""
+        """Bring `<sweep>/models/` in step: the model of the best trial of each architecture (by name), nothing else.
+
+        Baselines have none.
+        """
         folder = self.sweep_folder(sweep) / "models"
         wanted = {
-            f"{name}.keras": self.record_folder(trial.fingerprint) / "model.keras" for name, trial in best.items()
+            f"{name}.keras": self.record_folder(trial.fingerprint) / "model.keras"
+            for name, trial in best.items()
+            if not isinstance(trial.architecture, Baseline)
         }
         try:
             for path in folder.glob("*.keras") if folder.is_dir() else ():
@@ -392,9 +453,10 @@ class Results:
     def save_data_memory(self, memory: dict) -> None:
         self._write(self.root / "_data.json", json.dumps(memory, indent=1, sort_keys=True) + "\n")
 
-    def _write(self, path: Path, text: str) -> None:
-        """Write a text file whole or not at all; one that says this already is not touched."""
-        content = text.encode()
+    def _write(self, path: Path, content: str | bytes) -> None:
+        """Write a file whole or not at all; one that holds this already is not touched."""
+        # A path may hold bytes that are no text: they show as ?
+        content = content.encode(errors="replace") if isinstance(content, str) else content
         try:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 if path.read_bytes() == content:
@@ -476,6 +538,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 # TypeError: one array, no archive of them; RuntimeError: seemingly encrypted, or compressed in an unknown way.
 _UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
+_FILES_OF_A_BASELINE = ("predictions.npz",)
 
 
 def _read_json(path: Path) -> dict:

@@ -5,20 +5,25 @@ images. `run_sweep` hands the missing ones to an engine, keeps the views and CSV
 how it ended. Neither loads TensorFlow, nor prints: what happens is told to a `Listener`.
 """
 
+import contextlib
 import fnmatch
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fmnist_mlp import config, data, stacks, table
-from fmnist_mlp.config import Architecture, Sweep, Trial
+from fmnist_mlp.baselines import CLASSIFIERS
+from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, DataSource
 from fmnist_mlp.engine import (
     Call,
+    Engine,
     InlineEngine,
     LocalEngine,
     Outcome,
@@ -36,6 +41,10 @@ from fmnist_mlp.yaml_nodes import quoted
 WORKER_BYTES = 1_200_000_000
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
 _RECYCLE_BYTES = 3_000_000_000
+# What a core does of an architecture's operations, in the default sweep (docs/speed.md).
+_FLOPS_PER_SECOND = 1.3e11
+# A baseline holds its images in float32, and some also in float64, PCA among them.
+_BASELINE_BYTES_A_PIXEL = 4 + 8
 _SECONDS_BETWEEN_TABLES = 1.0
 # And at most a hundredth of the parent's time, however many trials the tables hold.
 _SHARE_OF_TABLES = 100
@@ -54,6 +63,8 @@ class Options:
         retry_failed: train again what failed.
         fail_fast: stop at the first failure.
         trial_timeout: seconds after which a trial is given up.
+        engine: `local` worker processes, or workers on a `ray` cluster.
+        ray_address: of that cluster, as in `engine_ray.connected`.
         checkpoint_seconds: how much of a trial an interruption may cost; shorter trials write no checkpoint.
     """
 
@@ -68,6 +79,8 @@ class Options:
     retry_failed: bool = False
     fail_fast: bool = False
     trial_timeout: float | None = None
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
     checkpoint_seconds: float = 10.0
 
 
@@ -123,9 +136,14 @@ class Plan:
         )
 
     def train_cost(self, trial: Trial) -> float:
-        """What a trial costs, in floating point operations: forward, and twice that backward, for every image."""
+        """What a trial costs, in floating point operations: forward, and twice that backward, for every image.
+
+        A baseline's cost is a rule of thumb, in the operations that a core would do for an architecture meanwhile.
+        """
         validation = 1 / self.sweep.folds if self.sweep.folds else trial.architecture.training.validation_split
         images = (self.sweep.limit or self.info.train_images) * (1 - validation)
+        if isinstance(trial.architecture, Baseline):
+            return _FLOPS_PER_SECOND * trial.architecture.classifier.rough_cost(images)
         return 3.0 * self.sizes[trial.architecture.name].flops * images * trial.architecture.training.epochs
 
 
@@ -134,6 +152,9 @@ class Listener:
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
         """A worker has imported TensorFlow; `environment["device"]` is what it found."""
+
+    def notice(self, line: str):
+        """Something to know that changes nothing, such as that the cluster is busy."""
 
     def trial_progress(self, trial: Trial, message: dict):
         """`{"epoch", "epochs", "loss", "val_accuracy", ...}` at the end of an epoch; epoch 0 when the trial begins."""
@@ -172,7 +193,13 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     before = dict(memory)
     source = data.find_data(sweep.dataset, options.data_dir, notify=notify)
     info = data.describe(source, memory)
-    sizes = config.check_shapes(sweep, info.image_shape, info.num_classes, memory_limit_bytes=available_memory_bytes())
+    sizes = config.check_shapes(
+        sweep,
+        info.image_shape,
+        info.num_classes,
+        memory_limit_bytes=available_memory_bytes(),
+        train_images=info.train_images,
+    )
     sweep = _without_idle_limit(sweep, info)
     over_budget = config.over_budget(sweep, sizes)
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
@@ -182,7 +209,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     to_train = _to_train(trials, wanted, records, options)
     latencies, to_measure = _latencies(results, sweep, wanted, info, options)
     to_hold = {trial.architecture.name: trial.architecture for trial in to_train}
-    largest = max((config.training_bytes(item, sizes[name]) for name, item in to_hold.items()), default=0)
+    largest = max((_training_bytes(item, sizes[name], info) for name, item in to_hold.items()), default=0)
     jobs, note = _how_many_jobs(options, len(to_train) or min(1, len(to_measure)), largest)
     return Plan(
         sweep=sweep,
@@ -216,6 +243,11 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
     Raises:
         SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
     """
+    with _reach_cluster(plan, options) as home:
+        return _run_sweep(plan, options, listener, handle, home)
+
+
+def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -> Summary:
     results, logs = Results(options.results_dir), SweepLogs(options.logs_dir, plan.sweep)
     started = time.monotonic()
     next_tables = started + _SECONDS_BETWEEN_TABLES
@@ -229,7 +261,7 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
         table.write_tables(plan.state, results, is_final=False)
 
     try:
-        for outcome in _outcomes(plan, options, logs, workers, handle, summary):
+        for outcome in _outcomes(plan, options, logs, workers, handle, summary, home):
             trial = outcome.call.args[0].trial
             record = _record_of(outcome, plan, results, logs, workers)
             if record is not None:
@@ -249,6 +281,7 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
     finally:
         summary.rows = table.write_tables(plan.state, results)
         results.link_models(plan.sweep, table.best_trials(plan.state))
+        logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -289,13 +322,19 @@ def _to_train(trials: list[Trial], wanted: set[str], records: Mapping[str, Recor
     return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
 
 
+def _training_bytes(architecture: Architecture | Baseline, size: stacks.StackSize, info: DataInfo) -> int:
+    if isinstance(architecture, Baseline):
+        return _BASELINE_BYTES_A_PIXEL * info.train_images * math.prod(info.image_shape)
+    return config.training_bytes(architecture, size)
+
+
 def _latencies(
     results: Results, sweep: Sweep, wanted: set[str], info: DataInfo, options: Options
 ) -> tuple[dict[str, Latency], dict[str, list[Architecture]]]:
     """The latencies that are known, by architecture name, and the architectures to measure, by the key of a latency."""
     known, to_measure = {}, {}
     for architecture in sweep.architectures:
-        if architecture.name not in wanted:
+        if architecture.name not in wanted or isinstance(architecture, Baseline):
             continue
         key = _latency_key(architecture, info)
         latency = results.load_latency(key)
@@ -308,9 +347,15 @@ def _latencies(
 
 def _latency_key(architecture: Architecture, info: DataInfo) -> str:
     """What decides how long a model takes on one machine: its layers, its images, its cores."""
-    layers = config.canonical_settings(architecture, data_identity="", limit=None, seed=0)["layers"]
-    shape, threads = list(info.image_shape), architecture.training.threads
-    return config.fingerprint({"layers": layers, "images": shape, "classes": info.num_classes, "threads": threads})
+    settings = config.canonical_settings(architecture, data_identity="", limit=None, seed=0)
+    content = {
+        "layers": settings["layers"],
+        "preprocess": settings["training"].get("preprocess"),
+        "images": list(info.image_shape),
+        "classes": info.num_classes,
+        "threads": architecture.training.threads,
+    }
+    return config.fingerprint(content)
 
 
 def _changes(last_plan: Mapping[str, dict], to_train: list[Trial]) -> list[str]:
@@ -329,16 +374,17 @@ def _changes(last_plan: Mapping[str, dict], to_train: list[Trial]) -> list[str]:
 
 
 def _flat(settings: dict) -> dict:
-    """Training settings beside the others, by the names that the sweep file gives them."""
-    training = settings.get("training")
-    return {k: v for k, v in settings.items() if k != "training"} | (training if isinstance(training, dict) else {})
+    """Training settings and a baseline's arguments beside the others, by the names that the sweep file gives them."""
+    nested = [settings[key] for key in ("training", "arguments") if isinstance(settings.get(key), dict)]
+    flat = {key: value for key, value in settings.items() if key not in ("training", "arguments")}
+    return flat | {key: value for those in nested for key, value in those.items()}
 
 
 def _in_short(key: str, settings: dict) -> str:
     """A value as a person would write it; what stands nowhere is at its default."""
-    value = settings.get(
-        key, config.Training.model_fields[key].default if key in config.Training.model_fields else None
-    )
+    classifier = CLASSIFIERS.get(str(settings.get("baseline")))
+    fields = config.Training.model_fields if classifier is None else classifier.model_fields
+    value = settings.get(key, fields[key].default if key in fields else None)
     if key == "layers" and isinstance(value, list) and all(map(_is_layer, value)):
         return "-".join(str(next(iter(layer.values())).get("units", next(iter(layer)))) for layer in value)
     text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -354,6 +400,8 @@ def _how_many_jobs(options: Options, trials: int, largest_bytes: int) -> tuple[i
     """As many workers as asked for, else one a core; no more than trials, or than memory holds, with a word on that."""
     if options.jobs == 0:
         return 0, None
+    if options.engine == "ray":
+        return max(1, min(options.jobs or trials, trials)), None  # until the cluster says what it holds
     wanted = options.jobs
     if wanted is None:
         wanted = (options.device != "cpu" and _count_gpus()) or available_cores()
@@ -404,37 +452,26 @@ class _Workers:
             self.listener.trial_progress(self.trials[call.key], message)
 
 
-def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, handle, summary: Summary):
+def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, handle, summary: Summary, home=None):
     """Outcomes of all trials to train; those that ask for more threads run after the others, on fewer workers.
 
     Latencies are measured at the end of each, when nothing else runs, and go into the plan.
     """
     wanted = [*(trial.architecture for trial in plan.to_train), *(alike[0] for alike in plan.to_measure.values())]
     for threads in sorted({architecture.training.threads for architecture in wanted}):
-        settings = WorkerSettings(
-            environment=worker_environment(options.device, threads),
-            initializer=start_worker,
-            initargs=(options.device, threads, plan.source),
-        )
-        engine_class = LocalEngine if plan.jobs else InlineEngine
-        engine = engine_class(
-            max(1, plan.jobs // threads) if options.jobs is None else plan.jobs,
-            settings,
-            timeout=options.trial_timeout,
-            recycle_bytes=_RECYCLE_BYTES,
-            on_message=workers.on_message,
-            on_worker=workers.on_worker,
-        )
+        engine = _make_engine(plan, options, threads, workers, home)
         if handle is not None:
             handle(engine)
         # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
         waiting = [trial for trial in plan.to_train if trial.architecture.training.threads == threads]
         to_measure = [key for key, alike in plan.to_measure.items() if alike[0].training.threads == threads]
-        for wait in (False, True):
+        for wait in itertools.chain([False], itertools.repeat(True)):
             calls = [_call(trial, plan, options, logs, wait) for trial in waiting]
             calls += [_latency_call(key, plan, options) for key in to_measure]
+            if home is not None and wait:
+                home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
             waiting, to_measure, ended = [], [], 0
-            for outcome in engine.run(calls):
+            for outcome in engine.run(calls) if home is None else home.run(engine, calls):
                 ended += outcome.status != "stopped"
                 if outcome.call.alone:
                     _take_latency(outcome, plan, options)
@@ -449,6 +486,50 @@ def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, 
                 break
 
 
+def _make_engine(plan: Plan, options: Options, threads: int, workers: _Workers, home) -> Engine:
+    common = {
+        "timeout": options.trial_timeout,
+        "recycle_bytes": _RECYCLE_BYTES,
+        "on_message": workers.on_message,
+        "on_worker": workers.on_worker,
+    }
+    if home is not None:
+        held = [t.architecture for t in plan.to_train if t.architecture.training.threads == threads]
+        largest = max((_training_bytes(item, plan.sizes[item.name], plan.info) for item in held), default=0)
+        engine = home.make_engine(
+            plan.source,
+            options.device,
+            threads,
+            jobs=options.jobs,
+            calls=len(held) or 1,
+            worker_bytes=WORKER_BYTES + largest,
+            on_notice=workers.listener.notice,
+            **common,
+        )
+        plan.jobs = engine.jobs
+        return engine
+    settings = WorkerSettings(
+        environment=worker_environment(options.device, threads),
+        initializer=start_worker,
+        initargs=(options.device, threads, plan.source),
+    )
+    jobs = max(1, plan.jobs // threads) if options.jobs is None else plan.jobs
+    return (LocalEngine if plan.jobs else InlineEngine)(jobs, settings, **common)
+
+
+@contextlib.contextmanager
+def _reach_cluster(plan: Plan, options: Options):
+    """The `cluster.Home` of this run; None where trials run on this machine, or none is to run."""
+    if options.engine == "local" or not (plan.to_train or plan.to_measure):
+        yield None
+        return
+    # Imported here: a sweep on this machine has no use for them.
+    from fmnist_mlp import cluster, engine_ray
+
+    with engine_ray.connected(options.ray_address), cluster.Home(Results(options.results_dir)) as home:
+        yield home
+
+
 def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: bool) -> Call:
     folder = logs.trial_folder(trial).resolve()
     task = Task(
@@ -461,6 +542,7 @@ def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: boo
         fresh=options.fresh,
         checkpoint_seconds=options.checkpoint_seconds,
         wait=wait,
+        histograms=plan.sweep.tensorboard.histograms,
     )
     return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
 
@@ -560,9 +642,12 @@ def _trained_what(record_folder: Path) -> str:
     """`: 256-drop0.3, seed 2, 20 epochs`, so that a person knows the record; nothing where it cannot be read."""
     try:
         settings = json.loads((record_folder / "record.json").read_bytes())["settings"]
-        layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
         fold = f", fold {settings['fold']}" if "fold" in settings else ""
         limit = f", {settings['limit']:,} images" if settings["limit"] else ""
+        if "baseline" in settings:
+            classifier = CLASSIFIERS[settings["baseline"]].model_validate_json(json.dumps(settings["arguments"]))
+            return f": {classifier.in_short()}, seed {settings['seed']}{fold}{limit}"
+        layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
         epochs = settings["training"]["epochs"]
         return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}, {epochs} epochs{limit}"
     except (OSError, ValueError, TypeError, LookupError):

@@ -61,11 +61,13 @@ class Expected:
 
 @dataclass(frozen=True)
 class StackSize:
-    """What a complete stack costs: `params` (with moving averages), `trainable_params`, `flops` for one image."""
+    """What a complete stack costs: `params` (with moving averages), `trainable_params`, `flops` for one image.
 
-    params: int
-    trainable_params: int
-    flops: int
+    None is what is not known, or has nothing to count: a baseline's."""
+
+    params: int | None
+    trainable_params: int | None
+    flops: int | None
 
 
 def complete(layers: Sequence["Layer"], input_shape: Shape, num_classes: int) -> tuple["Layer", ...]:

@@ -16,15 +16,15 @@ import io
 import json
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnist_mlp import metrics, stacks
-from fmnist_mlp.config import Architecture, Sweep, Trial
+from fmnist_mlp import metrics, preprocess, stacks
+from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 
 FORMAT = 1  # of remembered rows: raise it when the same records give other rows
@@ -96,7 +96,7 @@ RESULTS_COLUMNS = (
     *_columns("trials", "failed", "verdict", "behind_best", "behind_best_ci95_low", "behind_best_ci95_high"),
     *_columns("seeds_needed", "test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high"),
     *_columns("pareto", *(name + suffix for name in _OTHER for suffix in ("", *_SPREAD))),
-    *_columns("epochs", "trainable_params", "flops", "model_bytes", "dataset", "mixed"),
+    *_columns("epochs", "trainable_params", "flops", "model_bytes", "size", "dataset", "mixed"),
     *_columns("latency_seconds", "latency_1000_seconds", "train_seconds", "epoch_seconds", measured=True),
     *_columns("images_per_second", "peak_memory_bytes", measured=True),
 )
@@ -105,8 +105,8 @@ TRIALS_COLUMNS = (
     *_columns("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece"),
     *_columns("val_macro_precision", "val_macro_recall", "val_macro_f1", "val_ece"),
     *_columns("train_loss", "train_accuracy", "epochs", "weights", "loop", "train_images", "val_images"),
-    *_columns("trainable_params", "flops", "model_bytes", "dataset", "device", "tensorflow", "keras", "error"),
-    *_columns("fingerprint"),
+    *_columns("trainable_params", "flops", "model_bytes", "size", "dataset", "device", "tensorflow", "keras"),
+    *_columns("scikit_learn", "error", "notes", "fingerprint"),
     *_columns("started_at", "train_seconds", "epoch_seconds", "images_per_second", measured=True),
     *_columns("peak_memory_bytes", measured=True),
 )
@@ -168,21 +168,22 @@ def _remembered_rows(state: SweepState, results: Results) -> list[dict] | None:
     return remembered["rows"] if is_the_same else None
 
 
-def _row(state: SweepState, architecture: Architecture, found, common: Mapping[str, str]) -> dict[str, Any]:
-    size, latency = state.sizes[architecture.name], state.latencies.get(architecture.name, Latency())
+def _row(state: SweepState, architecture: Architecture | Baseline, found, common: Mapping[str, str]) -> dict[str, Any]:
     done = [record for _, record in found if record.is_done]
+    size, latency = _size(state, architecture, done), state.latencies.get(architecture.name, Latency())
     row = dict.fromkeys(column.name for column in RESULTS_COLUMNS)
     row |= {
         "architecture": architecture.name,
-        "layers": stacks.stack_name(architecture.layers),
+        "layers": architecture.in_short,
         "params": size.params,
         "trials": len(done),
         "failed": len(found) - len(done),
         "verdict": _without_trials(state, architecture, found),
-        "epochs": _mean([len(record.history["loss"]) for record in done]),
+        "epochs": _mean([_epochs(record) for record in done]),
         "trainable_params": size.trainable_params,
         "flops": size.flops,
-        "model_bytes": _mean([record.model_bytes for record in done]),
+        "model_bytes": _mean([record.model_bytes or None for record in done]),
+        "size": done[0].size or None if done else None,
         "dataset": state.dataset,
         "mixed": _mixed(done, common),
         "latency_seconds": latency.latency_seconds,
@@ -206,12 +207,22 @@ def _row(state: SweepState, architecture: Architecture, found, common: Mapping[s
     return row
 
 
-def _without_trials(state: SweepState, architecture: Architecture, found) -> str | None:
-    """What stands in place of a verdict where no trial is done."""
+def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> stacks.StackSize:
+    """As planned; where the images decide (baselines, `{pca: 0.95}`), the mean of what finished trials found."""
+    is_baseline = isinstance(architecture, Baseline)
+    if not (is_baseline or (done and preprocess.has_open_size(architecture.training.preprocess))):
+        return state.sizes[architecture.name]
+    found = {key: _mean([getattr(record, key) for record in done]) for key in ("params", "trainable_params", "flops")}
+    return stacks.StackSize(**{key: None if mean is None else round(mean) for key, mean in found.items()})
+
+
+def _without_trials(state: SweepState, architecture: Architecture | Baseline, found) -> str | None:
+    """What stands in place of a verdict where no trial is done, or none can be judged."""
     if architecture.name in state.over_budget:
         return "over budget"
-    if any(record.is_done for _, record in found):
-        return None
+    done = [record for _, record in found if record.is_done]
+    if done:
+        return None if any(_value(state, state.select_by, record) is not None for record in done) else "no loss"
     return "failed" if found else "not trained"
 
 
@@ -294,19 +305,28 @@ def _mark_pareto(rows: Sequence[dict], select_by: str) -> None:
         row["pareto"] = " ".join(cost for cost, front in fronts.items() if front[i]) or None
 
 
-_SURROUNDINGS = ("device", "tensorflow", "keras")
+def _surroundings(record: Record) -> dict[str, str]:
+    """What a trial's last digits hang on, beside its settings."""
+    keys = ("scikit-learn",) if record.is_baseline else ("device", "tensorflow", "keras")
+    return {key: record.environment.get(key, "") for key in keys}
 
 
 def _common_environment(records: Sequence[Record]) -> dict[str, str]:
     """Of device and versions those that most finished trials have."""
-    counted = {key: Counter(r.environment.get(key, "") for r in records if r.is_done) for key in _SURROUNDINGS}
-    return {key: counter.most_common(1)[0][0] for key, counter in counted.items() if counter}
+    counted = defaultdict(Counter)
+    for record in records:
+        for key, value in _surroundings(record).items() if record.is_done else ():
+            counted[key][value] += 1
+    return {key: counter.most_common(1)[0][0] for key, counter in counted.items()}
 
 
 def _mixed(done: Sequence[Record], common: Mapping[str, str]) -> str | None:
     """What of a row was not trained like most of the table: `tensorflow 2.20.0 and 2.21.0`."""
-    seen = {key: sorted({record.environment.get(key, "") for record in done}) for key in common}
-    return ", ".join(f"{key} {' and '.join(v)}" for key, v in seen.items() if done and v != [common[key]]) or None
+    seen = defaultdict(set)
+    for record in done:
+        for key, value in _surroundings(record).items():
+            seen[key].add(value)
+    return ", ".join(f"{key} {' and '.join(sorted(v))}" for key, v in seen.items() if v != {common[key]}) or None
 
 
 def _key(state: SweepState) -> str:
@@ -314,13 +334,11 @@ def _key(state: SweepState) -> str:
     content = {
         "format": [FORMAT, *(column.name for column in RESULTS_COLUMNS)],
         "sweep": [state.select_by, state.sweep.folds, state.dataset, sorted(state.over_budget)],
-        "architectures": [
-            [a.name, stacks.stack_name(a.layers), *vars(state.sizes[a.name]).values()]
-            for a in state.sweep.architectures
-        ],
+        "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
         "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in state.trials],
         "records": [
             [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, r.train_images, _epochs(r)]
+            + ([r.params, r.size] if r.is_baseline else [])
             for f, r in sorted(state.records.items())
         ],
         "latencies": {name: latency.model_dump() for name, latency in sorted(state.latencies.items())},
@@ -328,8 +346,8 @@ def _key(state: SweepState) -> str:
     return _hash(content)
 
 
-def _epochs(record: Record) -> int:
-    return len(record.history.get("loss", ()))
+def _epochs(record: Record) -> int | None:
+    return None if record.is_baseline else len(record.history.get("loss", ()))
 
 
 def _hash(content: Any) -> str:
@@ -347,23 +365,26 @@ def trial_rows(state: SweepState) -> list[dict]:
             "seed": trial.seed,
             "fold": trial.fold,
             "status": record.status,
-            "params": state.sizes[trial.architecture.name].params,
+            "params": record.params,
             **record.metrics,
             "train_loss": record.history.get("loss", [None])[-1],
             "train_accuracy": record.history.get("accuracy", [None])[-1],
-            "epochs": len(record.history.get("loss", [])),
+            "epochs": _epochs(record),
             "weights": record.weights,
-            "loop": record.settings["loop"],
+            "loop": record.settings.get("loop"),
             "train_images": record.train_images or None,
             "val_images": record.val_images or None,
             "trainable_params": record.trainable_params,
             "flops": record.flops,
             "model_bytes": record.model_bytes or None,
+            "size": record.size or None,
             "dataset": record.dataset,
             "device": record.environment.get("device"),
             "tensorflow": record.environment.get("tensorflow"),
             "keras": record.environment.get("keras"),
+            "scikit_learn": record.environment.get("scikit-learn"),
             "error": record.error["message"] if record.error else None,
+            "notes": "; ".join(record.notes) or None,
             "fingerprint": record.fingerprint,
             "started_at": record.measured.get("started_at"),
             "train_seconds": record.measured.get("train_seconds"),
@@ -410,7 +431,9 @@ def best_trials(state: SweepState) -> dict[str, Trial]:
     best = {}
     for name, found in state.by_architecture().items():
         done = [(trial, record) for trial, record in found if record.is_done]
-        if done:
+        if done and done[0][1].metrics[metric] is None:  # a baseline without a loss
+            best[name] = max(done, key=lambda pair: pair[1].metrics["val_accuracy"])[0]
+        elif done:
             best[name] = max(done, key=lambda pair: sign * pair[1].metrics[metric])[0]
     return best
 
@@ -452,6 +475,10 @@ def with_spread(row: Mapping[str, Any], name: str, digits: int = 4) -> str:
     return f"{row[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 
+def count_in_words(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
 def pareto_in_words(row: Mapping[str, Any]) -> str:
     return {"params": "parameters", "flops": "FLOPs", "params flops": "both"}.get(row["pareto"], "")
 
@@ -470,6 +497,8 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
     if any(row["seeds_needed"] for row in rows):
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
+    if mute := [row["architecture"] for row in rows if row["trials"] and row["test_loss"] is None]:
+        said.append(f"No probabilities, so no loss: {', '.join(mute)}.")
     if any(row["mixed"] for row in rows):
         marked = ", ".join(f"{row['architecture']} ({row['mixed']})" for row in rows if row["mixed"])
         said.append(f"Not all trials ran alike: {marked}.")
@@ -482,7 +511,7 @@ def markdown(state: SweepState, rows: Sequence[dict]) -> str:
     names += [state.select_by.replace("_", " "), "verdict", "Pareto", "trials"]
     lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|"]
     for row in sort_rows(rows, "behind_best"):  # the order of means, unless seeds are missing
-        cells = [row["architecture"], f"{row['params']:,}", with_spread(row, "test_accuracy")]
+        cells = [row["architecture"], count_in_words(row["params"]), with_spread(row, "test_accuracy")]
         cells += [interval_in_words(row, "test_accuracy"), with_spread(row, "test_loss", 3)]
         cells += [with_spread(row, state.select_by), verdict_in_words(row), pareto_in_words(row), str(row["trials"])]
         lines.append(f"| {' | '.join(cells)} |")

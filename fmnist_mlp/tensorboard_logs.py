@@ -1,29 +1,60 @@
-"""Everything written under `logs/`: the event files that TensorBoard reads.
+"""Everything written under `logs/`: what TensorBoard reads.
 
-A trial writes its scalars live into `logs/<sweep>/<architecture>/seed-<n>/{train,validation}/`, by Keras's own
-callback. When it is done its event files belong to its record, and `sync` makes the folder a view of that record:
-linked event files, one HParams session and the final figures under the architecture's present name. So after a
-rename, a rerun or a quick look the logs hold the curves of the latest plan and no others.
+Each figure is made where what it needs is at hand, and shown where its name is known:
+
+- While a trial trains, Keras's own callback writes its curves into
+  `logs/<sweep>/<architecture>/seed-<n>/{train,validation}/` (`start_live`), with histograms where they are asked for.
+- When it is done, its worker has the model and the images: confusion matrix, mistakes, precision-recall curves and the
+  last hidden layer of some test images go into its record (`write_scores`), beside the curves (`keep_events`).
+- The parent makes the folder a view of that record: linked event files, one HParams session and the final figures
+  under the architecture's present name (`SweepLogs.sync`, `show`). So after a rename, a rerun or a quick look the logs
+  hold the curves of the latest plan and no others.
+- At the end of a run the parent adds what belongs to no single trial (`SweepLogs.show_sweep`): a page and the graph of
+  each architecture in `<architecture>/`, and in `_sweep/` the table, the Pareto picture, the chart of each
+  architecture's training and validation, and the embedding projector. What is in step is not written again.
 
 TensorBoard's protocol buffers are used without TensorFlow (0.1 s to import), so a rerun with nothing to do stays quick;
-Keras is imported only by the callback, in workers.
+Keras is imported only by the callback, in workers, and pictures are drawn with Pillow, which a worker loads in 20 ms.
 """
 
 import contextlib
+import functools
+import hashlib
+import io
+import json
 import os
+import shlex
 import shutil
 import socket
+import statistics
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fmnist_mlp.config import Sweep, Trial
+import numpy as np
+
+from fmnist_mlp import data, preprocess, stacks, table
+from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
+from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.results import Record, Results, link_or_copy
+
+_FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 
 # Marks a folder as a view of ours and says of what; only marked folders are ever deleted.
 _MARKER = ".trial"
 _LIVE = "training"
+
+_EVENTS = "events.out.tfevents.*"
+_SWEEP_RUN = "_sweep"  # no architecture is named so: names that begin with _ are ours
+
+# Two of the Okabe-Ito colours: they differ for every kind of colour blindness.
+_BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)
 
 
 class SweepLogs:
@@ -59,6 +90,7 @@ class SweepLogs:
             for marker in list(self.folder.rglob(_MARKER)):
                 if marker.parent not in wanted:
                     self._remove(marker.parent)
+            self._remove_pages(keep={trial.architecture.name for trial in wanted.values()})
         for trial in wanted.values():
             self.show(results, trial, records.get(trial.fingerprint))
 
@@ -67,8 +99,69 @@ class SweepLogs:
         with _writing(self.trial_folder(trial)):
             self._show(self.trial_folder(trial), results, trial, record)
 
+    def show_sweep(
+        self, results: Results, state: table.SweepState, rows: Sequence[dict], info: DataInfo, source: DataSource
+    ) -> None:
+        """Bring what belongs to no single trial in step: each architecture's own run, and the run `_sweep`.
+
+        Needs no TensorFlow; a second when something has changed, a hash of the rows when nothing has.
+
+        Args:
+            results: where the records lie.
+            state: what the table is made of.
+            rows: of the table, from `table.write_tables`.
+            info: of the images.
+            source: of the images; read only where the embedding projector changes.
+
+        Raises:
+            SweepError: the logs cannot be written.
+        """
+        folder, best = self.folder / _SWEEP_RUN, table.best_trials(state)
+        with _writing(self.folder):
+            if not best:
+                shutil.rmtree(folder, ignore_errors=True)
+                return
+            trials = [[trial.architecture.name, trial.fingerprint] for trial in state.trials]
+            key = _hash([_FORMAT, str(state.sweep.path), trials, rows])
+            if list(folder.glob(f"{_EVENTS}.{key}.sweep")):
+                return
+            for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
+                self._show_architecture(results, state, architecture, info, best.get(architecture.name))
+            networks = _rank_networks(state, rows)
+            _write_projector(folder, results, best[networks[0]] if networks else None, source)
+            for run_name, prefix in _CURVE_RUNS.items():
+                _write_run(folder / run_name, "curves", _mean_curves(state, networks[:_MOST_CHARTS], prefix))
+            # Last, since its name says that all of it is in step.
+            _write_run(folder, f"{key}.sweep", _sweep_events(state, rows, networks[:_MOST_CHARTS]))
+
+    def _show_architecture(
+        self,
+        results: Results,
+        state: table.SweepState,
+        architecture: Architecture | Baseline,
+        info: DataInfo,
+        best: Trial | None,
+    ) -> None:
+        folder = self.folder / architecture.name
+        page = _architecture_page(state, architecture, info)
+        key = _hash([_FORMAT, page, best is not None])
+        if not list(folder.glob(f"{_EVENTS}.{key}.architecture")):
+            graph = None if best is None else _graph(results.record_folder(best.fingerprint) / "model.keras")
+            _write_run(folder, f"{key}.architecture", _architecture_events(page, graph))
+
+    def _remove_pages(self, keep: set[str]) -> None:
+        """Remove the own runs of architectures that the plan does not ask for, and the folders that this empties."""
+        for path in self.folder.glob(f"*/{_EVENTS}.architecture"):
+            if path.parent.name not in keep:
+                path.unlink()
+                with contextlib.suppress(OSError):  # not empty
+                    path.parent.rmdir()
+        if not keep:
+            shutil.rmtree(self.folder / _SWEEP_RUN, ignore_errors=True)
+
     def _show(self, folder: Path, results: Results, trial: Trial, record: Record | None) -> None:
-        state, found = f"{trial.fingerprint} {record.status if record else _LIVE}\n", _read(folder / _MARKER)
+        state = f"{trial.fingerprint} {f'{record.status} {_FORMAT}' if record else _LIVE}\n"
+        found = _read(folder / _MARKER)
         if found == state:  # in step; or in training, perhaps by another sweep, or interrupted and about to go on
             return
         if record is None:
@@ -79,15 +172,14 @@ class SweepLogs:
         (folder / _MARKER).touch()
         events = results.record_folder(trial.fingerprint) / "events"
         kept = set()
-        for source in events.rglob("*") if events.is_dir() else ():
-            if source.is_file():
-                target = folder / source.relative_to(events)
-                link_or_copy(source, target)
-                kept.add(target)
-        for stale in folder.rglob("events.out.tfevents.*"):
+        for source in events.rglob(_EVENTS):
+            target = folder / source.relative_to(events)
+            link_or_copy(source, target)
+            kept.add(target)
+        for stale in folder.rglob(_EVENTS):
             if stale not in kept:
                 stale.unlink()
-        _write_session(folder, trial, record)
+        _write_session(folder, f"{self.folder.name}/{trial.architecture.name}", trial, record)
         (folder / _MARKER).write_text(state, encoding="utf-8")
 
     def _remove(self, folder: Path) -> None:
@@ -102,13 +194,29 @@ class SweepLogs:
                 parent.rmdir()
 
 
-def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
+@dataclass(frozen=True, eq=False)
+class Histograms:
+    """Asks `start_live` for histograms, and says what gradients are taken of.
+
+    Args:
+        images: `compiled_epoch.ResidentData`, all training images.
+        indices: of those that the trial trains on.
+        training: `config.Training`.
+    """
+
+    images: Any
+    indices: np.ndarray
+    training: Any
+
+
+def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None, histograms: Histograms | None = None):
     """Empty a trial's folder of earlier curves and give Keras's TensorBoard callback that writes there while it trains.
 
     Args:
         folder: from `SweepLogs.trial_folder`.
         fingerprint: the trial's.
         checkpoint: a folder that `keep_events` wrote into; its curves end where the checkpoint does and are put back.
+        histograms: log histograms of weights and gradient norms too; the training is the same to the last bit.
 
     Returns:
         `keras.callbacks.TensorBoard`, which also flushes at the end of an epoch, at most once a second, so that curves
@@ -120,8 +228,16 @@ def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
     class LiveTensorBoard(keras.callbacks.TensorBoard):
         _flushed = 0.0
 
+        def set_model(self, model):
+            super().set_model(model)
+            self._gradient_norms = _gradient_norms(model, histograms) if histograms else None
+
         def on_epoch_end(self, epoch, logs=None):
             super().on_epoch_end(epoch, logs)
+            if self._gradient_norms:
+                with self._train_writer.as_default():
+                    for name, norms in self._gradient_norms().items():
+                        self.summary.histogram(f"gradient_norm/{name}", norms, step=epoch)
             if time.monotonic() - self._flushed >= 1:
                 self.flush()
 
@@ -140,7 +256,7 @@ def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None):
         (folder / _MARKER).write_text(f"{fingerprint} {_LIVE}\n", encoding="utf-8")
         if checkpoint is not None and (checkpoint / "events").is_dir():
             shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
-    return LiveTensorBoard(folder, write_graph=False)
+    return LiveTensorBoard(folder, write_graph=False, histogram_freq=1 if histograms else 0)
 
 
 def keep_events(folder: Path, draft: Path, copy: bool = False, must_be_whole: bool = True) -> None:
@@ -149,7 +265,7 @@ def keep_events(folder: Path, draft: Path, copy: bool = False, must_be_whole: bo
     Raises:
         SweepError: a file is cut off. TensorFlow's writer says nothing when the disk is full.
     """
-    for source in folder.rglob("events.out.tfevents.*"):
+    for source in folder.rglob(_EVENTS):
         if must_be_whole and not _is_whole(source):
             raise SweepError(f"{source} is cut off (is the disk full?): free space there and run again")
         target = draft / "events" / source.relative_to(folder)
@@ -160,19 +276,52 @@ def keep_events(folder: Path, draft: Path, copy: bool = False, must_be_whole: bo
             link_or_copy(source, target)
 
 
+def write_scores(
+    draft: Path, exported, images: Dataset, predicted: np.ndarray, probabilities: np.ndarray | None
+) -> None:
+    """Put what the test images show of a trained model into the draft of its record.
+
+    One event file with the confusion matrix and the most confident mistakes as pictures and the precision-recall curve
+    of each class; and what the last hidden layer makes of a sample of the images, for the embedding projector. Some
+    0.1 MiB in all (0.25 where that layer is wide), whatever the number of test images.
+
+    Args:
+        draft: of the record.
+        exported: `models.exported_model`; it takes images as they are stored. None for a baseline, which has no layers.
+        images: the data set.
+        predicted: the class that the model gives each test image: integers, `(n,)`.
+        probabilities: of each class, `(n, num_classes)`; None where there are none, and so neither curves nor
+            confidence.
+    """
+    matrix = _confusion_matrix(images.y_test, predicted, images.num_classes)
+    about = f"How many of {len(predicted):,} test images of each class (row) were given which class (column)."
+    values = [_image_value("confusion_matrix", _draw_confusion_matrix(matrix, images.class_names), about)]
+    if probabilities is not None:
+        mistakes = _most_confident_mistakes(images.y_test, predicted, probabilities)
+        if len(mistakes):
+            about = f"The {len(mistakes)} most confident of {len(predicted) - matrix.trace():,} mistakes, surest first."
+            values.append(_image_value("mistakes", _draw_mistakes(images, mistakes, predicted, probabilities), about))
+        values += _precision_recall_values(images.y_test, probabilities, images.class_names)
+    _write_run(draft / "events", "scores", [(0, values)])
+    if exported is not None:
+        sample = images.x_test[projector_sample(images.y_test)]
+        _keep_last_hidden_layer(draft / "events" / _HIDDEN, exported, sample)
+
+
 # ---- one HParams session a trial ----------------------------------------------------------------------------------
 
 
-def _write_session(folder: Path, trial: Trial, record: Record) -> None:
-    """One event file in the trial's own run: its HParams session and the figures that are its metrics.
+def _write_session(folder: Path, group: str, trial: Trial, record: Record) -> None:
+    """One event file in the trial's own run: its HParams session and its final figures.
 
-    The session's name is the run's, so the row links to its curves. No value is ever None: TensorBoard drops such
-    rows (tensorboard issue 4770).
+    The session's name is the run's, so it links to its curves; those of one group, the repeats of an architecture,
+    make one row, with their means. So no hyperparameter may differ between them. No value is ever None: TensorBoard
+    drops such rows (tensorboard issue 4770).
     """
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     started = float(record.measured.get("started_at_seconds", 0.0))
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=started)
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=started, group_name=group)
     for name, value in _hyperparameters(trial, record).items():
         if isinstance(value, str):
             start.hparams[name].string_value = value
@@ -189,17 +338,21 @@ def _write_session(folder: Path, trial: Trial, record: Record) -> None:
         _hparams_value(
             metadata, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
         ),
-        *(_scalar_value(name, value) for name, value in figures.items() if name in _METRICS),
+        *(
+            _scalar_value(name, value)
+            for name, value in figures.items()
+            if name in ("params", *_METRICS) and value is not None
+        ),
         _hparams_value(
             metadata, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)
         ),
     ]
-    _write_events(folder, values, started)
+    _write_run(folder, "session", [(0, values)])
 
 
 # TensorBoard's table shows the hyperparameters that differ first, then the metrics in this order.
-_DIFFER = ("architecture", "learning_rate", "optimizer", "seed", "widths")
-_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "params")
+_DIFFER = ("architecture", "learning_rate", "optimizer", "params", "widths")
+_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
 
 
 def _experiment(hyperparameters: dict[str, str | int | float]):
@@ -217,26 +370,611 @@ def _experiment(hyperparameters: dict[str, str | int | float]):
 
 
 def _hyperparameters(trial: Trial, record: Record) -> dict[str, str | int | float]:
-    training = trial.architecture.training
-    widths = [layer.units for layer in trial.architecture.layers if type(layer).__name__ == "Dense"]
+    """The same for every trial: a baseline has none or 0 in place of what it lacks."""
+    architecture, training, is_network = trial.architecture, trial.architecture.training, not record.is_baseline
+    layers = architecture.layers if is_network else ()
+    widths = [layer.units for layer in layers if isinstance(layer, stacks.Dense)]
     return {
-        "architecture": trial.architecture.name,
+        "architecture": architecture.name,
         "depth": len(widths),
         "widths": "-".join(map(str, widths)) or "none",
-        "optimizer": training.optimizer,
-        "learning_rate": training.learning_rate,
-        "batch_size": training.batch_size,
-        "epochs": training.epochs,
-        "seed": str(trial.seed),  # a number would be shown as 0.0000
+        "params": record.params or 0,
+        "optimizer": training.optimizer if is_network else "none",
+        "learning_rate": training.learning_rate if is_network else 0,
+        "batch_size": training.batch_size if is_network else 0,
+        "epochs": training.epochs if is_network else 0,
         "dataset": record.dataset,
     }
 
 
-def _hparams_value(metadata, tag: str, data):
+# ---- what the test images show of a model -------------------------------------------------------------------------
+
+_MISTAKES, _MISTAKES_A_ROW = 25, 5
+# Precision-recall curves of ten classes with so many points take 24 KB; with more classes they get fewer.
+_MOST_THRESHOLDS, _MOST_POINTS = 101, 5_000
+
+
+def _confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many images of each class (row) were given which class (column)."""
+    pairs = labels.astype(np.int64) * num_classes + predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _most_confident_mistakes(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Indices of the images that were given a wrong class with most confidence, at most `_MISTAKES`, surest first."""
+    wrong = np.flatnonzero(labels != predicted)
+    confidence = probabilities[wrong, predicted[wrong]].astype(np.float32)
+    return wrong[np.argsort(-confidence, kind="stable")[:_MISTAKES]]
+
+
+def _precision_recall_values(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> list:
+    """A summary value a class, as TensorBoard's pr_curves plugin lays it out.
+
+    Its tensor is (6, thresholds): true and false positives, true and false negatives, precision, recall, where an image
+    counts as positive whose probability is at least the threshold; the thresholds divide 0 to 1 evenly.
+    """
+    from tensorboard.plugins.pr_curve import metadata
+
+    num_classes = len(class_names)
+    thresholds = max(11, min(_MOST_THRESHOLDS, _MOST_POINTS // num_classes))
+    # Which thresholds a probability reaches: those up to this one.
+    reached = np.floor(probabilities.astype(np.float64) * (thresholds - 1)).astype(np.int64)  # (images, classes)
+    is_class = labels[:, None] == np.arange(num_classes)
+    values = []
+    for c, name in enumerate(class_names):
+        counts = [
+            np.bincount(reached[chosen, c], minlength=thresholds)[::-1].cumsum()[::-1].astype(np.float32)
+            for chosen in (is_class[:, c], ~is_class[:, c])
+        ]
+        true_positives, false_positives = counts
+        positives, negatives = np.count_nonzero(is_class[:, c]), np.count_nonzero(~is_class[:, c])
+        curve = np.stack(
+            [
+                true_positives,
+                false_positives,
+                negatives - false_positives,
+                positives - true_positives,
+                true_positives / np.maximum(true_positives + false_positives, 1),
+                true_positives / max(positives, 1),
+            ]
+        )
+        about = f"Precision against recall of {name}, by the least probability that counts; test images."
+        kind = metadata.create_summary_metadata(name, about, thresholds)
+        values.append(_tensor_value(f"precision_recall/{name}", curve, kind))
+    return values
+
+
+def _draw_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]):
+    """A Pillow image: what is right in blue, mistakes in orange, each the darker the larger its share of its row.
+
+    TensorBoard shows pictures some 350 pixels wide: small cells and large letters are what can be read there.
+    """
+    from PIL import Image, ImageDraw
+
+    n, font = len(matrix), _font(13)
+    has_words = n <= 16
+    width, height = (40, 28) if has_words else (max(4, 800 // n),) * 2
+    left, top = (96, 92) if has_words else (0, 0)
+    picture = Image.new("RGB", (left + n * width + 1, top + n * height + 1), "white")
+    draw = ImageDraw.Draw(picture)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    for row in range(n):
+        if has_words:
+            name = _fitted(class_names[row], 84, font)
+            draw.text((left - 6, top + (row + 0.5) * height), name, 0, font, "rm")
+            upright = Image.new("RGB", (top, width), "white")
+            ImageDraw.Draw(upright).text((6, width / 2), name, 0, font, "lm")
+            picture.paste(upright.rotate(90, expand=True), (left + row * width, 0))
+        for column in range(n):
+            # A mistake in a hundred is to be seen, so mistakes darken by the root of their share.
+            is_right = row == column
+            share = shares[row, column] if is_right else shares[row, column] ** 0.5
+            corner = (left + column * width, top + row * height)
+            colour = tuple(round(255 + (part - 255) * share) for part in (_BLUE if is_right else _ORANGE))
+            draw.rectangle((*corner, corner[0] + width, corner[1] + height), colour, outline=(230, 230, 230))
+            if has_words and matrix[row, column]:
+                place = (corner[0] + width / 2, corner[1] + height / 2)
+                draw.text(place, str(matrix[row, column]), "white" if is_right and share > 0.5 else 0, font, "mm")
+    return picture
+
+
+def _draw_mistakes(images: Dataset, mistakes: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray):
+    """A Pillow image: test images enlarged, and below each what the model says, how surely, and what it is."""
+    from PIL import Image, ImageDraw
+
+    font, cell_width, cell_height, size = _font(12), 108, 128, 84
+    height, width = images.image_shape
+    longest = max(height, width)
+    scale = size // longest if longest <= size else size / longest  # whole, where it can be: pixels stay square
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resampling = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    rows = -(-len(mistakes) // _MISTAKES_A_ROW)
+    sheet = Image.new("L", (cell_width * min(len(mistakes), _MISTAKES_A_ROW), cell_height * rows), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, i in enumerate(mistakes):
+        x, y = cell_width * (place % _MISTAKES_A_ROW), cell_height * (place // _MISTAKES_A_ROW)
+        image = Image.fromarray(np.ascontiguousarray(images.x_test[i])).resize(shape, resampling)
+        sheet.paste(image, (x + (cell_width - shape[0]) // 2, y + 4))
+        confidence = f" {100 * float(probabilities[i, predicted[i]]):.1f} %"
+        said = _fitted(images.class_names[predicted[i]], cell_width - 4 - font.getlength(confidence), font) + confidence
+        is_what = _fitted(f"is {images.class_names[images.y_test[i]]}", cell_width - 4, font)
+        draw.text((x + cell_width // 2, y + size + 14), said, 0, font, "mm")
+        draw.text((x + cell_width // 2, y + size + 29), is_what, 0, font, "mm")
+    return sheet
+
+
+@functools.cache
+def _font(size: int):
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def _fitted(text: str, width: float, font) -> str:
+    """The text, cut where it is wider than so many pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+# ---- the last hidden layer ----------------------------------------------------------------------------------------
+
+_HIDDEN = "last_hidden_layer.npz"
+_SAMPLE = 500
+# 500 images x 128 numbers x 2 bytes are 125 KiB, and about half of that compressed.
+_MOST_DIMENSIONS = 128
+
+
+def projector_sample(labels: np.ndarray) -> np.ndarray:
+    """The test images that the embedding projector shows: the first 500 // num_classes of each class, in their order.
+
+    Args:
+        labels: of the test images, integers `(n,)`.
+
+    Returns:
+        Their indices, rising.
+    """
+    classes = np.unique(labels)
+    each = max(1, _SAMPLE // max(1, len(classes)))
+    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes]))
+
+
+def _keep_last_hidden_layer(path: Path, exported, images: np.ndarray) -> None:
+    """What the output layer is given for each image, float16 `(images, dimensions)`.
+
+    A layer of more than 128 units is kept as its first 128 principal components over these images: distances, and
+    with them PCA and t-SNE, stay what they were, but for what the other components hold.
+    """
+    hidden = images
+    for layer in exported.layers[:-2]:  # without logits and softmax
+        hidden = layer(hidden)
+    hidden = np.asarray(hidden, np.float32).reshape(len(images), -1)
+    units = hidden.shape[1]
+    if units > _MOST_DIMENSIONS:
+        hidden = _principal_components(hidden, _MOST_DIMENSIONS)
+    limit = np.finfo(np.float16).max
+    np.savez_compressed(path, hidden=np.clip(hidden, -limit, limit).astype(np.float16), units=units)
+
+
+def _principal_components(x: np.ndarray, dimensions: int) -> np.ndarray:
+    """Scores of the first principal components, `(n, dimensions)`; by the n x n matrix of products, as n is small."""
+    centered = (x - x.mean(axis=0)).astype(np.float64)
+    values, vectors = np.linalg.eigh(centered @ centered.T)  # rising
+    return vectors[:, ::-1][:, :dimensions] * np.sqrt(np.maximum(values[::-1][:dimensions], 0))
+
+
+# ---- histograms ---------------------------------------------------------------------------------------------------
+
+_GRADIENT_BATCHES = 32
+
+
+def _gradient_norms(model, histograms: Histograms):
+    """A function that gives the norm of the gradient of each trainable variable, by name, `(batches,)`.
+
+    One number for each of the trial's first 32 minibatches, with the weights of the moment, in training mode (dropout,
+    batch statistics). What that mode changes, seeds and moving averages, is put back: the training must not notice.
+    """
+    import tensorflow as tf
+
+    from fmnist_mlp.compiled_epoch import Minibatches
+
+    indices, batch_size = histograms.indices, min(histograms.training.batch_size, len(histograms.indices))
+    batches = min(_GRADIENT_BATCHES, len(indices) // batch_size)
+    minibatches = Minibatches(histograms.images, histograms.training, is_training=True)
+    tensors = minibatches.tensors(histograms.images)
+    choices = {"indices": np.asarray(indices[: batches * batch_size], np.int32)}
+    choices |= minibatches.draw(batches * batch_size, seed=0, epoch=0)  # each epoch the same, to compare their norms
+
+    @tf.function(autograph=False)
+    def norms_of_batch(indices, draws):
+        x, y = minibatches.gather(tensors, indices, draws)
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x, y, model(x, training=True))
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        squares = [tf.reduce_sum(tf.square(gradient)) for gradient in gradients]
+        return tf.sqrt(tf.stack([*squares, tf.add_n(squares)]))
+
+    def measure() -> dict[str, np.ndarray]:
+        kept = [variable.numpy() for variable in model.non_trainable_variables]
+        norms = []
+        for start in range(0, batches * batch_size, batch_size):
+            draws = {name: tf.constant(those[start : start + batch_size]) for name, those in choices.items()}
+            norms.append(norms_of_batch(draws.pop("indices"), draws).numpy())
+        for variable, value in zip(model.non_trainable_variables, kept, strict=True):
+            variable.assign(value)
+        names = [*(variable.path for variable in model.trainable_variables), "all"]
+        return dict(zip(names, np.transpose(norms), strict=True))
+
+    return measure
+
+
+# ---- an architecture's own run ------------------------------------------------------------------------------------
+
+
+def _architecture_page(state: table.SweepState, architecture: Architecture | Baseline, info: DataInfo) -> str:
+    """Markdown: the stack, what it costs, its settings and the command that trains it."""
+    sweep, training = state.sweep, architecture.training.model_dump(mode="json")
+    lines = [f"# {architecture.name}", ""]
+    if isinstance(architecture, Baseline):
+        training = {key: value for key, value in training.items() if key in OF_A_BASELINE}
+        arguments = architecture.classifier.model_dump(mode="json").items()
+        lines += [f"`{architecture.in_short}` of scikit-learn, to compare with.", "", "| argument | |", "|---|---|"]
+        lines += [f"| {name} | {_in_words(value)} |" for name, value in arguments]
+    else:
+        size = state.sizes[architecture.name]
+        lines += [f"{size.params:,} parameters ({size.trainable_params:,} trainable), {size.flops:,} FLOPs an image."]
+        lines += ["", *_stack_lines(architecture, info)]
+    training["preprocess"] = ", ".join(step.short_name() for step in architecture.training.preprocess) or None
+    settings = training | {
+        "dataset": state.dataset,
+        "training images": sweep.limit or info.train_images,
+        "seeds": ", ".join(map(str, sweep.seeds)),
+        "folds": sweep.folds,
+    }
+    lines += ["", "| setting | |", "|---|---|"]
+    lines += [f"| {name} | {_in_words(value)} |" for name, value in settings.items() if value is not None]
+    command = f"python sweep.py {shlex.quote(str(sweep.path))} --only {architecture.name}"
+    return "\n".join([*lines, "", f"Trained by `{command}`.", ""])
+
+
+def _stack_lines(architecture: Architecture, info: DataInfo) -> list[str]:
+    """A table of the layers: arguments, output, parameters and FLOPs of each."""
+    lines = ["| layer | | output | parameters | FLOPs |", "|---|---|---|--:|--:|"]
+    shape = preprocess.input_shape_of(architecture.training.preprocess, info.image_shape)
+    for layer in stacks.complete(architecture.layers, shape, info.num_classes):
+        params, flops = layer.params(shape)[0], layer.flops(shape)
+        shape = layer.output_shape(shape)
+        arguments = {k: v for k, v in layer.keras_arguments().items() if v is not None and v is not True}
+        in_words = ", ".join(f"{name} {_in_words(value)}" for name, value in arguments.items())
+        output = " x ".join(map(str, shape))
+        lines.append(f"| {type(layer).__name__} | {in_words} | {output} | {params:,} | {flops:,} |")
+    return lines
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_in_words(v)}" for k, v in value.items())
+    if isinstance(value, tuple | list):
+        return " x ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _architecture_events(page: str, graph: bytes | None) -> list:
+    return [(0, [_text_value("architecture", page)]), *([] if graph is None else [(0, graph)])]
+
+
+def _graph(model_file: Path) -> bytes | None:
+    """The exported model as TensorBoard's graph tab shows it, one node a layer; None where the file cannot be read.
+
+    A `GraphDef`, serialized. Read from the file's own description, without Keras: Keras's own summary of a model has
+    a form (that of Keras 2) that TensorBoard 2.21 no longer finds the way through.
+    """
+    from tensorboard.compat.proto import graph_pb2
+
+    try:
+        with zipfile.ZipFile(model_file) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        graph = graph_pb2.GraphDef()
+        shapes = _output_shapes(layers)
+        for i, layer in enumerate(layers):
+            settings = layer["config"]
+            node = graph.node.add(name=settings["name"], op=layer["class_name"])
+            if i:
+                node.input.append(layers[i - 1]["config"]["name"])
+            dimensions = node.attr["_output_shapes"].list.shape.add().dim
+            for length in (-1, *shapes[i]):  # any number of images
+                dimensions.add(size=length)
+            for name, value in settings.items():
+                _set_attribute(node, name, value)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile):
+        return None
+    return graph.SerializeToString()
+
+
+def _output_shapes(layers: Sequence[dict]) -> list[tuple[int, ...]]:
+    """What each layer of an exported model's description makes of one image.
+
+    The description says it of few layers, so it is computed as in planning. Layers that no sweep file names (softmax,
+    those of preprocessing that are not Dense) give the shape that they are given.
+    """
+    shape, shapes = tuple(layers[0]["config"]["batch_shape"][1:]), []
+    for layer in layers:
+        kind = stacks.LAYERS.get(layer["class_name"])
+        if kind is not None:
+            arguments = {name: layer["config"][name] for name in kind.model_fields if name in layer["config"]}
+            shape = kind.model_validate(arguments).output_shape(shape)
+        shapes.append(shape)
+    return shapes
+
+
+def _set_attribute(node, name: str, value: Any) -> None:
+    """Of a layer's settings those that say something: numbers, words, truths."""
+    if name in ("name", "trainable"):
+        return
+    if isinstance(value, bool):
+        node.attr[name].b = value
+    elif isinstance(value, int):
+        node.attr[name].i = value
+    elif isinstance(value, float):
+        node.attr[name].f = value
+    elif isinstance(value, str):
+        node.attr[name].s = value.encode()
+
+
+# ---- the run of the whole sweep -----------------------------------------------------------------------------------
+
+# Nobody looks through more charts than this, and each costs six tags that every list of scalars shows.
+_MOST_CHARTS = 100
+# The runs below that of the sweep, named as Keras names a trial's, and how the history calls what is theirs.
+_CURVE_RUNS = {"train": "", "validation": "val_"}
+_CURVES = ("loss", "accuracy")
+
+
+def _rank_networks(state: table.SweepState, rows: Sequence[dict]) -> list[str]:
+    """Names of the architectures that have figures, best first by validation; baselines have no epochs."""
+    networks = {item.name for item in state.sweep.architectures if not isinstance(item, Baseline)}
+    ranked = table.sort_rows(rows, state.select_by)
+    return [r["architecture"] for r in ranked if r["architecture"] in networks and r[state.select_by] is not None]
+
+
+def _sweep_events(state: table.SweepState, rows: Sequence[dict], networks: Sequence[str]) -> list:
+    """The table as text, the Pareto picture, and the layout of the charts of these architectures."""
+    values = [_text_value("table", table.markdown(state, rows)), _layout_value(networks)]
+    if any(_is_in_picture(row, state.select_by) for row in rows):
+        about = f"{state.select_by} against parameters; the line joins what no other stack beats in both."
+        values.append(_image_value("pareto", _draw_pareto(state, rows), about))
+    # By their number, so that TensorBoard keeps what stood there before more were trained as an earlier step.
+    trials = sum(record.is_done for record in state.records.values())
+    return [(trials, values)]
+
+
+def _mean_curves(state: table.SweepState, networks: Sequence[str], prefix: str) -> list:
+    """Of each measure, by epoch, the mean, lowest and highest of an architecture's trials."""
+    found, curves = state.by_architecture(), {}
+    for name in networks:
+        histories = [record.history for _, record in found[name] if record.is_done]
+        for measure in _CURVES:
+            curves[_curve_tag(name, measure)] = [history.get(prefix + measure, []) for history in histories]
+    epochs = max((len(points) for trials in curves.values() for points in trials), default=0)
+    events = []
+    for epoch in range(epochs):
+        values = []
+        for tag, trials in curves.items():
+            # Early stopping ends some trials before others; those that went so far are shown.
+            points = [points[epoch] for points in trials if epoch < len(points) and points[epoch] is not None]
+            if points:
+                figures = {"": statistics.fmean(points), "_lowest": min(points), "_highest": max(points)}
+                values += [_scalar_value(tag + end, value) for end, value in figures.items()]
+        events.append((epoch, values))
+    return events
+
+
+def _curve_tag(architecture: str, measure: str) -> str:
+    """With the architecture's name, since a chart of the Custom Scalars tab chooses by tags; behind `epoch_*`."""
+    return f"trials_of_{architecture}/{measure}"
+
+
+def _layout_value(networks: Sequence[str]):
+    """The charts of the Custom Scalars tab: an architecture's training and validation, mean and range of its trials.
+
+    One series a chart: it is drawn once for each run that has its tags, in the colours of the two runs.
+    """
+    from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+
+    layout = layout_pb2.Layout(version=0)
+    for measure in _CURVES:
+        category = layout.category.add(title=f"{measure}: mean and range of an architecture's trials, by epoch")
+        for name in networks:
+            tag = _curve_tag(name, measure)
+            chart = category.chart.add(title=name)
+            chart.margin.series.add(value=tag, lower=f"{tag}_lowest", upper=f"{tag}_highest")
+    kind = metadata.create_summary_metadata()
+    return _strings_value(metadata.CONFIG_SUMMARY_TAG, [layout.SerializeToString()], kind, is_scalar=True)
+
+
+def _is_in_picture(row: Mapping[str, Any], measure: str) -> bool:
+    """Baselines of trees and neighbours have no parameters to speak of."""
+    return bool(row["params"]) and row[measure] is not None
+
+
+def _draw_pareto(state: table.SweepState, rows: Sequence[dict]):
+    """A Pillow image: each architecture's parameters and validation, with the standard deviation over its trials."""
+    # Imported here: takes a quarter of a second, and only a run that changed something needs it. The object API draws
+    # into memory and knows no screen.
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    measure = state.select_by
+    factor, unit = (100, ", %") if measure.endswith("accuracy") else (1, "")
+    shown = [row for row in rows if _is_in_picture(row, measure)]
+    front = sorted((row for row in shown if "params" in (row["pareto"] or "").split()), key=lambda row: row["params"])
+    # Draws alike whatever a matplotlibrc says; a $ in a name is no formula.
+    style = {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False, "font.size": 10}
+    with matplotlib.style.context(["default", style]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font lacks shows boxes
+        figure = Figure(figsize=(7.5, 4.2), dpi=110, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for those, colour in ((shown, "0.55"), (front, [part / 255 for part in _BLUE])):
+            axes.errorbar(
+                [row["params"] for row in those],
+                [factor * row[measure] for row in those],
+                yerr=[factor * (row[f"{measure}_std"] or 0) for row in those],
+                fmt="o" if those is shown else "o-",
+                color=colour,
+                markersize=5,
+                linewidth=1,
+                elinewidth=0.7,
+                capsize=2,
+            )
+        for row in front if len(shown) > 20 else shown:
+            place = (row["params"], factor * row[measure])
+            axes.annotate(row["architecture"], place, (-6, 4), textcoords="offset points", ha="right", fontsize=8)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        sizes = [row["params"] for row in shown]
+        is_narrow = max(sizes) < 10 * min(sizes)  # else the tens, hundreds, ... say enough
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if is_narrow else "")
+        axes.tick_params(axis="x", which="both", labelrotation=30)
+        axes.margins(x=0.12, y=0.15)
+        axes.set(
+            xlabel="parameters", ylabel=measure.replace("_", " ") + unit, title=f"{state.sweep.name} on {state.dataset}"
+        )
+        axes.grid(alpha=0.25)
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+    return Image.open(content)
+
+
+def _write_projector(folder: Path, results: Results, trial: Trial | None, source: DataSource) -> None:
+    """The files of the embedding projector: the last hidden layer of the best network, an image and a label a point.
+
+    Nothing where they cannot be had: a record of an earlier version, predictions that cannot be read, other images.
+    """
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector import projector_config_pb2
+
+    config_file = folder / "projector_config.pbtxt"
+    points = None if trial is None else _load_points(results.record_folder(trial.fingerprint))
+    images = None if points is None else _load_images(source, trial)
+    if images is None:
+        config_file.unlink(missing_ok=True)
+        return
+    hidden, predicted, confidence = points
+    sample = projector_sample(images.y_test)
+    if len(hidden) != len(sample) or len(predicted) != len(images.y_test):
+        config_file.unlink(missing_ok=True)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [name.replace("\t", " ") for name in images.class_names]
+    lines = ["class\tpredicted\tright\tconfidence\ttest image"]
+    for i in sample:
+        is_right = "right" if predicted[i] == images.y_test[i] else "wrong"
+        lines.append(f"{names[images.y_test[i]]}\t{names[predicted[i]]}\t{is_right}\t{confidence[i]:.3f}\t{i}")
+    _replace(folder / "labels.tsv", "".join(f"{line}\n" for line in lines).encode())
+    numbers = ("\t".join(f"{value:.5g}" for value in row) for row in hidden.astype(np.float64).tolist())
+    _replace(folder / "last_hidden_layer.tsv", "".join(f"{line}\n" for line in numbers).encode())
+    _replace(folder / "sprite.png", _png(_draw_sprite(images.x_test[sample])))
+    config = projector_config_pb2.ProjectorConfig()
+    embedding = config.embeddings.add(
+        tensor_name=f"{trial.architecture.name}, seed {trial.seed}: last hidden layer",
+        tensor_path="last_hidden_layer.tsv",
+        metadata_path="labels.tsv",
+    )
+    embedding.sprite.image_path = "sprite.png"
+    embedding.sprite.single_image_dim.extend(reversed(images.image_shape))  # width, height
+    _replace(config_file, text_format.MessageToString(config).encode())
+
+
+# As in `results`: what numpy and zipfile raise for a file that is missing, cut off or of another kind.
+_UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def _load_points(record_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Last hidden layer of the sample; prediction and its probability of every test image. None where unreadable."""
+    try:
+        with (record_folder / "events" / _HIDDEN).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            hidden = arrays["hidden"]
+        with (record_folder / "predictions.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return hidden, arrays["predicted"], arrays["probabilities"].max(axis=1).astype(np.float32)
+    except _UNREADABLE_ARRAYS:
+        return None
+
+
+def _load_images(source: DataSource, trial: Trial) -> Dataset | None:
+    """The images, where they are still those of the trial."""
+    with contextlib.suppress(SweepError):
+        images = data.load_data(source)
+        return images if images.identity == trial.settings["data"] else None
+    return None
+
+
+def _draw_sprite(images: np.ndarray):
+    """A Pillow image of all images in a square, row by row."""
+    from PIL import Image
+
+    n, height, width = images.shape
+    side = int(np.ceil(np.sqrt(n)))
+    sheet = np.zeros((side * side, height, width), np.uint8)
+    sheet[:n] = images
+    sheet = sheet.reshape(side, side, height, width).swapaxes(1, 2).reshape(side * height, side * width)
+    return Image.fromarray(sheet)
+
+
+# ---- event files --------------------------------------------------------------------------------------------------
+
+
+def _write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes]]) -> None:
+    """Write an event file, whole or not at all, and remove those of its kind that were there before.
+
+    Its name has the moment in it, so it comes after them: a TensorBoard that runs reads on in it.
+
+    Args:
+        folder: of the run.
+        kind: ends the name; of `<key>.sweep`, what stands behind the point is the kind.
+        events: pairs of a step and its summary values, or a serialized graph.
+    """
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    moment, content = time.time(), io.BytesIO()
+    writer = RecordWriter(content)
+    writer.write(event_pb2.Event(wall_time=moment, file_version="brain.Event:2").SerializeToString())
+    for step, values in events:
+        event = event_pb2.Event(wall_time=moment, step=step)
+        if isinstance(values, bytes):
+            event.graph_def = values
+        else:
+            event.summary.CopyFrom(summary_pb2.Summary(value=values))
+        writer.write(event.SerializeToString())
+    folder.mkdir(parents=True, exist_ok=True)
+    older = list(folder.glob(f"{_EVENTS}.{kind.rpartition('.')[2]}"))
+    path = folder / f"events.out.tfevents.{int(moment):010d}.{socket.gethostname()}.{kind}"
+    _replace(path, content.getvalue())
+    for other in older:
+        if other != path:
+            other.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".draft-{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _hparams_value(metadata, tag: str, content):
     from tensorboard.compat.proto import summary_pb2
 
     return summary_pb2.Summary.Value(
-        tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
+        tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR
     )
 
 
@@ -250,24 +988,50 @@ def _scalar_value(tag: str, value: float):
     return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
 
 
-def _write_events(folder: Path, values, wall_time: float) -> None:
-    """Write one event file, whole or not at all."""
-    from tensorboard.compat.proto import event_pb2, summary_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
+def _tensor_value(tag: str, array: np.ndarray, kind):
+    """A float32 tensor of any shape."""
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"events.out.tfevents.{int(wall_time):010d}.{socket.gethostname()}.hparams"
-    draft = path.with_name(f".draft-{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            writer = RecordWriter(file)
-            writer.write(event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2").SerializeToString())
-            summary = summary_pb2.Summary(value=values)
-            writer.write(event_pb2.Event(wall_time=wall_time, step=0, summary=summary).SerializeToString())
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_content=array.astype("<f4").tobytes())
+    for length in array.shape:
+        tensor.tensor_shape.dim.add(size=length)
+    kind.data_class = summary_pb2.DATA_CLASS_TENSOR
+    return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
+
+
+def _strings_value(tag: str, strings: Sequence[bytes], kind, is_scalar: bool = False):
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
+
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=strings)
+    if not is_scalar:
+        tensor.tensor_shape.dim.add(size=len(strings))
+    if not kind.data_class:
+        kind.data_class = summary_pb2.DATA_CLASS_TENSOR
+    return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
+
+
+def _text_value(tag: str, markdown: str):
+    from tensorboard.plugins.text import metadata
+
+    return _strings_value(
+        tag, [markdown.encode(errors="replace")], metadata.create_summary_metadata(tag, ""), is_scalar=True
+    )
+
+
+def _image_value(tag: str, picture, description: str):
+    from tensorboard.compat.proto import summary_pb2
+    from tensorboard.plugins.image import metadata
+
+    kind = metadata.create_summary_metadata(tag, description)
+    kind.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
+    # TensorBoard's layout of one image: width and height in words, then the file.
+    return _strings_value(tag, [b"%d" % picture.width, b"%d" % picture.height, _png(picture)], kind)
+
+
+def _png(picture) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, format="png")
+    return content.getvalue()
 
 
 def _is_whole(path: Path) -> bool:
@@ -276,6 +1040,10 @@ def _is_whole(path: Path) -> bool:
     while position + 16 <= len(content):
         position += 12 + int.from_bytes(content[position : position + 8], "little") + 4
     return 0 < position == len(content)
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

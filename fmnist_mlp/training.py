@@ -18,7 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from fmnist_mlp import compiled_epoch
-from fmnist_mlp.compiled_epoch import VALIDATION_BATCH_SIZE, CompiledEpoch, ResidentData, target_rows
+from fmnist_mlp.compiled_epoch import (
+    VALIDATION_BATCH_SIZE,
+    CompiledEpoch,
+    Minibatches,
+    ResidentData,
+    has_target_rows,
+)
 from fmnist_mlp.data import epoch_order
 
 
@@ -38,8 +44,9 @@ def compile_model(model: keras.Sequential, settings, train_images: int, jit_comp
             which oneDNN computes faster.
     """
     losses, metrics = keras.losses, keras.metrics
-    if settings.label_smoothing:
-        # Smoothing is in the targets (compiled_epoch.ResidentData), of training images only.
+    if has_target_rows(settings):
+        # Smoothing and mixup are in the targets (compiled_epoch.Minibatches), of training images only. With mixup the
+        # training accuracy asks for the class that has the larger part of a mixed image.
         loss, accuracy = losses.CategoricalCrossentropy(from_logits=True), metrics.CategoricalAccuracy("accuracy")
     else:
         loss, accuracy = (
@@ -90,14 +97,12 @@ def train(
     epochs = _Epochs(train_indices, seed)
     if plain_fit:
         what_to_fit = {
-            "x": _minibatches(epochs.order, len(train_indices), data, settings, training=True),
-            "validation_data": _minibatches(
-                lambda: validation_indices, len(validation_indices), data, settings, training=False
-            ),
+            "x": _batches(epochs, len(train_indices), data, settings),
+            "validation_data": _batches(validation_indices, len(validation_indices), data, settings),
         }
     else:
         compiled_epoch.check_callbacks(callbacks)
-        what_to_fit = _programs_of(model, data, settings).drive(model, epochs.order, validation_indices)
+        what_to_fit = _programs_of(model, data, settings).drive(model, data, epochs, validation_indices)
     history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
     callbacks = [epochs, _LogLearningRate(), _StopWhenDiverged(), *stopping, history, *callbacks, clock]
 
@@ -343,7 +348,7 @@ def _check_finite(history: keras.callbacks.History) -> None:
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Knows which epoch runs, and so the order of its images."""
+    """Knows which epoch runs, and so the order of its images and all that is random about them."""
 
     def __init__(self, indices: np.ndarray, seed: int):
         super().__init__()
@@ -355,27 +360,43 @@ class _Epochs(keras.callbacks.Callback):
     def order(self) -> np.ndarray:
         return self.indices[epoch_order(len(self.indices), self.seed, self.epoch)]
 
+    def draw(self, minibatches: Minibatches) -> dict[str, np.ndarray]:
+        return minibatches.draw(len(self.indices), self.seed, self.epoch)
+
 
 def _programs_of(model: keras.Sequential, data: ResidentData, settings) -> CompiledEpoch:
     """Those that an earlier seed of this architecture left on the model, or new ones."""
     programs = getattr(model, "compiled_epoch", None)
-    if programs is None or programs.data is not data:
-        programs = CompiledEpoch(model, data, settings.batch_size, settings.label_smoothing)
+    if programs is None:
+        programs = CompiledEpoch(model, data, settings)
         model.compiled_epoch = programs
     return programs
 
 
-def _minibatches(order, images: int, data: ResidentData, settings, training: bool) -> tf.data.Dataset:
-    """One element a minibatch, for Keras's own loop; `order()` is asked anew in each epoch."""
-    batch_size = settings.batch_size if training else VALIDATION_BATCH_SIZE
-    targets = target_rows(data.num_classes, settings.label_smoothing, training)
+def _batches(visits, images: int, data: ResidentData, settings) -> tf.data.Dataset:
+    """One element a minibatch, for Keras's own loop.
+
+    Args:
+        visits: `_Epochs`, which is asked anew in each epoch, or the indices of the validation images.
+        images: how many are visited.
+    """
+    is_training = isinstance(visits, _Epochs)
+    minibatches = Minibatches(data, settings, is_training)
+    batch_size = settings.batch_size if is_training else VALIDATION_BATCH_SIZE
+    draws = minibatches.draw(images, seed=0, epoch=0)  # only their types
+
+    def one_epoch():
+        yield (visits.order(), visits.draw(minibatches)) if is_training else (visits, {})
+
     with tf.device("/CPU:0"):  # the input pipeline runs on the CPU wherever the model is
-        orders = tf.data.Dataset.from_generator(
-            lambda: iter([order()]), output_signature=tf.TensorSpec((images,), tf.int32)
+        tensors = minibatches.tensors(data)
+        signature = tf.nest.map_structure(
+            lambda choices: tf.TensorSpec(choices.shape, choices.dtype), (np.zeros(images, np.int32), draws)
         )
         return (
-            orders.flat_map(lambda indices: tf.data.Dataset.from_tensor_slices(indices).batch(batch_size))
-            .map(lambda indices: data.batch(indices, targets))
+            tf.data.Dataset.from_generator(one_epoch, output_signature=signature)
+            .flat_map(lambda *choices: tf.data.Dataset.from_tensor_slices(choices).batch(batch_size))
+            .map(lambda indices, draws: minibatches.gather(tensors, indices, draws))
             .apply(tf.data.experimental.assert_cardinality(math.ceil(images / batch_size)))
             .prefetch(2)
         )

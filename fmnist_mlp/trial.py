@@ -7,6 +7,7 @@ it keeps never changes a number.
 """
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -16,13 +17,13 @@ import sys
 import tempfile
 import time
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp import data, metrics, stacks, tensorboard_logs
-from fmnist_mlp.config import Architecture, Trial
+from fmnist_mlp import baselines, data, metrics, preprocess, stacks, tensorboard_logs
+from fmnist_mlp.config import UNKNOWN_SIZE, Architecture, Baseline, Trial
 from fmnist_mlp.data import Dataset, DataSource
 from fmnist_mlp.engine import Failure, Stopped
 from fmnist_mlp.errors import SweepError
@@ -30,6 +31,7 @@ from fmnist_mlp.results import ClassScores, DamagedRecord, Latency, Record, Resu
 
 _PREDICTION_BATCH_SIZE = 1000
 _LATENCY_BATCH_SIZE = 1000
+_FITTED_KEPT = 50  # preprocessings that a worker remembers, at most 5 MB each (784 components in float64)
 _LATENCY_CALLS, _LATENCY_BATCH_CALLS, _WARM_UP_CALLS = 100, 15, 5
 
 
@@ -48,6 +50,7 @@ class Task:
         fresh: an older record will not do.
         checkpoint_seconds: a checkpoint is due at the end of an epoch when so long has passed since the last.
         wait: whether to wait for another sweep that trains this trial, or to pass it over.
+        histograms: whether to log histograms of weights and gradient norms.
     """
 
     trial: Trial
@@ -59,6 +62,7 @@ class Task:
     fresh: bool = False
     checkpoint_seconds: float = 10.0
     wait: bool = False
+    histograms: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,14 @@ def worker_environment(device: str, threads: int) -> dict[str, str | None]:
     return environment
 
 
-def start_worker(device: str, threads: int, source: DataSource | None = None) -> dict[str, str]:
+def start_worker(device: str, threads: int, source: DataSource | None = None, load=None) -> dict[str, str]:
     """Prepare this process for trials: import TensorFlow, choose the device, fix what Keras reads from user files.
 
     Args:
         device: `auto`, `cpu` or `gpu`.
         threads: cores a trial computes on.
         source: the images of the trials to come; read while TensorFlow is imported.
+        load: how, where that is not `data.load_data`.
 
     Returns:
         What records say of their surroundings: `device`, `tensorflow`, `keras`, `python`, ...
@@ -110,8 +115,8 @@ def start_worker(device: str, threads: int, source: DataSource | None = None) ->
         SweepError: a GPU was asked for and TensorFlow finds none.
     """
     global _worker
-    images = None if source is None else futures.ThreadPoolExecutor(1).submit(data.load_data, source)
-    with _quiet() as messages:
+    images = None if source is None else futures.ThreadPoolExecutor(1).submit(load or data.load_data, source)
+    with quiet_start() as messages:
         import tensorflow as tf
 
         if _worker is None:  # TensorFlow takes thread counts once a process (`--jobs 0` may come here twice)
@@ -164,12 +169,9 @@ def run_trial(context, task: Task) -> Record | None:
     with results.claim(fingerprint, may_wait=lambda: task.wait and not context.stop_requested) as is_ours:
         if not is_ours:
             return None
-        with contextlib.suppress(DamagedRecord):
-            record = results.load_record(fingerprint)
-            is_new = results.stamp(fingerprint) != task.replaces
-            if record is not None and (is_new or (record.is_done and not task.fresh)):
-                context.report({"found": True})
-                return record
+        if (record := find_record(results, task)) is not None:
+            context.report({"found": True})
+            return record
         started, clock = time.time(), time.monotonic()
         try:
             return _train_and_score(context, task, results)
@@ -179,8 +181,20 @@ def run_trial(context, task: Task) -> Record | None:
             return _keep_failure(task, results, error, started, time.monotonic() - clock)
 
 
+def find_record(results: Results, task: Task) -> Record | None:
+    """The record that another sweep made of this trial since the plan, or that will do; for whoever has the claim."""
+    with contextlib.suppress(DamagedRecord):
+        record = results.load_record(task.trial.fingerprint)
+        is_new = results.stamp(task.trial.fingerprint) != task.replaces
+        if record is not None and (is_new or (record.is_done and not task.fresh)):
+            return record
+    return None
+
+
 def _train_and_score(context, task: Task, results: Results) -> Record:
     """The recipe, in order."""
+    if isinstance(task.trial.architecture, Baseline):
+        return _fit_and_score(context, task, results)
     # Imported here: the parent names run_trial without loading TensorFlow, workers run it.
     from fmnist_mlp import models, training
 
@@ -188,18 +202,21 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     started, memory = time.time(), _PeakMemory()
     context.report({"epoch": 0, "epochs": settings.epochs})
 
-    images = _worker.images(task.source)
-    if images.identity != trial.settings["data"]:
-        raise SweepError(f"the images in {task.source.folder} have changed since the sweep began: run it again")
+    images = _images(task)
     train_indices, validation_indices = _split(trial, images.y_train, task.limit)
-    model, exported, scoring = _worker.model(trial, images, len(train_indices))
+    preprocessing = _worker.preprocessing(images, settings, train_indices)
+    model, exported, scoring = _worker.model(trial, images, len(train_indices), preprocessing)
+    resident = _worker.resident(images, settings, preprocessing)
     checkpoint = _load_checkpoint(results, trial, model)
     tensorboard = tensorboard_logs.start_live(
-        task.log_folder, trial.fingerprint, results.checkpoint_folder(trial.fingerprint) if checkpoint else None
+        task.log_folder,
+        trial.fingerprint,
+        results.checkpoint_folder(trial.fingerprint) if checkpoint else None,
+        tensorboard_logs.Histograms(resident, train_indices, settings) if task.histograms else None,
     )
     history = training.train(
         model,
-        _worker.resident(images),
+        resident,
         settings,
         seed=trial.seed,
         train_indices=train_indices,
@@ -223,7 +240,8 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
         models.save_exported(exported, draft / "model.keras")
         np.savez_compressed(draft / "predictions.npz", **scored["test"].arrays(), **scored["val"].arrays("val_"))
         tensorboard_logs.keep_events(task.log_folder, draft)
-        size = models.model_size(model)
+        tensorboard_logs.write_scores(draft, exported, images, scored["test"].predicted, scored["test"].probabilities)
+        size = models.model_size(model, preprocessing)
         record = Record(
             fingerprint=trial.fingerprint,
             status="done",
@@ -254,11 +272,69 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     return record
 
 
+def _fit_and_score(context, task: Task, results: Results) -> Record:
+    """The recipe for a baseline, in order. Fitting has no epochs to stop at: a stop waits for it, twice ends it."""
+    trial, baseline = task.trial, task.trial.architecture
+    started, memory = time.time(), _PeakMemory()
+    context.report({"epoch": 0, "epochs": 1})
+
+    images = _images(task)
+    train_indices, validation_indices = _split(trial, images.y_train, task.limit)
+    tensorboard_logs.start_live(task.log_folder, trial.fingerprint)  # there are no curves; earlier ones go
+    steps = _worker.preprocessing(images, baseline.training, train_indices)
+    steps = steps or preprocess.fit((), images.x_train[train_indices])
+
+    def vectors(x: np.ndarray) -> np.ndarray:
+        return steps.transform(x).reshape(len(x), -1)  # float32, (n, values)
+
+    x_train, y_train = vectors(images.x_train[train_indices]), images.y_train[train_indices]
+    fitted = baselines.fit(baseline.classifier, x_train, y_train, images.num_classes, trial.seed)
+    trained = time.monotonic()
+
+    x_val, y_val = vectors(images.x_train[validation_indices]), images.y_train[validation_indices]
+    scored = {
+        "test": _Scored.of_baseline(fitted, vectors(images.x_test), images.y_test, images.num_classes),
+        "val": _Scored.of_baseline(fitted, x_val, y_val, images.num_classes),
+    }
+    with results.draft(trial.fingerprint) as draft:
+        np.savez_compressed(draft / "predictions.npz", **scored["test"].arrays(), **scored["val"].arrays("val_"))
+        tensorboard_logs.write_scores(draft, None, images, scored["test"].predicted, scored["test"].probabilities)
+        record = Record(
+            fingerprint=trial.fingerprint,
+            status="done",
+            settings=trial.settings,
+            dataset=images.source.dataset,
+            params=fitted.params,
+            trainable_params=fitted.params,
+            flops=None,
+            size=fitted.size,
+            train_images=len(train_indices),
+            val_images=len(validation_indices),
+            metrics={
+                f"{part}_{name}": value for part, those in scored.items() for name, value in those.figures.items()
+            },
+            classes={part: those.classes for part, those in scored.items()},
+            class_names=images.class_names,
+            notes=fitted.notes,
+            environment=_worker.environment | {"device": "cpu", "scikit-learn": fitted.version},
+            measured={
+                **started_at(started),
+                "train_seconds": fitted.seconds,
+                "epoch_seconds": [],
+                "evaluate_seconds": time.monotonic() - trained,
+                "peak_memory_bytes": memory.peak_bytes(),
+            },
+        )
+        results.write_record(draft, record)
+    return record
+
+
 def measure_latency(context, task: "LatencyTask") -> Latency:
     """How long the exported model of an architecture takes for one image and for a thousand.
 
     The model is called as one compiled function (`tf.function`), as whoever serves it would; Keras's `predict` adds
-    some 30 ms to each call. Its weights are untrained: they do not change the time.
+    some 30 ms to each call. Its weights are untrained: they do not change the time. Behind a PCA whose number of
+    components is open, `{pca: 0.95}`, it has the most that there can be, so that its latency is an upper limit.
 
     Returns:
         Medians of calls after a warm-up, in seconds, with the surroundings they were taken in.
@@ -267,9 +343,14 @@ def measure_latency(context, task: "LatencyTask") -> Latency:
 
     from fmnist_mlp import models
 
-    model = models.exported_model(
-        models.build_model(task.architecture.layers, task.image_shape, task.num_classes, seed=0)
+    architecture, preprocessing = task.architecture, None
+    if architecture.training.preprocess:
+        preprocessing = preprocess.unfitted(architecture.training.preprocess, task.image_shape)
+    input_shape = task.image_shape if preprocessing is None else preprocessing.input_shape
+    stack = models.build_model(
+        architecture.layers, input_shape, task.num_classes, 0, takes_pixels=preprocessing is None
     )
+    model = models.exported_model(stack, preprocessing)
     call = tf.function(lambda images: model(images, training=False), reduce_retracing=False)
 
     def median_seconds(batch_size: int, calls: int) -> float:
@@ -294,30 +375,54 @@ def measure_latency(context, task: "LatencyTask") -> Latency:
 
 
 class _Worker:
-    """The images and the last architecture's compiled program: making them costs more than a short trial."""
+    """The images and the last architecture's compiled program: making them costs more than a short trial.
+
+    Fitted steps are kept too. All architectures of a seed train on the same images, so they share them.
+    """
 
     def __init__(self, environment: dict[str, str], source: DataSource | None, coming: futures.Future | None):
         self.environment = environment
-        self._source, self._coming = source, coming
-        self._images, self._resident = None, None
-        self._model_key, self._models = None, None
+        self._source, self._coming, self._images = source, coming, None
+        self._forget()
+
+    def _forget(self):
+        self._fitted, self._resident = {}, (None, None)
+        self._model_key = self._models = None
 
     def images(self, source: DataSource) -> Dataset:
         if source != self._source or self._images is None:
             is_coming = source == self._source and self._coming is not None
             self._images = self._coming.result() if is_coming else data.load_data(source)
-            self._source, self._coming, self._resident = source, None, None
-            self._model_key = self._models = None
+            self._source, self._coming = source, None
+            self._forget()
         return self._images
 
-    def resident(self, images: Dataset):
+    def preprocessing(self, images: Dataset, settings, train_indices: np.ndarray):
+        """What is done to pixels in front of the model; None where the model scales them itself and that is all."""
+        steps = settings.preprocess
+        if not steps and settings.augment is None:
+            return None
+        key = (steps, hashlib.sha256(train_indices.tobytes()).digest())
+        if key not in self._fitted:
+            while len(self._fitted) >= _FITTED_KEPT:
+                del self._fitted[next(iter(self._fitted))]
+            self._fitted[key] = preprocess.fit(steps, images.x_train[train_indices])
+        return self._fitted[key]
+
+    def resident(self, images: Dataset, settings, preprocessing):
+        """The training images as a trial's loop wants them, transformed unless each epoch changes their pixels."""
         from fmnist_mlp.compiled_epoch import ResidentData
 
-        if self._resident is None:
-            self._resident = ResidentData(images.x_train, images.y_train, images.num_classes)
-        return self._resident
+        key = (preprocessing, settings.augment is not None)
+        if self._resident[1] is None or self._resident[0] != key:
+            self._resident = (None, None)  # first let go of the old ones
+            is_transformed = preprocessing is not None and settings.augment is None
+            x = preprocessing.transform(images.x_train) if is_transformed else images.x_train
+            still_to_do = None if is_transformed else preprocessing
+            self._resident = key, ResidentData(x, images.y_train, images.num_classes, still_to_do)
+        return self._resident[1]
 
-    def model(self, trial: Trial, images: Dataset, train_images: int):
+    def model(self, trial: Trial, images: Dataset, train_images: int, preprocessing):
         """The model to train, at the start of this trial's seed, and the two that score and export it.
 
         Returns:
@@ -325,27 +430,39 @@ class _Worker:
         """
         from fmnist_mlp import models, training
 
-        architecture = trial.architecture
-        fresh = models.build_model(architecture.layers, images.image_shape, images.num_classes, trial.seed)
+        architecture, takes_pixels = trial.architecture, preprocessing is None
+        input_shape = images.image_shape if takes_pixels else preprocessing.input_shape
+        fresh = models.build_model(architecture.layers, input_shape, images.num_classes, trial.seed, takes_pixels)
         # All that the program is compiled for; the seed is in the values of its variables only.
-        key = ({k: v for k, v in trial.settings.items() if k not in ("seed", "fold")}, train_images)
+        key = ({k: v for k, v in trial.settings.items() if k not in ("seed", "fold")}, train_images, input_shape)
         if key == self._model_key:
-            training.restart(self._models[0], fresh)
-            return self._models
-        # Python frees the old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
-        self._model_key = self._models = None
-        training.compile_model(
-            fresh, architecture.training, train_images, jit_compile=not stacks.is_convolutional(architecture.layers)
-        )
-        exported = models.exported_model(fresh)
-        self._model_key, self._models = key, (fresh, exported, models.scoring_model(exported))
-        return self._models
+            model, exported, scoring, fitted = self._models
+            training.restart(model, fresh)
+            if preprocessing is fitted:
+                return model, exported, scoring
+        else:
+            # Python frees the old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
+            self._model_key = self._models = None
+            model, is_convolutional = fresh, stacks.is_convolutional(architecture.layers)
+            training.compile_model(model, architecture.training, train_images, jit_compile=not is_convolutional)
+        # The fixed layers are constants to a compiled `predict`: another seed's need a model of their own.
+        exported = models.exported_model(model, preprocessing)
+        self._model_key, self._models = key, (model, exported, models.scoring_model(exported), preprocessing)
+        return self._models[:3]
 
 
 _worker: _Worker | None = None
 
 
 # ---- steps of the recipe ------------------------------------------------------------------------------------------
+
+
+def _images(task: Task) -> Dataset:
+    """The images of a trial, if they are still those that the sweep was planned with."""
+    images = _worker.images(task.source)
+    if images.identity != task.trial.settings["data"]:
+        raise SweepError(f"the images in {task.source.folder} have changed since the sweep began: run it again")
+    return images
 
 
 def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -410,7 +527,7 @@ def _checkpoint_origin(fingerprint: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Scored:
-    """What the exported model says of some images, and how good that is.
+    """What the exported model, or a baseline, says of some images, and how good that is.
 
     The probabilities are those that are kept, float16, so that whoever reads them finds the same figures; losses come
     from the logits, at full precision.
@@ -418,18 +535,32 @@ class _Scored:
 
     labels: np.ndarray
     predicted: np.ndarray
-    probabilities: np.ndarray  # float16, (n, num_classes)
-    figures: dict[str, float]
+    probabilities: np.ndarray | None  # float16, (n, num_classes); None of a baseline that gives none
+    figures: dict[str, float | None]
     classes: ClassScores
 
     @classmethod
     def of(cls, scoring, x: np.ndarray, labels: np.ndarray) -> "_Scored":
         logits, probabilities = scoring.predict(x, batch_size=_PREDICTION_BATCH_SIZE, verbose=0)
-        predicted, kept = probabilities.argmax(axis=1), probabilities.astype(np.float16)
+        predicted = probabilities.argmax(axis=1)
+        return cls._of(labels, predicted, probabilities.astype(np.float16), metrics.cross_entropy(labels, logits))
+
+    @classmethod
+    def of_baseline(cls, fitted: baselines.Fitted, x: np.ndarray, labels: np.ndarray, num_classes: int) -> "_Scored":
+        predicted, probabilities = fitted.predict(x)
+        if probabilities is None:
+            certain = np.eye(num_classes, dtype=np.float16)[predicted]  # what it decided; nothing is said of how sure
+            scored = cls._of(labels, predicted, certain, loss=None)
+            return replace(scored, probabilities=None, figures=scored.figures | {"ece": None})
+        loss = metrics.cross_entropy(labels, baselines.log_probabilities(probabilities))
+        return cls._of(labels, predicted, probabilities.astype(np.float16), loss)
+
+    @classmethod
+    def _of(cls, labels: np.ndarray, predicted: np.ndarray, kept: np.ndarray, loss: float | None) -> "_Scored":
         scores = metrics.classification_scores(labels, predicted, kept)
         figures = {
-            "loss": metrics.cross_entropy(labels, logits),
-            "accuracy": metrics.accuracy(labels, probabilities),
+            "loss": loss,
+            "accuracy": float(np.mean(predicted == labels)),
             "macro_precision": scores.macro_precision,
             "macro_recall": scores.macro_recall,
             "macro_f1": scores.macro_f1,
@@ -445,11 +576,10 @@ class _Scored:
 
     def arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
         """What `predictions.npz` holds of them."""
-        return {
-            f"{prefix}label": self.labels.astype(np.uint8),
-            f"{prefix}predicted": self.predicted.astype(np.uint8),
-            f"{prefix}probabilities": self.probabilities,
-        }
+        arrays = {"label": self.labels.astype(np.uint8), "predicted": self.predicted.astype(np.uint8)}
+        if self.probabilities is not None:
+            arrays["probabilities"] = self.probabilities
+        return {prefix + name: array for name, array in arrays.items()}
 
 
 class _PeakMemory:
@@ -475,10 +605,14 @@ class _PeakMemory:
 
 def _keep_failure(task: Task, results: Results, error: Exception, started: float, seconds: float) -> Record:
     """The record of a trial that raised; its curves are kept, they are what one wants to see of it."""
-    images = _worker.images(task.source)
+    images, architecture = _worker.images(task.source), task.trial.architecture
+    size = UNKNOWN_SIZE
+    if not isinstance(architecture, Baseline):
+        steps, shape = architecture.training.preprocess, images.image_shape
+        size = preprocess.count(steps, architecture.layers, shape, images.num_classes)
     record = failed_record(
         task.trial,
-        stacks.count(task.trial.architecture.layers, images.image_shape, images.num_classes),
+        size,
         images.source.dataset,
         Failure.of(error),
         environment=_worker.environment,
@@ -503,7 +637,7 @@ def _which_weights(history, settings) -> str:
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet_start():
     """Catch what TensorFlow's C++ prints while it starts, which no setting silences; shown only if that fails.
 
     Yields:

@@ -203,3 +203,12 @@ def initialize_badly(message, error_class=SweepError):
 
 def die_in_initializer():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pid_as_variable():
+    """Called where a worker starts, by the process that starts it."""
+    return {"ENGINE_TEST_PID": str(os.getpid())}
+
+
+def fetch_times(fetch, count):
+    return (count * fetch(),)

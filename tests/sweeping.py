@@ -240,9 +240,11 @@ class Project:
         return columns | records | {"models": models}
 
     def curves(self, sweep="tiny"):
-        """Folders below `logs/<sweep>` that hold event files, and how many."""
+        """Folders of trials below `logs/<sweep>` that hold curves or final figures, and how many files of them."""
         found = {}
         for path in (self.logs / sweep).rglob("events.out.tfevents.*"):
+            if path.suffix in (".scores", ".architecture", ".sweep", ".curves"):
+                continue
             name = path.parent.relative_to(self.logs / sweep).as_posix()
             found[name] = found.get(name, 0) + 1
         return found

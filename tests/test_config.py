@@ -247,7 +247,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("epochs: 5", "unknown key 'epochs'; it stands under 'training'"),
         ("epoch: 5", "unknown key 'epoch'; did you mean 'epochs', under 'training'?"),
         ("sede: 5", "unknown key 'sede'; did you mean 'seeds'?"),
-        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, folds, select_by, max_params, training, architectures, grid"),
+        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, folds, select_by, max_params, tensorboard, training, architectures, grid, baselines"),
         ("seeds: 0", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got 0"),
         ("seeds: true", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got true"),
         ("seeds: []", "seeds must list at least one seed, got []"),
@@ -651,6 +651,179 @@ def test_two_architectures_that_differ_in_their_limit_only_are_the_same_trials(c
     assert "would be the same trials as '8' in line 2" in lines[0]
 
 
+# ---- preprocessing and augmentation ----
+
+
+@pytest.mark.parametrize(
+    ("written", "steps"),
+    [
+        ("null", []),
+        ("[]", []),
+        ("standardize", ["standardize"]),
+        ("{standardize: }", ["standardize"]),
+        ("{pca: 187}", [{"pca": 187}]),
+        ("{pca: 0.95, whiten: true}", [{"pca": 0.95, "whiten": True}]),
+        ("{pca: 9, whiten: false}", [{"pca": 9}]),
+        ("{center: 0.5, scale: 0.5}", [{"center": 0.5, "scale": 0.5}]),
+        ("{center: 1}", [{"center": 1.0, "scale": 1.0}]),
+        ("[standardize, {pca: 3}, standardize, {scale: 2}]", ["standardize", {"pca": 3}, "standardize", {"center": 0.0, "scale": 2.0}]),
+    ],
+)  # fmt: skip
+def test_steps_in_front_of_a_stack(load, written, steps):
+    """For the whole file or for one architecture; a step alone is a list of one."""
+    for text in (f"training: {{preprocess: {written}}}\n{STACK}", f"architectures:\n- {{layers: [64, 32], preprocess: {written}}}\n"):  # fmt: skip
+        (trial,) = list_trials(load("seeds: 1\n" + text), data_identity="d")
+        assert trial.settings["training"].get("preprocess", []) == steps
+        assert ("preprocess" in trial.settings["training"]) == bool(steps)
+        assert pickle.loads(pickle.dumps(trial)) == trial
+    own = load(
+        f"seeds: 1\ntraining: {{preprocess: {{pca: 5}}}}\narchitectures:\n- {{layers: [64, 32], preprocess: {written}}}\n"
+    )
+    assert fingerprints(own) == fingerprints(load(f"seeds: 1\n{text}"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("preprocess: 5", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got 5"),
+        ("preprocess: standardise", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got 'standardise'; did you mean 'standardize'?"),
+        ("preprocess: {}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got a mapping"),
+        ("preprocess: [[standardize]]", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got a list"),
+        ("preprocess: {standardize: true}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got {standardize: true}"),
+        ("preprocess: {pca: 3, wihten: true}", "preprocess pca is written {pca: 187} or {pca: 0.95, whiten: true}, got {pca: 3, wihten: true}"),
+        ("preprocess: pca", "preprocess pca is written {pca: 187} or {pca: 0.95, whiten: true}, got 'pca'"),
+        ("preprocess: {pca: 0}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got 0"),
+        ("preprocess: {pca: 1.0}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got 1.0"),
+        ("preprocess: {pca: true}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got true"),
+        ("preprocess: {pca: .nan}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got nan"),
+        ("preprocess: {pca: }", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got nothing"),
+        ("preprocess: {pca: 9, whiten: 1}", "preprocess whiten must be true or false, got 1"),
+        ("preprocess: {scale: 0}", "preprocess scale must be a number from 0.000001 to 1,000, got 0"),
+        ("preprocess: {center: .inf}", "preprocess center must be a number from -1,000 to 1,000, got inf"),
+        ("preprocess: {center: half}", "preprocess center must be a number from -1,000 to 1,000, got 'half'"),
+        ("preprocess: [{pca: 9}, {pca: 3}]", "preprocess may have pca once: a second one would only drop components of the first"),
+        (f"preprocess: [{', '.join(['standardize'] * 11)}]", "preprocess may have at most 10 steps, got 11"),
+        ("augment: true", "augment must be a mapping such as {horizontal_flip: true}, got true"),
+        ("augment: {flip: true}", "augment has no key 'flip'; known: horizontal_flip, vertical_flip, shift, erase, mixup"),
+        ("augment: {shift: -1}", "augment shift must be from 0 to 1,000, got -1"),
+        ("augment: {shift: 1.5}", "augment shift must be a whole number from 0 to 1,000, got 1.5"),
+        ("augment: {vertical_flip: 1}", "augment vertical_flip must be true or false, got 1"),
+        ("augment: {erase: 10}", "augment erase must be from 0 to 1, got 10"),
+        ("augment: {mixup: alpha}", "augment mixup must be a number from 0 to 100, got 'alpha'"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_preprocess_or_augment_gets_one_message(complain, value, message):
+    shown, _ = complain(f"training: {{{value}}}\n{STACK}")
+    assert shown == f"architectures.yaml:1: {message}"
+
+
+def test_a_wrong_step_is_named_by_its_own_line(complain):
+    shown, echo = complain("training:\n  preprocess:\n  - standardize\n  - {pca: 2.5}\n" + STACK)
+    assert shown.startswith("architectures.yaml:4: preprocess pca must be a whole number")
+    assert echo == "    - {pca: 2.5}"
+
+
+def test_mixup_needs_two_images_in_a_batch(complain):
+    shown, _ = complain("training: {batch_size: 1}\narchitectures:\n- layers: [8]\n  augment: {mixup: 0.2}\n")
+    assert shown == (
+        "architectures.yaml:4: mixup needs another image in the batch, but batch_size is 1; use 2 or more "
+        "(architecture '8')"
+    )
+
+
+def test_names_say_what_is_done_to_the_images(load):
+    sweep = load(
+        "architectures:\n- {layers: [64], preprocess: {pca: 187}}\n- {layers: [64], preprocess: [standardize, {pca: 0.95, whiten: true}]}\n"
+        "- {layers: [64], preprocess: {center: 0.5, scale: 0.5}}\n- {layers: [64], preprocess: null}\n"
+        "- {layers: [64], augment: {horizontal_flip: true, shift: 2, mixup: 0.2}, epochs: 3}\n"
+        "- {layers: [64], augment: null, epochs: 4}\n"
+    )
+    names = [architecture.name for architecture in sweep.architectures]
+    assert names == [
+        "64-pca187", "64-standardize-pca0.95.whiten", "64-center0.5-scale0.5", "64-preprocess_none",
+        "64-epochs3-augment.horizontal_flip.shift2.mixup0.2", "64-epochs4-augment_none",
+    ]  # fmt: skip
+    assert all(config.name_problem(name) is None for name in names)
+
+
+def test_in_a_grid_a_list_of_steps_stands_in_a_list_of_values(load):
+    names = [item.name for item in expanded(load, "{depth: 1, units: 8, preprocess: [null, standardize, [standardize, {pca: 9}]], augment: [null, {shift: 1}]}")]  # fmt: skip
+    assert names == [
+        f"8-{steps}-augment{augment}"
+        for steps in ("preprocess_none", "standardize", "standardize-pca9")
+        for augment in ("_none", ".shift1")
+    ]
+
+
+def test_augmentation_that_changes_nothing_is_no_part_of_a_trial(load):
+    idle = load("seeds: 1\ntraining: {augment: {horizontal_flip: false, shift: 0, mixup: 0}}\n" + STACK)
+    assert fingerprints(idle) == fingerprints(load("seeds: 1\n" + STACK))
+    (trial,) = list_trials(load("seeds: 1\ntraining: {augment: {erase: 1}}\n" + STACK), data_identity="d")
+    assert trial.settings["training"]["augment"] == {"erase": 1.0}
+
+
+def test_every_change_of_steps_or_augmentation_is_another_trial(load):
+    values = [
+        "", "preprocess: standardize", "preprocess: [standardize, standardize]", "preprocess: {pca: 9}", "preprocess: {pca: 0.9}",
+        "preprocess: {pca: 9, whiten: true}", "preprocess: {center: 0.5}", "preprocess: {scale: 0.5}", "augment: {shift: 1}",
+        "augment: {shift: 2}", "augment: {horizontal_flip: true}", "augment: {vertical_flip: true}", "augment: {erase: 0.1}", "augment: {mixup: 0.1}",
+    ]  # fmt: skip
+    found = {
+        each for value in values for each in fingerprints(load(f"seeds: 1\ntraining: {{{value}}}\n{STACK}")).values()
+    }
+    assert len(found) == len(values)
+
+
+def test_sizes_are_those_behind_the_steps(load):
+    sweep = load(
+        "architectures:\n- {layers: [64], preprocess: {pca: 187}}\n- {layers: [64], preprocess: [standardize, {pca: 0.95}]}\n"
+        "- {layers: [64], preprocess: standardize}\n"
+    )
+    sizes = list(check_shapes(sweep, (28, 28), 10, train_images=60_000).values())
+    assert [size.params for size in sizes] == [12_682, 50_890, 50_890]  # a share: at most 784 components
+    assert sizes[0].flops == 187 * (2 * 784 + 1) + 64 * (2 * 187 + 1) + 10 * (2 * 64 + 1)
+    assert sizes[2].flops == 2 * 784 + 64 * (2 * 784 + 1) + 10 * (2 * 64 + 1)
+    (size,) = check_shapes(load("training: {preprocess: {pca: 0.95}}\nlimit: 50\n" + STACK), (28, 28), 10, train_images=60_000).values()  # fmt: skip
+    assert size.params == 41 * 64 - 64 + 64 + 65 * 32 + 33 * 10  # 40 images to train on, so at most 40 components
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (
+            "training:\n  preprocess: {pca: 785}\narchitectures:\n- [8]\n- [4]\n",
+            ["2: preprocess pca can have at most 784 components, for 784 values, got 785"],
+        ),
+        (
+            "limit: 100\narchitectures:\n- [8]\n- layers: [4]\n  preprocess:\n  - {pca: 81}\n",
+            ["5: preprocess pca can have at most 80 components, for 80 training images, got 81"],
+        ),
+        (
+            "limit: 100\nfolds: 3\ntraining: {preprocess: {pca: 67}}\narchitectures:\n- [8]\n",
+            ["3: preprocess pca can have at most 66 components, for 66 training images, got 67"],
+        ),
+        (
+            "training: {preprocess: {pca: 9}}\narchitectures:\n- layers:\n  - 8\n  - {Conv2D: {filters: 2, kernel_size: 3}}\n",
+            ["5: Conv2D needs an image of height x width x channels, but gets a vector of 8 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture '8-conv2x3')"],
+        ),
+        (
+            "training: {preprocess: {pca: 9}}\narchitectures:\n- [MaxPooling2D]\n- [{Reshape: [3, 3, 1]}, MaxPooling2D]\n",
+            ["3: MaxPooling2D needs an image of height x width x channels, but gets a vector of 9 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture 'maxpool2')"],
+        ),
+        ("training: {augment: {shift: 28}}\n" + STACK, ["1: augment shift must be below the images' 28 pixels, got 28"]),
+        ("training: {augment: {shift: 27}, preprocess: {pca: 784}}\n" + STACK, []),
+    ],
+)  # fmt: skip
+def test_steps_that_do_not_fit_the_images_are_named_by_line(load, text, messages):
+    sweep = load(text)
+    if not messages:
+        assert check_shapes(sweep, (28, 28), 10, train_images=60_000)
+        return
+    with pytest.raises(SweepError) as caught:
+        check_shapes(sweep, (28, 28), 10, train_images=60_000)
+    assert str(caught.value).split("\n")[::2] == [f"architectures.yaml:{message}" for message in messages]
+
+
 # ---- grids ----
 
 
@@ -858,6 +1031,7 @@ VALID = {
     "architectures": [
         [64, "BatchNormalization", {"Dropout": 0.3}],
         {"name": "b", "layers": [{"Conv2D": {"filters": 2, "kernel_size": [3, 3]}}, "Flatten"], "epochs": 4},
+        {"layers": [3], "preprocess": ["standardize", {"pca": 2}], "augment": {"shift": 2, "mixup": 0.5}},
     ],
     "folds": 3,
     "max_params": 1000,

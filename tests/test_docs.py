@@ -19,7 +19,9 @@ def _help(parser_of, capsys) -> str:
 
 
 def test_every_option_in_the_readme_has_help(capsys):
-    known = _help(cli.main, capsys) + _help(lambda _: cli.verbs(["clean", "--help"]), capsys) + "--logdir --help"
+    verbs = ("clean", "explore", "report", "predict", "export", "app")
+    known = _help(cli.main, capsys) + "--logdir --help"
+    known += "".join(_help(lambda _, verb=verb: cli.verbs([verb, "--help"]), capsys) for verb in verbs)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert options
     assert {option for option in options if option not in known} == set()
@@ -39,7 +41,7 @@ def test_every_file_the_readme_links_to_exists():
 
 
 def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
-    listed, grid = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    listed, grid, baselines = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     path = tmp_path / "mine.yaml"
     path.write_text(listed, encoding="utf-8")
     sweep = config.load_sweep(path)
@@ -49,6 +51,8 @@ def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
     sweep = config.load_sweep(path)
     assert (sweep.grid_stacks, sweep.grid_duplicates, len(sweep.architectures)) == (36, 6, 30)
     assert "64-bn-32-bn-learning_rate0.003" in {a.name for a in sweep.architectures}
+    path.write_text(baselines, encoding="utf-8")
+    assert [a.in_short for a in config.load_sweep(path).architectures][::2] == ["LogisticRegression()", "SVC(C=10)"]
 
 
 def test_the_message_in_the_readme_is_what_the_program_says(tmp_path, monkeypatch, capsys):

@@ -88,7 +88,7 @@ def test_the_table_is_read_by_pandas_without_options(finished):
     assert list(table["trainable_params"]) == [12_730, 12_818]
     text = {"architecture", "layers", "dataset", "verdict", "pareto"}
     assert {name for name in table if not pandas.api.types.is_numeric_dtype(table[name])} == text
-    may_be_empty = {"verdict", "pareto", "mixed", "seeds_needed"} | {
+    may_be_empty = {"verdict", "pareto", "mixed", "seeds_needed", "size"} | {
         name for name in table if "behind" in name or "cv_" in name
     }
     assert table.drop(columns=list(may_be_empty)).notna().all(axis=None)
@@ -201,7 +201,7 @@ def test_names_order_and_comments_train_nothing_and_everything_follows_the_new_n
     models = finished.results / "tiny/models"
     assert sorted(path.name for path in models.iterdir()) == ["plain.keras", "regularised.keras"]
     assert (models / "regularised.keras").read_bytes() == model
-    assert sorted(path.name for path in (finished.logs / "tiny").iterdir()) == ["plain", "regularised"]
+    assert sorted(path.name for path in (finished.logs / "tiny").iterdir()) == ["_sweep", "plain", "regularised"]
     assert scalars(finished.logs / "tiny/regularised/seed-1/validation") == curves
 
 

@@ -153,7 +153,7 @@ def test_what_a_rename_a_comment_or_an_order_changes_is_not_trained_again(fake):
     fake.run()
     assert fake.trained == []
     assert [row["architecture"] for row in fake.rows("results.csv")] == ["broad", "wider", "8"]
-    assert sorted(p.name for p in (fake.folder / "logs" / "fake").iterdir()) == ["8", "broad", "wider"]
+    assert sorted(p.name for p in (fake.folder / "logs" / "fake").iterdir()) == ["8", "_sweep", "broad", "wider"]
     assert sorted(p.stem for p in (fake.folder / "results" / "fake" / "models").iterdir()) == ["8", "broad", "wider"]
 
 
@@ -196,7 +196,7 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
         patch.setattr(
             runner.config,
             "check_shapes",
-            lambda *args, memory_limit_bytes, check=runner.config.check_shapes: check(*args),
+            lambda *args, memory_limit_bytes, train_images, check=runner.config.check_shapes: check(*args),
         )
         plan = fake.plan(jobs=jobs)
     assert len(plan.to_train) == trials_to_train
@@ -246,7 +246,7 @@ def test_everything_is_trained_recorded_and_shown(fake):
     assert [(row["architecture"], int(row["seed"]), row["status"]) for row in fake.rows()] == [
         (*t, "done") for t in ALL
     ]
-    assert len(list((fake.folder / "logs").rglob("*.hparams"))) == 6
+    assert len(list((fake.folder / "logs").rglob("*.session"))) == 6
     assert json.loads((fake.folder / "results" / "_data.json").read_text())
 
 

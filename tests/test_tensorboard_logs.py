@@ -1,12 +1,19 @@
 """What lies under `logs/`, read back by TensorBoard itself: its event reader and the answers of its HTTP interface."""
 
+import io
 import json
+import shutil
+import subprocess
+import sys
+from urllib.parse import parse_qsl
 
+import numpy as np
 import pytest
+from PIL import Image
 from test_results import Made
 from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
-from fmnist_mlp import tensorboard_logs
+from fmnist_mlp import data, table, tensorboard_logs
 from fmnist_mlp.config import check_shapes, load_sweep
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Record, Results
@@ -52,6 +59,24 @@ class Trained:
             measured={"seconds": 1.0},
         )
         self.logs.sync(self.results, self.plan, self.records)
+        self.images, self.info = data.load_data(images), data.describe(images, {})
+        sizes = check_shapes(self.sweep, (8, 8), 4)
+        self.state = table.SweepState(self.sweep, self.plan, self.records, sizes, "idx:images")
+        self.rows = table.write_tables(self.state, self.results)
+        self.source = images
+        self.show_sweep()
+
+    def show_sweep(self):
+        self.logs.show_sweep(self.results, self.state, self.rows, self.info, self.source)
+
+    @property
+    def best(self):
+        """The best trial of the best architecture, by validation."""
+        return max(self.plan[:3], key=lambda one: self.records[one.fingerprint].metrics["val_accuracy"])
+
+    def predictions(self, one):
+        with np.load(self.results.record_folder(one.fingerprint) / "predictions.npz") as arrays:
+            return dict(arrays)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +99,7 @@ def read(folder):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 points = found.setdefault(value.tag, [])
-                if value.metadata.plugin_data.plugin_name != "hparams":
+                if value.metadata.plugin_data.plugin_name == "scalars":
                     points.append((event.step, tensor_util.make_ndarray(value.tensor).item()))
     return found
 
@@ -112,7 +137,8 @@ def test_a_trials_own_run_holds_its_final_figures_and_its_hparams_session(traine
     found = read(trained.logs.trial_folder(one))
     figures = figures_of(record)
     session = {"_hparams_/session_start_info", "_hparams_/session_end_info"}
-    assert set(found) - {"_hparams_/experiment"} == set(figures) | session
+    pictures = {"confusion_matrix", "mistakes"} | {f"precision_recall/{name}" for name in record.class_names}
+    assert set(found) - {"_hparams_/experiment"} == set(figures) | session | pictures
     for tag, value in figures.items():
         assert found[tag] == [(0, pytest.approx(value, rel=1e-6))]
 
@@ -126,22 +152,42 @@ def ask(trained):
     from tensorboard.backend import application
     from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
     from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.custom_scalar import custom_scalars_plugin
+    from tensorboard.plugins.graph import graphs_plugin
     from tensorboard.plugins.hparams import hparams_plugin
+    from tensorboard.plugins.image import images_plugin
+    from tensorboard.plugins.pr_curve import pr_curves_plugin
+    from tensorboard.plugins.projector import projector_plugin
     from tensorboard.plugins.scalar import scalars_plugin
+    from tensorboard.plugins.text import text_plugin
     from werkzeug.test import Client
 
-    def ask(path, query=None, logs=trained.root, **parameters):
+    plugin_classes = (
+        scalars_plugin.ScalarsPlugin,
+        hparams_plugin.HParamsPlugin,
+        custom_scalars_plugin.CustomScalarsPlugin,
+        graphs_plugin.GraphsPlugin,
+        images_plugin.ImagesPlugin,
+        pr_curves_plugin.PrCurvesPlugin,
+        projector_plugin.ProjectorPlugin,
+        text_plugin.TextPlugin,
+    )
+
+    def ask(path, query=None, logs=trained.root, raw=False, **parameters):
         multiplexer = plugin_event_multiplexer.EventMultiplexer()
         multiplexer.AddRunsFromDirectory(str(logs))
         multiplexer.Reload()
         provider = data_provider.MultiplexerDataProvider(multiplexer, str(logs))
-        context = base_plugin.TBContext(data_provider=provider, logdir=str(logs), multiplexer=multiplexer)
-        plugins = [scalars_plugin.ScalarsPlugin(context), hparams_plugin.HParamsPlugin(context)]
-        client = Client(application.TensorBoardWSGI(plugins, data_provider=provider))
+        plugins = {}
+        context = base_plugin.TBContext(
+            data_provider=provider, logdir=str(logs), multiplexer=multiplexer, plugin_name_to_instance=plugins
+        )
+        plugins |= {one.plugin_name: one(context) for one in plugin_classes}
+        client = Client(application.TensorBoardWSGI(list(plugins.values()), data_provider=provider))
         url = f"/data/plugin/{path}"
         answer = client.get(url, query_string=parameters) if query is None else client.post(url, json=query)
         assert answer.status_code == 200, answer.text
-        return json.loads(answer.text)
+        return answer.data if raw else json.loads(answer.text)
 
     return ask
 
@@ -159,7 +205,9 @@ def test_the_scalars_tab_lists_every_run_and_its_tags(trained, ask):
     found = ask("scalars/tags")
     finished = run_names(trained.plan[:3])
     assert set(found) == {f"{n}{end}" for n in finished for end in ("", "/train", "/validation")} | {
-        "tiny/hopeless/seed-1"
+        "tiny/hopeless/seed-1",
+        "tiny/_sweep/train",
+        "tiny/_sweep/validation",
     }
     for name in finished:
         assert set(found[name]) == {"params", "test_loss", "test_accuracy", "val_loss", "val_accuracy"}
@@ -177,32 +225,479 @@ def test_the_scalars_tab_draws_the_history(trained, ask):
 
 def test_the_hparams_tab_knows_every_hyperparameter_and_the_figures_that_matter(ask):
     experiment = ask("hparams/experiment", {})
-    assert {"architecture", "widths", "depth", "optimizer", "learning_rate", "batch_size", "epochs", "seed"} <= {
-        info["name"] for info in experiment["hparamInfos"]
+    assert {info["name"] for info in experiment["hparamInfos"]} == {
+        *("architecture", "depth", "widths", "params", "optimizer", "learning_rate", "batch_size", "epochs", "dataset")
     }
     figures = {info["name"]["tag"] for info in experiment["metricInfos"] if not info["name"]["group"]}
-    assert figures == {"params", "test_loss", "test_accuracy", "val_loss", "val_accuracy"}
+    assert figures == {"test_loss", "test_accuracy", "val_loss", "val_accuracy"}
 
 
-def test_the_hparams_tab_has_one_row_a_trial_with_its_figures(trained, ask):
+def figures_of_group(group):
+    return {m["name"]["tag"]: m["value"] for m in group["metricValues"] if not m["name"]["group"]}
+
+
+def test_the_hparams_tab_has_one_row_an_architecture_with_the_means_of_its_trials(trained, ask):
     rows = sessions(ask)
-    assert sorted(rows) == sorted(run_names(trained.plan))
-    for one, name in zip(trained.plan, run_names(trained.plan), strict=True):
-        record, row = trained.records[one.fingerprint], rows[name]
-        (session,) = row["sessions"]
-        assert session["name"] == name, "so that the row links to its curves"
-        assert session["status"] == ("STATUS_SUCCESS" if record.is_done else "STATUS_FAILURE")
-        assert row["hparams"]["architecture"] == one.architecture.name
-        assert int(row["hparams"]["seed"]) == one.seed
-        assert row["hparams"]["learning_rate"] == one.architecture.training.learning_rate
+    assert sorted(rows) == ["tiny/hopeless", "tiny/small"]
+    for those in (trained.plan[:2], trained.plan[2:]):
+        name = those[0].architecture.name
+        row = rows[f"tiny/{name}"]
+        assert row["hparams"]["architecture"] == name
+        assert row["hparams"]["learning_rate"] == those[0].architecture.training.learning_rate
+        assert row["hparams"]["params"] == trained.state.sizes[name].params
         assert None not in row["hparams"].values()
-        figures = {m["name"]["tag"]: m["value"] for m in row["metricValues"] if not m["name"]["group"]}
-        assert figures == pytest.approx(figures_of(record), rel=1e-6)
+        done = [trained.records[one.fingerprint].metrics for one in those if trained.records[one.fingerprint].is_done]
+        expected = {tag: np.mean([metrics[tag] for metrics in done]) for tag in figures_of_group(row)}
+        assert set(expected) == {"test_loss", "test_accuracy", "val_loss", "val_accuracy"}
+        assert figures_of_group(row) == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_trial_is_a_session_that_links_to_its_run_and_says_how_it_ended(trained, ask):
+    found = {session["name"]: session for row in sessions(ask).values() for session in row["sessions"]}
+    assert sorted(found) == sorted(run_names(trained.plan)), "the names of the runs"
+    for one, name in zip(trained.plan, run_names(trained.plan), strict=True):
+        record = trained.records[one.fingerprint]
+        assert found[name]["status"] == ("STATUS_SUCCESS" if record.is_done else "STATUS_FAILURE")
+        figures = {m["name"]["tag"]: m["value"] for m in found[name]["metricValues"] if not m["name"]["group"]}
+        assert figures == pytest.approx({k: v for k, v in figures_of(record).items() if k != "params"}, rel=1e-6)
 
 
 def test_every_row_of_the_hparams_tab_has_the_same_hyperparameters(ask):
     """One that only some rows have would be None in the others, and TensorBoard drops those (its issue 4770)."""
     assert len({frozenset(row["hparams"]) for row in sessions(ask).values()}) == 1
+
+
+# ---- what the test images show of a model
+
+
+def picture(ask, run_name, tag):
+    """What the Images tab shows, as an array."""
+    (entry,) = ask("images/images", run=run_name, tag=tag, sample=0)
+    shown = Image.open(io.BytesIO(ask("images/individualImage", raw=True, **dict(parse_qsl(entry["query"])))))
+    return np.asarray(shown)
+
+
+def test_the_images_tab_shows_confusion_matrix_mistakes_and_pareto(trained, ask):
+    finished = run_names(trained.plan[:3])
+    found = {name: set(tags) for name, tags in ask("images/tags").items()}
+    assert found == {name: {"confusion_matrix", "mistakes"} for name in finished} | {"tiny/_sweep": {"pareto"}}
+    assert picture(ask, finished[0], "confusion_matrix").ndim == 3
+
+
+def test_the_confusion_matrix_counts_what_scikit_learn_counts():
+    from sklearn.metrics import confusion_matrix
+
+    labels, predicted = np.random.default_rng(0).integers(0, 7, (2, 400)).astype(np.uint8)
+    labels[labels == 5] = 4  # a class that does not occur
+    found = tensorboard_logs._confusion_matrix(labels, predicted, 7)
+    assert found.tolist() == confusion_matrix(labels, predicted, labels=range(7)).tolist()
+
+
+def test_the_confusion_matrix_is_blue_where_right_and_orange_where_wrong():
+    drawn = np.asarray(tensorboard_logs._draw_confusion_matrix(np.array([[9, 0], [3, 9]]), ("a", "b")))
+    left, top = drawn.shape[1] - 2 * 40 - 1, drawn.shape[0] - 2 * 28 - 1
+    corner = {(row, column): drawn[top + 28 * row + 3, left + 40 * column + 3] for row in (0, 1) for column in (0, 1)}
+    assert corner[0, 0].tolist() == [0, 114, 178], "all of its row"
+    assert corner[0, 1].tolist() == [255, 255, 255], "nothing there"
+    assert corner[1, 0].tolist() == [round(255 + (part - 255) * 0.5) for part in (213, 94, 0)], "a quarter of its row"
+    assert corner[1, 1].tolist() == [round(255 + (part - 255) * 0.75) for part in (0, 114, 178)]
+
+
+def test_mistakes_are_the_surest_first_and_never_right_ones():
+    rng = np.random.default_rng(1)
+    probabilities = rng.dirichlet(np.ones(4), 200).astype(np.float16)
+    labels, predicted = rng.integers(0, 4, 200), probabilities.argmax(axis=1)
+    by_hand = sorted((i for i in range(200) if labels[i] != predicted[i]), key=lambda i: -probabilities[i].max())[:25]
+    found = tensorboard_logs._most_confident_mistakes(labels, predicted, probabilities)
+    assert found.tolist() == by_hand
+
+
+def test_a_mistake_is_shown_with_its_pixels(trained, ask):
+    one = trained.plan[0]
+    kept = trained.predictions(one)
+    surest = tensorboard_logs._most_confident_mistakes(kept["label"], kept["predicted"], kept["probabilities"])[0]
+    enlarged = np.kron(trained.images.x_test[surest], np.ones((10, 10), np.uint8))  # 84 pixels hold 10 times 8
+    shown = picture(ask, run_names([one])[0], "mistakes")
+    assert (shown[4 : 4 + 80, 14 : 14 + 80] == enlarged).all()
+
+
+def test_precision_recall_curves_are_those_of_scikit_learn(trained, ask):
+    from sklearn.metrics import precision_score, recall_score
+
+    one = trained.plan[0]
+    kept = trained.predictions(one)
+    for c, name in enumerate(trained.images.class_names):
+        answer = ask("pr_curves/pr_curves", run=run_names([one])[0], tag=f"precision_recall/{name}")
+        ((curve,),) = answer.values()
+        assert curve["thresholds"] == pytest.approx(np.arange(len(curve["thresholds"])) / 100)
+        assert len(curve["thresholds"]) > 10, "TensorBoard leaves out those that nothing reaches"
+        for i in range(len(curve["precision"])):
+            positive = kept["probabilities"][:, c].astype(np.float64) * 100 >= round(100 * curve["thresholds"][i])
+            is_class = kept["label"] == c
+            assert curve["true_positives"][i] == np.count_nonzero(positive & is_class)
+            assert curve["false_negatives"][i] == np.count_nonzero(~positive & is_class)
+            expected = precision_score(is_class, positive, zero_division=0)
+            assert curve["precision"][i] == pytest.approx(expected, abs=1e-6)
+            assert curve["recall"][i] == pytest.approx(recall_score(is_class, positive), abs=1e-6)
+
+
+def invented_images(image_shape=(28, 28), num_classes=10, n=300):
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 256, (n, *image_shape), np.uint8)
+    y = rng.integers(0, num_classes, n).astype(np.uint8)
+    names = tuple(f"class number {c}" for c in range(num_classes))
+    return data.Dataset(data.DataSource("synthetic"), "invented", x[:1], y[:1], x, y, names)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "num_classes"), [((28, 28), 10), ((1, 1), 2), ((8, 200), 3), ((120, 90), 16), ((9, 9), 256)]
+)
+def test_whatever_the_images_and_classes_the_scores_are_drawn_and_small(image_shape, num_classes, tmp_path):
+    images = invented_images(image_shape, num_classes)
+    probabilities = np.random.default_rng(3).dirichlet(np.full(num_classes, 0.1), len(images.y_test))
+    tensorboard_logs.write_scores(
+        tmp_path, None, images, probabilities.argmax(axis=1), probabilities.astype(np.float16)
+    )
+    (path,) = (tmp_path / "events").iterdir()
+    assert path.stat().st_size < 250 * 1024
+    curves = {tag for tag in read(path.parent) if tag.startswith("precision_recall/")}
+    assert len(curves) == num_classes
+
+
+def test_a_model_without_mistakes_has_no_picture_of_them(tmp_path):
+    images = invented_images()
+    tensorboard_logs.write_scores(tmp_path, None, images, images.y_test, np.eye(10)[images.y_test])
+    assert "mistakes" not in read(tmp_path / "events")
+
+
+def test_without_probabilities_there_is_the_confusion_matrix_alone(tmp_path):
+    images = invented_images()
+    tensorboard_logs.write_scores(tmp_path, None, images, images.y_test[::-1], None)
+    assert set(read(tmp_path / "events")) == {"confusion_matrix"}
+
+
+def test_a_trials_files_take_less_than_300_kib(trained):
+    for one in trained.plan[:3]:
+        folders = (trained.results.record_folder(one.fingerprint) / "events", trained.logs.trial_folder(one))
+        files = {path.stat().st_ino: path.stat().st_size for f in folders for path in f.rglob("*") if path.is_file()}
+        assert sum(files.values()) < 300 * 1024
+
+
+# ---- an architecture's own run
+
+
+def test_the_text_tab_has_a_page_an_architecture_and_the_table(trained, ask):
+    pages = {"tiny/small": ["architecture"], "tiny/hopeless": ["architecture"]}
+    assert ask("text/tags") == pages | {"tiny/_sweep": ["table"]}
+    (page,) = ask("text/text", run="tiny/small", tag="architecture")
+    size = trained.state.sizes["small"]
+    # 8 x 8 pixels to 16 units, those to 4 classes; every unit with a bias.
+    assert size.params == 64 * 16 + 16 + 16 * 4 + 4 == 1108
+    for words in ("1,108 parameters", f"{size.flops:,} FLOPs", "<td>Dropout</td>", "rate 0.2", "1,040", "68", "adam"):
+        assert words in page["text"]
+    assert f"python sweep.py {trained.sweep.path} --only small" in page["text"]
+    (shown,) = ask("text/text", run="tiny/_sweep", tag="table")
+    assert shown["step"] == 3, "trials that are done"
+    for row in trained.rows:
+        assert f"<td>{row['architecture']}</td>" in shown["text"]
+
+
+def test_the_graph_has_the_shapes_of_layers_of_every_kind(tmp_path):
+    from tensorboard.compat.proto import graph_pb2
+
+    from fmnist_mlp import models
+
+    text = """
+architectures:
+  - name: every
+    layers: [{Conv2D: {filters: 3, kernel_size: 3}}, LeakyReLU, {MaxPooling2D: 2}, {DepthwiseConv2D: 3}, PReLU,
+             {SeparableConv2D: {filters: 4, kernel_size: 2}}, {AveragePooling2D: 2}, {GaussianNoise: 0.1},
+             BatchNormalization, Flatten, {AlphaDropout: 0.1}, 6, ELU, {Reshape: [2, 3, 1]}, GlobalAveragePooling2D,
+             LayerNormalization, {Activation: tanh}, {Dropout: 0.1}]
+"""
+    (tmp_path / "every.yaml").write_text(text)
+    (architecture,) = load_sweep(tmp_path / "every.yaml").architectures
+    exported = models.exported_model(models.build_model(architecture.layers, (28, 28), 5, seed=0))
+    models.save_exported(exported, tmp_path / "every.keras")
+    graph = graph_pb2.GraphDef.FromString(tensorboard_logs._graph(tmp_path / "every.keras"))
+    found = [[d.size for d in node.attr["_output_shapes"].list.shape[0].dim] for node in graph.node]
+    assert found == [[-1, 28, 28], *([-1, *layer.output.shape[1:]] for layer in exported.layers)]
+
+
+def test_the_graph_is_the_model_that_keras_loads(trained, ask):
+    import keras
+    from google.protobuf import text_format
+    from tensorboard.compat.proto import graph_pb2
+
+    assert {name for name, has in ask("graphs/info").items() if has["run_graph"]} == {"tiny/small", "tiny/hopeless"}
+    answer = ask("graphs/graph", run="tiny/small", raw=True, limit_attr_size=1024, large_attrs_key="_too_large")
+    graph = text_format.Parse(answer.decode(), graph_pb2.GraphDef())
+    model = keras.models.load_model(trained.results.record_folder(trained.plan[0].fingerprint) / "model.keras")
+    assert [(node.name, node.op) for node in graph.node[1:]] == [
+        (layer.name, type(layer).__name__) for layer in model.layers
+    ]
+    assert [list(node.input) for node in graph.node] == [[]] + [[node.name] for node in graph.node[:-1]]
+    shapes = [[d.size for d in node.attr["_output_shapes"].list.shape[0].dim] for node in graph.node[1:]]
+    assert shapes == [[-1, *layer.output.shape[1:]] for layer in model.layers]
+    dropout = next(node for node in graph.node if node.op == "Dropout")
+    assert dropout.attr["rate"].f == pytest.approx(0.2)
+
+
+# ---- the run of the whole sweep
+
+
+def test_a_chart_has_training_and_validation_of_one_architecture(trained, ask):
+    layout = ask("custom_scalars/layout")
+    assert [category["title"].split(":")[0] for category in layout["category"]] == ["loss", "accuracy"]
+    for category, measure in zip(layout["category"], ("loss", "accuracy"), strict=True):
+        assert sorted(chart["title"] for chart in category["chart"]) == ["hopeless", "small"]
+        chart = next(chart for chart in category["chart"] if chart["title"] == "small")
+        (series,) = chart["margin"]["series"]
+        for run_name, prefix in (("train", ""), ("validation", "val_")):
+            histories = np.array(
+                [trained.records[one.fingerprint].history[prefix + measure] for one in trained.plan[:2]]
+            )
+            for part, expected in (
+                ("value", histories.mean(0)),
+                ("lower", histories.min(0)),
+                ("upper", histories.max(0)),
+            ):
+                points = ask("custom_scalars/scalars", run=f"tiny/_sweep/{run_name}", tag=f"^{series[part]}$")[
+                    "tag_to_events"
+                ]
+                assert [step for _, step, _ in points[series[part]]] == [0, 1, 2]
+                assert [value for *_, value in points[series[part]]] == pytest.approx(expected.tolist(), rel=1e-6)
+
+
+def test_curves_of_unequal_length_are_averaged_over_the_trials_that_went_so_far(made):
+    for one, length in zip(made.plan[:2], (1, 3), strict=True):
+        history = {name: [float(length)] * length for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        made.put(made.record(one).model_copy(update={"history": history}))
+    name = made.plan[0].architecture.name
+    events = tensorboard_logs._mean_curves(made.state, [name], "val_")
+    found = [{v.tag: v.tensor.float_val[0] for v in values} for _, values in events]
+    tag = f"trials_of_{name}/loss"
+    assert [(p[tag], p[f"{tag}_lowest"], p[f"{tag}_highest"]) for p in found] == [(2, 1, 3), (3, 3, 3), (3, 3, 3)]
+
+
+def test_the_projector_shows_what_keras_computes_in_the_last_hidden_layer(trained, ask):
+    import keras
+
+    assert ask("projector/runs") == ["tiny/_sweep"]
+    (embedding,) = ask("projector/info", run="tiny/_sweep")["embeddings"]
+    one = trained.best
+    assert embedding["tensorName"] == f"{one.architecture.name}, seed {one.seed}: last hidden layer"
+    name = {"run": "tiny/_sweep", "name": embedding["tensorName"]}
+    shown = np.frombuffer(ask("projector/tensor", raw=True, **name), np.float32).reshape(embedding["tensorShape"])
+    model = keras.models.load_model(trained.results.record_folder(one.fingerprint) / "model.keras")
+    hidden = keras.Model(model.inputs, model.get_layer("logits").input).predict(trained.images.x_test, verbose=0)
+    # All 60 test images are fewer than the sample may have.
+    assert shown == pytest.approx(hidden, rel=2e-3, abs=1e-3)
+    first, *labels = ask("projector/metadata", raw=True, **name).decode().splitlines()
+    kept = trained.predictions(one)
+    assert first.split("\t") == ["class", "predicted", "right", "confidence", "test image"]
+    for i, line in enumerate(labels):
+        label, predicted, is_right, confidence, index = line.split("\t")
+        assert (label, predicted) == (str(kept["label"][i]), str(kept["predicted"][i]))
+        assert is_right == ("right" if label == predicted else "wrong")
+        assert float(confidence) == pytest.approx(kept["probabilities"][i].max(), abs=1e-3)
+        assert int(index) == i
+    sprite = np.asarray(Image.open(io.BytesIO(ask("projector/sprite_image", raw=True, **name))))
+    assert sprite.shape == (64, 64), "8 images of 8 pixels a side hold 60"
+    assert (sprite[8:16, 16:24] == trained.images.x_test[8 + 2]).all()
+
+
+def test_the_sample_is_the_first_images_of_each_class():
+    labels = np.array([1, 0, 1, 1, 2, 0, 2, 0] * 400, np.uint8)
+    sample = tensorboard_logs.projector_sample(labels)
+    by_hand = sorted(i for c in range(3) for i in [k for k in range(len(labels)) if labels[k] == c][:166])
+    assert sample.tolist() == by_hand
+
+
+def test_a_wide_layer_is_kept_as_its_principal_components():
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(4).normal(size=(60, 300)) @ np.diag(np.geomspace(1, 1e-3, 300)) + 5
+    found = tensorboard_logs._principal_components(x.astype(np.float32), 20)
+    expected = PCA(20, svd_solver="full").fit_transform(x)
+    signs = np.sign((found * expected).sum(axis=0))
+    assert found * signs == pytest.approx(expected, abs=1e-4)
+
+
+def test_of_a_wide_layer_no_more_than_128_numbers_an_image_are_kept(tmp_path):
+    import keras
+
+    images = invented_images()
+    layers = [keras.layers.Flatten(), keras.layers.Dense(200), keras.layers.Dense(10), keras.layers.Softmax()]
+    exported = keras.Sequential([keras.Input((28, 28)), *layers])
+    tensorboard_logs.write_scores(tmp_path, exported, images, images.y_test, np.eye(10)[images.y_test])
+    with np.load(tmp_path / "events" / "last_hidden_layer.npz") as kept:
+        assert kept["hidden"].shape == (300, 128)
+        assert kept["hidden"].dtype == np.float16
+        assert kept["units"] == 200
+
+
+def test_what_is_in_step_is_not_written_again(trained):
+    before = state(trained.root)
+    trained.show_sweep()
+    assert state(trained.root) == before
+
+
+def test_looking_at_what_is_in_step_loads_neither_tensorflow_nor_matplotlib_nor_pillow():
+    heavy = {"tensorflow", "matplotlib", "PIL", "tensorboard"}
+    code = f"import sys, fmnist_mlp.runner; print(sorted({heavy} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """The trained sweep at another place, to be spoilt."""
+    copy = object.__new__(Trained)
+    vars(copy).update(vars(trained))
+    shutil.copytree(trained.results.root, tmp_path / "results")
+    shutil.copytree(trained.root, tmp_path / "logs")
+    copy.results, copy.root = Results(tmp_path / "results"), tmp_path / "logs"
+    copy.logs = SweepLogs(copy.root, trained.sweep)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["events/last_hidden_layer.npz", "predictions.npz"])
+def test_without_readable_activations_there_is_no_projector_and_all_else_is_shown(name, copied, ask):
+    path = copied.results.record_folder(copied.best.fingerprint) / name
+    path.write_bytes(path.read_bytes()[:100])
+    shutil.rmtree(copied.logs.folder / "_sweep")
+    copied.show_sweep()
+    assert ask("projector/runs", logs=copied.root) == []
+    assert "table" in ask("text/tags", logs=copied.root)["tiny/_sweep"]
+
+
+def test_images_that_have_changed_are_not_shown_beside_other_activations(copied, tmp_path, ask):
+    from test_trial import write_images
+
+    copied.source = write_images(tmp_path / "other images", test_seed=7)
+    shutil.rmtree(copied.logs.folder / "_sweep")
+    copied.show_sweep()
+    assert ask("projector/runs", logs=copied.root) == []
+
+
+def test_an_unreadable_model_has_a_page_and_no_graph(copied, ask):
+    for one in copied.plan[:2]:
+        (copied.results.record_folder(one.fingerprint) / "model.keras").write_bytes(b"no archive")
+    shutil.rmtree(copied.logs.folder / "_sweep")
+    for path in (copied.logs.folder / "small").glob("events.out.tfevents.*"):
+        path.unlink()
+    copied.show_sweep()
+    assert set(ask("graphs/info", logs=copied.root)) == {"tiny/hopeless"}
+    assert "tiny/small" in ask("text/tags", logs=copied.root)
+
+
+def test_a_change_leaves_one_file_of_each_kind(copied):
+    before = {path.name for path in copied.logs.folder.glob("_sweep/*.sweep")}
+    copied.rows = [row | {"test_loss": 9.0} for row in copied.rows]
+    copied.show_sweep()
+    after = [path.name for path in copied.logs.folder.glob("_sweep/*.sweep")]
+    assert len(after) == 1
+    assert after[0] not in before
+    assert len(list(copied.logs.folder.glob("_sweep/train/*"))) == 1
+
+
+def test_runs_of_architectures_that_are_gone_go_too(copied):
+    kept = [one for one in copied.plan if one.architecture.name == "small"]
+    copied.logs.sync(copied.results, kept, copied.records)
+    assert sorted(path.name for path in copied.logs.folder.iterdir()) == ["_sweep", "small"]
+    copied.logs.sync(copied.results, [], copied.records)
+    assert not list(copied.logs.folder.iterdir())
+
+
+def test_before_anything_is_done_there_is_no_run_of_the_sweep(copied):
+    copied.state = table.SweepState(copied.sweep, copied.plan, {}, copied.state.sizes, "idx:images")
+    copied.show_sweep()
+    assert not (copied.logs.folder / "_sweep").exists()
+
+
+# ---- histograms
+
+
+def tagged(folder):
+    """Tag to the histograms of an event file's run: rows of left end, right end, count."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util import tensor_util
+
+    found = {}
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "histograms":
+                    found.setdefault(value.tag, []).append(tensor_util.make_ndarray(value.tensor))
+    return found
+
+
+def run_with_histograms(one, images, folder):
+    from fmnist_mlp import trial
+
+    task = trial.Task(one, images, None, folder / "results", folder / "logs", None, histograms=True)
+    return trial.run_trial(Asked(), task)
+
+
+LIVELY = """
+name: tiny
+seeds: 1
+training: {epochs: 3, batch_size: 32}
+architectures:
+  - name: lively
+    layers: [16, BatchNormalization, {Dropout: 0.5}]
+    label_smoothing: 0.1
+    augment: {horizontal_flip: true, mixup: 0.3}
+"""
+
+
+def test_histograms_change_no_number_of_a_trial(source, tmp_path):  # noqa: F811
+    """Their gradients are taken in training mode, which moves averages and draws random numbers."""
+    (one,) = tiny_trials(tmp_path, LIVELY)
+    without = run(one, source, tmp_path / "without")
+    with_them = run_with_histograms(one, source, tmp_path / "with")
+    assert with_them.metrics == without.metrics
+    assert with_them.history == without.history
+    models = [
+        Results(tmp_path / n / "results").record_folder(one.fingerprint) / "model.keras" for n in ("with", "without")
+    ]
+    assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_histograms_are_logged_when_asked_for_and_only_then(trained, source, tmp_path):  # noqa: F811
+    assert not tagged(trained.logs.trial_folder(trained.plan[0]) / "train")
+    (one,) = tiny_trials(tmp_path, LIVELY)
+    run_with_histograms(one, source, tmp_path)
+    found = tagged(Results(tmp_path / "results").record_folder(one.fingerprint) / "events" / "train")
+    for variable in ("dense_2/kernel", "dense_2/bias", "batch_normalization_3/gamma", "logits/kernel"):
+        assert len(found[f"mlp/{variable}/histogram"]) == len(found[f"gradient_norm/mlp/{variable}"]) == 3
+    assert len(found["mlp/batch_normalization_3/moving_mean/histogram"]) == 3
+    (kernel, *_), (norms, *_) = found["mlp/dense_2/kernel/histogram"], found["gradient_norm/all"]
+    assert kernel[:, 2].sum() == 64 * 16
+    assert norms[:, 2].sum() == 5, "162 training images are five minibatches of 32"
+
+
+def test_gradient_norms_are_those_computed_by_hand(source, tmp_path):  # noqa: F811
+    """Of softmax regression: the gradient of the logits is what is said minus what is true, over the minibatch."""
+    text = "name: tiny\nseeds: 1\ntraining: {epochs: 1}\narchitectures: [{name: flat, layers: []}]\n"
+    (one,) = tiny_trials(tmp_path, text)
+    run_with_histograms(one, source, tmp_path)
+    record_folder = Results(tmp_path / "results").record_folder(one.fingerprint)
+    import keras
+
+    from fmnist_mlp.data import load_data, stratified_split
+
+    model, images = keras.models.load_model(record_folder / "model.keras"), load_data(source)
+    train, _ = stratified_split(images.y_train, 0.2, one.seed)
+    norms = []
+    for batch in np.split(train[:160], 5):
+        x = images.x_train[batch].reshape(32, -1) / 255.0
+        wrong = (model.predict(images.x_train[batch], verbose=0) - np.eye(4)[images.y_train[batch]]) / 32
+        norms.append(np.sqrt(np.sum((x.T @ wrong) ** 2) + np.sum(wrong.sum(axis=0) ** 2)))
+    (histogram,) = tagged(record_folder / "events" / "train")["gradient_norm/all"]
+    assert histogram[0, 0] == pytest.approx(min(norms), rel=1e-4)
+    assert histogram[-1, 1] == pytest.approx(max(norms), rel=1e-4)
 
 
 # ---- views that follow the records
@@ -363,7 +858,8 @@ def test_a_failed_trial_has_a_row_and_no_figures(made, ask):
     sync(made)
     (row,) = sessions(ask, logs=made.logs_root).values()
     assert row["sessions"][0]["status"] == "STATUS_FAILURE"
-    assert {m["name"]["tag"] for m in row["metricValues"]} == {"params"}
+    assert row["metricValues"] == []
+    assert set(read(made.logs.trial_folder(one))) >= {"params"}
 
 
 def test_two_sweeps_of_one_logs_folder_stand_side_by_side(made, ask):
@@ -372,8 +868,8 @@ def test_two_sweeps_of_one_logs_folder_stand_side_by_side(made, ask):
     other.sync(made.results, made.plan, made.records)
     rows = sessions(ask, logs=made.logs_root)
     assert sorted({name.split("/")[0] for name in rows}) == ["other", "small"]
-    assert len(rows) == 2 * len(made.plan)
-    assert all(len([m for m in row["metricValues"] if not m["name"]["group"]]) == 5 for row in rows.values())
+    assert sum(len(row["sessions"]) for row in rows.values()) == 2 * len(made.plan)
+    assert all(len(figures_of_group(row)) == 4 for row in rows.values())
 
 
 # ---- while a trial trains

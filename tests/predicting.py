@@ -1,0 +1,112 @@
+"""A finished sweep with two models that nobody trained, and pictures to predict: for predict, export and the page."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import sweeping
+from PIL import Image, ImageDraw
+
+from fmnist_mlp import config, data, models, table
+from fmnist_mlp.results import Results
+
+SWEEP = """
+dataset: synthetic
+seeds: 2
+training: {epochs: 1}
+architectures:
+  - name: small
+    layers: [16]
+  - name: large
+    layers: [32]
+"""
+
+
+class FinishedProject(sweeping.Project):
+    """The folder of the sweep, and where its models lie."""
+
+    def model(self, name):
+        return self.results / "architectures" / "models" / f"{name}.keras"
+
+
+def finished_sweep(folder, test_images=None):
+    """A sweep `architectures` whose models have their initial weights, with the tables and records of a real one.
+
+    Of two seeds the second validates better; `large` is the best, `small` is worse by 0.03.
+    """
+    project = FinishedProject(folder)
+    project.write(SWEEP, "architectures.yaml")
+    sweep = config.load_sweep(folder / "architectures.yaml")
+    results, images = Results(project.results), data.load_data(data.DataSource("synthetic"))
+    sizes = config.check_shapes(sweep, (28, 28), 10)
+    plan, records = config.list_trials(sweep, data_identity=images.identity), {}
+    for trial in plan:
+        size, name = sizes[trial.architecture.name], trial.architecture.name
+        accuracy = {"small": 0.60, "large": 0.63}[name] + trial.seed / 100
+        record = sweeping.done_record(trial, size, val_accuracy=accuracy, test_accuracy=accuracy)
+        scores = {key: [0.5] * 10 for key in ("precision", "recall", "f1")}
+        scores["confusion_matrix"] = np.diag([200] * 10).tolist()
+        classes = {part: type(record.classes["test"])(**scores) for part in ("test", "val")}
+        record = record.model_copy(update={"classes": classes, "class_names": data.CLASS_NAMES})
+        put_trained(results, record, trial, images)
+        records[trial.fingerprint] = record
+    results.claim_sweep(sweep, plan)
+    state = table.SweepState(sweep, plan, records, sizes, "synthetic")
+    rows = table.make_table(state, results)
+    for row in rows:
+        if row["architecture"] == "small":
+            row |= {"verdict": "worse", "behind_best": 0.03, "behind_best_ci95_low": 0.01}
+            row |= {"behind_best_ci95_high": 0.05}
+    results.write_table(sweep, "results.csv", table.csv_text(table.RESULTS_COLUMNS, rows))
+    results.write_table(sweep, "trials.csv", table.csv_text(table.TRIALS_COLUMNS, table.trial_rows(state)))
+    results.link_models(sweep, table.best_trials(state))
+    return project
+
+
+def put_trained(results, record, trial, images):
+    """A record with a model of its seed's initial weights and what that model says of the test images."""
+    model = models.exported_model(models.build_model(trial.architecture.layers, (28, 28), 10, trial.seed))
+    probabilities = model(images.x_test, training=False).numpy()
+    with results.draft(record.fingerprint) as draft:
+        models.save_exported(model, draft / "model.keras")
+        np.savez_compressed(
+            draft / "predictions.npz",
+            label=images.y_test,
+            predicted=probabilities.argmax(axis=1).astype(np.uint8),
+            probabilities=probabilities.astype(np.float16),
+        )
+        results.write_record(draft, record)
+
+
+# ---- pictures ----
+
+
+def draw_garment(size=(300, 400), garment=(40, 30, 90), background=(250, 250, 250), box=None):
+    """A T-shirt, roughly: a body with two sleeves on a plain background."""
+    picture = Image.new("RGB", size, background)
+    left, top, right, bottom = box or (size[0] // 6, size[1] // 5, size[0] * 5 // 6, size[1] * 4 // 5)
+    width, height = right - left, bottom - top
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle([left + width // 4, top, right - width // 4, bottom - 1], fill=garment)
+    pen.rectangle([left, top, right - 1, top + height // 3], fill=garment)
+    return picture
+
+
+def encode(picture, kind="PNG", **options):
+    """The content of a file."""
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def png_header(width, height):
+    """A PNG of this size with a few bytes of pixels: small as a file, large as a picture."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
