@@ -115,7 +115,9 @@ def load_image(
     background = np.median(colours[_border(colours.shape[:2])], axis=0)  # (3,)
     gray, level = colours @ _LUMA, float(background @ _LUMA)
     stands_out = np.linalg.norm(colours - background, axis=2) > _CLOSENESS * 255 * math.sqrt(3)
-    is_dark_on_light = gray[stands_out].mean() < level if stands_out.any() else level > 127.5
+    contrast = gray[stands_out].mean() - level if stands_out.any() else 0.0
+    # As much lighter as darker: a picture and its negative must still be told apart.
+    is_dark_on_light = contrast < 0 if abs(contrast) > 1e-6 else level > 127.5
     inverted = is_dark_on_light if invert == "auto" else invert == "yes"
     if invert == "auto":
         notes.append("dark on light: inverted" if inverted else "light on dark: not inverted")

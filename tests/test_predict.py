@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
@@ -163,6 +163,7 @@ def test_a_large_picture_gives_what_the_same_picture_gives_small():
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))), st.sampled_from(["auto", "yes", "no"]))
+@example(np.array([[0, 26]], np.uint8), "yes")  # as much lighter as darker than its border
 @settings(max_examples=150, deadline=None)
 def test_whatever_the_pixels_are_the_frame_is_full_of_numbers(image, invert):
     prepared = load_image(Image.fromarray(image), invert=invert)
