@@ -21,7 +21,7 @@ import pytest
 import sweeping
 from sweeping import Project, by_itself, invented_record, state
 
-from fmnist_mlp import cli, data, runner
+from fmnist_mlp import cli, data, report, runner
 from fmnist_mlp.engine import Stopped
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +98,20 @@ def trained(monkeypatch):
 
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
     monkeypatch.setattr(runner, "run_trial", run_trial)
+    # Its pictures take a second and have tests of their own; `drawn` has the real one.
+    monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
     monkeypatch.setattr(runner, "start_worker", lambda device, threads, source: environment)
     return ran
+
+
+_REAL_REPORT = report.report
+
+
+@pytest.fixture
+def drawn(trained, monkeypatch):
+    """`trained`, and the report is drawn too."""
+    monkeypatch.setattr(report, "report", _REAL_REPORT)
+    return trained
 
 
 _SIGNALS = {
@@ -150,7 +162,7 @@ HEAVY = ("tensorflow", "keras", "pandas", "scipy", "matplotlib", "sklearn", "jax
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
-def test_nothing_heavy_is_imported_where_nothing_is_trained(project, run, trained, arguments, code):
+def test_nothing_heavy_is_imported_where_nothing_is_trained(project, run, drawn, arguments, code):
     project.write("architectures: [[0]]\n", "wrong.yaml")
     assert run("tiny.yaml", "--jobs", "0").code == 0
     script = (
@@ -858,3 +870,17 @@ def test_images_that_cannot_be_shown_are_the_users_to_mend(explore, arguments, m
     ran = explore(*arguments)
     assert (ran.code, len(ran.errors)) == (2, 1)
     assert re.search(message, ran.err)
+
+
+# ---- the report
+
+
+def test_a_sweep_draws_its_report_and_the_verb_draws_it_again(run, project, drawn, capsys):
+    ran = run("tiny.yaml", "--jobs", "0")
+    page = project.results / "tiny/report.html"
+    assert "report: results/tiny/report.html" in ran.out
+    first = page.read_text(encoding="utf-8")
+    page.unlink()
+    assert cli.verbs(["report", "tiny.yaml"]) == 0
+    assert "open results/tiny/report.html" in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8") == first
