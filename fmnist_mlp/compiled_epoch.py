@@ -67,15 +67,6 @@ class ResidentData:
                 self._with_border[border] = tf.convert_to_tensor(augmentation.resident(self.x))
         return (self._with_border[border], *self.tensors[1:])
 
-    def batch(self, indices, targets: np.ndarray | None):
-        """The inputs at `indices`, not augmented, and their labels, or their classes' rows of `targets`.
-
-        For whoever looks at single minibatches of data that the model takes as they are; loops use `Minibatches`.
-        """
-        inputs, labels, *_ = self.tensors
-        x, y = tf.gather(inputs, indices), tf.gather(labels, indices)
-        return x, y if targets is None else tf.gather(tf.constant(targets), y)
-
     @cached_property
     def _with_border(self) -> dict[int, tf.Tensor]:
         return {}

@@ -228,7 +228,7 @@ class Results:
             # Opened here: what numpy 2.4 opens itself it leaves open where the archive is cut off.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return [arrays[name] for name in names]
-        except _UNREADABLE_ARRAYS as error:
+        except UNREADABLE_ARRAYS as error:
             raise DamagedRecord(f"{path}: cannot be read ({error})") from error
 
     def draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
@@ -536,7 +536,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 # What numpy and zipfile raise for a file that is empty, cut off, of another kind or has a wrong byte.
 # TypeError: one array, no archive of them; RuntimeError: seemingly encrypted, or compressed in an unknown way.
-_UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
 _FILES_OF_A_BASELINE = ("predictions.npz",)
 

@@ -30,7 +30,6 @@ import statistics
 import time
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ from fmnist_mlp import data, preprocess, stacks, table
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.results import Record, Results, link_or_copy
+from fmnist_mlp.results import UNREADABLE_ARRAYS, Record, Results, link_or_copy
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 
@@ -890,10 +889,6 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
     _replace(config_file, text_format.MessageToString(config).encode())
 
 
-# As in `results`: what numpy and zipfile raise for a file that is missing, cut off or of another kind.
-_UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
 def _load_points(record_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Last hidden layer of the sample; prediction and its probability of every test image. None where unreadable."""
     try:
@@ -901,7 +896,7 @@ def _load_points(record_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarra
             hidden = arrays["hidden"]
         with (record_folder / "predictions.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return hidden, arrays["predicted"], arrays["probabilities"].max(axis=1).astype(np.float32)
-    except _UNREADABLE_ARRAYS:
+    except UNREADABLE_ARRAYS:
         return None
 
 

@@ -23,10 +23,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sweeping import Made, Project, different, done_record, put_record, read_csv, scalars
-from test_trial import draw_images, write_images
+from test_trial import draw_images, worker, write_images  # noqa: F401 - worker is a fixture
 from test_trial import run as run_trial
 
-from fmnist_mlp import baselines, config, data, runner, table, tensorboard_logs, trial
+from fmnist_mlp import baselines, config, data, runner, table, tensorboard_logs
 from fmnist_mlp.baselines import CLASSIFIERS
 from fmnist_mlp.config import Baseline, Overrides, list_trials, load_sweep
 from fmnist_mlp.errors import SweepError
@@ -515,19 +515,7 @@ def test_the_schema_knows_every_classifier_and_argument():
 
 
 @pytest.fixture(scope="module")
-def worker():
-    """This process as a worker. TensorFlow takes thread counts once, and other tests may have started it already."""
-    import tensorflow as tf
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
-        patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)
-        patch.setattr(trial, "_worker", None)
-        yield trial.start_worker("cpu", 1)
-
-
-@pytest.fixture(scope="module")
-def source(worker, tmp_path_factory):
+def source(worker, tmp_path_factory):  # noqa: F811
     return write_images(tmp_path_factory.mktemp("data") / "images")
 
 
