@@ -232,7 +232,7 @@ def image_files(source: DataSource) -> Files:
     """The files of a source as they lie in its folder, by name; none for the stand-in, which is drawn everywhere."""
     if source.folder is None:
         return {}
-    return {path.name: path.read_bytes() for path in data._require_files(source.folder, "the folder")}
+    return {path.name: path.read_bytes() for path in data.require_files(source.folder, "the folder")}
 
 
 class Home:

@@ -2,19 +2,16 @@
 
 `explore` reads a source and writes the page; `count_duplicates`, `fit_pca` and `find_neighbours` are what it computes
 and can be called alone. Hidden here: what to do with data that a picture cannot be made of (one image, one class, a
-constant, hundreds of classes), drawing without a screen, and a page that needs no other file and no network.
+constant, hundreds of classes), and drawing what only this page shows.
 
 The same images, arguments and library versions give the same page to the last byte, on any number of cores: nothing
 here depends on the clock, and all computing runs on a fixed number of threads. Leaves to others: where the images come
-from (`data`), which folder the page goes to and what the command is called (`cli`).
+from (`data`), markup (`pages`), drawing without a screen (`plots`), which folder the page goes to and what the command
+is called (`cli`).
 """
 
-import base64
 import contextlib
 import hashlib
-import html
-import io
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +21,9 @@ import numpy as np
 
 from fmnist_mlp.data import Dataset, DataSource, limit_indices, load_data
 from fmnist_mlp.errors import cannot_write
+from fmnist_mlp.pages import Page, capitalized, counted, listed
+from fmnist_mlp.plots import FAINT, INK, WIDTH, new_figure, own_style, shortened, to_png
+from fmnist_mlp.results import write_whole
 
 PAGE_NAME = "index.html"
 PICTURE_NAMES = (
@@ -38,6 +38,7 @@ PICTURE_NAMES = (
 )
 
 MOST_CLASSES_DRAWN = 20  # more make no readable sheet; tables always hold all
+MOST_ROWS = 20  # of a table that is not folded away
 EXAMPLES_PER_CLASS = 10
 COMPONENTS_DRAWN = 12
 TSNE_COMPONENTS = 50  # as the t-SNE paper does first (van der Maaten and Hinton 2008, section 4.2)
@@ -90,8 +91,8 @@ def explore(
 
     notify(f"Reading {source.dataset}")
     images = _choose_images(load_data(source), sample, limit, seed)
-    page = _Page(images)
-    with _fixed_threads(), _own_style():
+    page = Page()
+    with _fixed_threads(), own_style(_STYLE):
         notify(f"Counting classes, pixels and duplicates of {images.training}")
         _show_contents(page, images)
         _show_classes(page, images)
@@ -112,9 +113,18 @@ def explore(
         notify(f"Nearest neighbours among {images.sampled}")
         _show_neighbours(page, images)
 
-    for name in PICTURE_NAMES:
-        _write(folder / name, page.pictures.get(name))
-    _write(folder / PAGE_NAME, page.to_html().encode())
+    text = page.to_html(
+        f"{images.name}: a look at the images",
+        lead=[_summary(images)],
+        warnings=_warnings(images),
+        # One picture a section and narrow tables: nothing to put side by side.
+        style="body { max-width: 44rem; }\ntable { font-size: 0.9rem; }\n",
+    )
+    for name, content in page.pictures.items():
+        write_whole(folder / name, content)
+    for name in sorted({*PICTURE_NAMES} - {*page.pictures}):
+        _delete(folder / name)
+    write_whole(folder / PAGE_NAME, text)
     return folder / PAGE_NAME
 
 
@@ -339,15 +349,15 @@ class _Images:
 def _choose_images(data, sample, limit, seed):
     chosen = limit_indices(data.y_train, limit)
     x_train, y_train = data.x_train[chosen], data.y_train[chosen]
-    training = _counted(len(x_train), "training image")
+    training = counted(len(x_train), "training image")
     if len(x_train) < len(data.x_train):
-        training = f"{len(x_train):,} of the {_counted(len(data.x_train), 'training image')} (limit)"
+        training = f"{len(x_train):,} of the {counted(len(data.x_train), 'training image')} (limit)"
     sample_indices, pca_indices = _stratified(y_train, sample, seed), _for_pca(x_train, y_train, seed)
 
     def said(indices):
         if len(indices) == len(x_train):
             return training
-        return f"a sample of {len(indices):,} of the {_counted(len(x_train), 'training image')} (seed {seed})"
+        return f"a sample of {len(indices):,} of the {counted(len(x_train), 'training image')} (seed {seed})"
 
     return _Images(
         data=data,
@@ -359,9 +369,9 @@ def _choose_images(data, sample, limit, seed):
         why_no_pca=_why_no_pca(x_train[pca_indices]),
         seed=seed,
         name=_NAMES.get(data.source.dataset, data.source.dataset),
-        short_name=_shortened(_NAMES.get(data.source.dataset, data.source.dataset)),
+        short_name=shortened(_NAMES.get(data.source.dataset, data.source.dataset), 40),
         training=training,
-        test=_counted(len(data.x_test), "test image"),
+        test=counted(len(data.x_test), "test image"),
         sampled=said(sample_indices),
         for_pca=said(pca_indices),
     )
@@ -398,15 +408,23 @@ def _why_no_pca(x):
     return ""
 
 
-def _counted(count, thing):
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+# ---- The head of the page ----
 
 
-def _shortened(name, most=40):
-    """A name for pictures: on one line, in letters that matplotlib's font has, not too long."""
-    letters = "".join(letter if letter.isprintable() else " " for letter in name)
-    letters = letters.encode("latin-1", "replace").decode("latin-1")
-    return letters if len(letters) <= most else f"{letters[: most - 3]}..."
+def _summary(images):
+    return (
+        f"{capitalized(images.training)} and {images.test}. The maps and nearest neighbours are computed on "
+        f"{images.sampled}, every class in its share. Test images are counted, and compared for duplicates; "
+        "everything else is about training images."
+    )
+
+
+def _warnings(images):
+    source = images.data.source
+    if source.kind != "synthetic":
+        return []
+    warning = "These are not Fashion-MNIST's images, but drawings made by a program that take their place."
+    return [f"{warning} {capitalized(source.fallback_reason)}." if source.fallback_reason else warning]
 
 
 # ---- The sections of the page, in order ----
@@ -431,7 +449,7 @@ def _show_contents(page, images):
         list(zip(_PIXEL_FACTS, _pixel_facts(images.x_train), _pixel_facts(data.x_test), strict=True)),
     )
     never_varies = int((np.ptp(images.x_train, axis=0) == 0).sum())
-    page.paragraph(f"{never_varies:,} of {_counted(height * width, 'pixel')} never vary among {images.training}.")
+    page.paragraph(f"{never_varies:,} of {counted(height * width, 'pixel')} never vary among {images.training}.")
 
 
 def _say_classes(images):
@@ -465,10 +483,9 @@ def _show_classes(page, images):
     data = images.data
     train, test = (np.bincount(y, minlength=data.num_classes) for y in (images.y_train, data.y_test))
     page.section("Images a class")
-    figure = _draw_counts(images, train, test)
     page.picture(
         "class_counts.png",
-        figure,
+        _draw_counts(images, train, test),
         alt=f"Bar chart of the number of images of each class: {_span(train)} training images and {_span(test)} test "
         "images a class. The table holds the numbers.",
         caption=f"Images of each class among {images.training} and {images.test}.",
@@ -481,6 +498,7 @@ def _show_classes(page, images):
             for label, (name, a, b) in enumerate(zip(data.class_names, train, test, strict=True))
         ],
         text_columns=(1,),
+        is_folded=data.num_classes > MOST_ROWS,
     )
 
 
@@ -500,7 +518,7 @@ def _show_duplicates(page, images):
             ("Within training", f"{found.in_train:,} {in_train} images equal an earlier one"),
             ("Within test", f"{found.in_test:,} {in_test} images equal an earlier one"),
             ("Between training and test", f"{found.test_in_train:,} {in_test} test images equal a training image"),
-            ("With different labels", f"{_counted(found.with_other_class, 'image')} with more than one class"),
+            ("With different labels", f"{counted(found.with_other_class, 'image')} with more than one class"),
         ]
     )
     if not found.groups:
@@ -512,8 +530,8 @@ def _show_duplicates(page, images):
         ["training indices", "test indices", "classes"],
         [
             [
-                _listed(images.train_indices[[*train]]),
-                _listed(test),
+                listed(images.train_indices[[*train]]),
+                listed(test),
                 ", ".join(
                     data.class_names[label]
                     for label in sorted({*images.y_train[[*train]].tolist(), *data.y_test[[*test]].tolist()})
@@ -522,12 +540,8 @@ def _show_duplicates(page, images):
             for train, test in groups[:most]
         ],
         text_columns=(0, 1, 2),
+        is_folded=len(groups) > MOST_ROWS,
     )
-
-
-def _listed(indices, most=10):
-    said = ", ".join(str(index) for index in indices[:most])
-    return f"{said} and {len(indices) - most:,} more" if len(indices) > most else said or "none"
 
 
 def _show_examples(page, images):
@@ -584,7 +598,7 @@ def _show_components(page, images, pca):
         [
             (
                 f"{100 * share:.0f} % of the variance",
-                f"{_counted(components_needed(ratio, share), 'component')} of {len(ratio):,}",
+                f"{counted(components_needed(ratio, share), 'component')} of {len(ratio):,}",
             )
             for share in VARIANCE_MARKS
         ]
@@ -594,7 +608,7 @@ def _show_components(page, images, pca):
         _draw_spectrum(images, ratio),
         alt="Curve of the cumulative explained variance in percent against the number of principal components, marked "
         + " and ".join(
-            f"at {100 * share:.0f} % ({_counted(components_needed(ratio, share), 'component')})"
+            f"at {100 * share:.0f} % ({counted(components_needed(ratio, share), 'component')})"
             for share in VARIANCE_MARKS
         )
         + ".",
@@ -632,7 +646,7 @@ def _show_pca_map(page, images, pca):
     page.picture(
         "pca_map.png",
         _draw_map(images, points, "PCA map", shares),
-        alt=f"Scatter plot of {_counted(len(points), 'image')} over the first two principal components, by class.",
+        alt=f"Scatter plot of {counted(len(points), 'image')} over the first two principal components, by class.",
         caption=f"First two principal components (pixels 0 to 1), a point an image: {images.sampled}.",
     )
 
@@ -642,7 +656,7 @@ def _show_tsne_map(page, images, pca):
     if pca is None:
         return  # the section has said why
     if len(y) < TSNE_FEWEST_IMAGES:
-        page.paragraph(f"No t-SNE map: {_counted(len(y), 'image')}, it needs at least {TSNE_FEWEST_IMAGES}.")
+        page.paragraph(f"No t-SNE map: {counted(len(y), 'image')}, it needs at least {TSNE_FEWEST_IMAGES}.")
         return
     reduced = pca.transform(_flat(images.x_train[images.sample]) / 255.0)[:, :TSNE_COMPONENTS]  # (sample, 50 or fewer)
     if reduced.shape[1] < 2:
@@ -658,7 +672,7 @@ def _show_tsne_map(page, images, pca):
     page.picture(
         "tsne_map.png",
         _draw_map(images, points, "t-SNE map", None),
-        alt=f"Scatter plot of {_counted(len(points), 'image')} by t-SNE, by class.",
+        alt=f"Scatter plot of {counted(len(points), 'image')} by t-SNE, by class.",
         caption=f"Map by t-SNE (scikit-learn, perplexity {perplexity:.3g}, seed {images.seed}) of the first "
         f"{reduced.shape[1]} principal components, a point an image: {images.sampled}. Who is near whom means "
         "something; distances between clouds, their sizes and the axes do not.",
@@ -743,6 +757,7 @@ def _show_confused(page, images, y, y_nearest):
         ["class", "images", "own class, %", "other class", "other class, %"],
         rows,
         text_columns=(0, 3),
+        is_folded=len(rows) > MOST_ROWS,
     )
 
 
@@ -762,12 +777,10 @@ def _row_label(images, label):
 
 # ---- Drawing ----
 
-_WIDTH = 5.0  # inches: letters of 9 points stay readable where a phone shows it 375 pixels wide
-_DPI = 200
-_INK, _FAINT = "#1a1a1a", "#5a5a5a"
+_STYLE = {"font.size": 9, "figure.dpi": 200}
 _BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}  # under what is written over points
 _TRAIN_COLOUR, _TEST_COLOUR = "#0072b2", "#e69f00"  # Okabe and Ito: told apart with any kind of colour vision
-# After Paul Tol's muted scheme, neither light nor dark so that they show on white and turned over (see `_CSS`). Ten
+# After Paul Tol's muted scheme, neither light nor dark so that they show on white and turned over (see `pages`). Ten
 # colours are more than anybody tells apart for sure: shapes and the names written on a map do so as well.
 _COLOURS = (
     "#4040b0",
@@ -785,18 +798,6 @@ _SHAPES = {"o": 1.0, "s": 0.8, "^": 1.1, "D": 0.6, "v": 1.1, "P": 1.2, "<": 1.1,
 
 
 @contextlib.contextmanager
-def _own_style():
-    """Draws alike on every machine, whatever its matplotlibrc says; the caller's settings come back."""
-    # Imported late: takes half a second, and this module is imported for other commands too.
-    import matplotlib.style
-
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "text.color": _INK}
-    # Names of folders come from outside: a $ in them is not the beginning of a formula.
-    with matplotlib.style.context(["default", style | {"text.parse_math": False}]):
-        yield
-
-
-@contextlib.contextmanager
 def _fixed_threads():
     # Imported late: looks through the libraries that are loaded, so scikit-learn's and numpy's have to be there.
     import sklearn  # noqa: F401
@@ -806,33 +807,17 @@ def _fixed_threads():
         yield
 
 
-def _new_figure(height, background="white", **options):
-    # Imported late: see `_own_style`. The object API draws into memory by Agg and knows no screen.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor=background, **options)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _to_png(figure):
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None}, facecolor=figure.get_facecolor())
-    return content.getvalue()
-
-
 def _title(axes, images, title, subset):
     axes.set_title(f"{title}\n", loc="left", fontsize=11, fontweight="bold")
     text = f"{images.short_name}: {subset}"
-    axes.text(0.0, 1.02, text, transform=axes.transAxes, fontsize=7.5, color=_FAINT, va="bottom")
+    axes.text(0.0, 1.02, text, transform=axes.transAxes, fontsize=7.5, color=FAINT, va="bottom")
 
 
 def _draw_counts(images, train, test):
     data, n = images.data, images.data.num_classes
     labels = np.arange(n)
     is_named = n <= MOST_CLASSES_DRAWN
-    figure = _new_figure(1.3 + 0.3 * n if is_named else 3.5, layout="constrained")
+    figure = new_figure(1.3 + 0.3 * n if is_named else 3.5, layout="constrained")
     axes = figure.add_subplot()
     if is_named:
         axes.barh(labels - 0.2, train, 0.38, color=_TRAIN_COLOUR, label="training")
@@ -851,22 +836,20 @@ def _draw_counts(images, train, test):
     count_axis.get_major_locator().set_params(integer=True)
     count_axis.set_major_formatter("{x:,.0f}")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _title(axes, images, "Images a class", f"{images.training}, {_counted(len(data.y_test), 'test image')}")
-    return figure
+    _title(axes, images, "Images a class", f"{images.training}, {counted(len(data.y_test), 'test image')}")
+    return to_png(figure)
 
 
 def _draw_spectrum(images, ratio):
-    figure = _new_figure(3.6, layout="constrained")
+    figure = new_figure(3.6, layout="constrained")
     axes = figure.add_subplot()
     numbers = np.arange(1, len(ratio) + 1)
     axes.plot(numbers, 100 * np.cumsum(ratio), color=_TRAIN_COLOUR, marker="o" if len(ratio) < 30 else None)
     for share in VARIANCE_MARKS:
         needed = components_needed(ratio, share)
-        axes.plot([0, needed, needed], [100 * share, 100 * share, 0], color=_FAINT, linewidth=0.8, linestyle="--")
+        axes.plot([0, needed, needed], [100 * share, 100 * share, 0], color=FAINT, linewidth=0.8, linestyle="--")
     # Both marks lie close together on the curve, so what they say goes where the curve never is.
-    said = [
-        f"{100 * share:.0f} %: {_counted(components_needed(ratio, share), 'component')}" for share in VARIANCE_MARKS
-    ]
+    said = [f"{100 * share:.0f} %: {counted(components_needed(ratio, share), 'component')}" for share in VARIANCE_MARKS]
     axes.text(
         0.97, 0.06, "\n".join(said), transform=axes.transAxes, ha="right", va="bottom", linespacing=1.5, bbox=_BOX
     )
@@ -876,7 +859,7 @@ def _draw_spectrum(images, ratio):
     axes.set_xlabel("principal components")
     axes.set_ylabel("cumulative explained variance, %")
     _title(axes, images, "How many components the images need", images.for_pca)
-    return figure
+    return to_png(figure)
 
 
 def _draw_map(images, points, title, axis_labels):
@@ -888,7 +871,7 @@ def _draw_map(images, points, title, axis_labels):
     """
     y = images.y_train[images.sample]
     size = float(np.clip(12000 / len(points), 6, 30))  # square points
-    figure = _new_figure(5.4, layout="constrained")
+    figure = new_figure(5.4, layout="constrained")
     axes = figure.add_subplot()
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high - low > 1e-9, 0.04 * (high - low), 1.0)
@@ -916,7 +899,7 @@ def _draw_map(images, points, title, axis_labels):
         axes.set_yticks([])
         axes.spines[:].set_visible(True)
     _title(axes, images, title, images.sampled)
-    return figure
+    return to_png(figure)
 
 
 def _write_names(axes, names, places):
@@ -957,11 +940,11 @@ _RATIOS = 1 / 8, 4  # height to width; what is flatter or taller (a row of 784 p
 
 def _draw_sheet(images, title, subset, rows, columns, is_dark=True):
     """A sheet of small images, all of one shape, on black like the images' own ground unless told otherwise."""
-    import matplotlib  # loaded already, by `_own_style`
+    import matplotlib  # loaded already, by `own_style`
 
-    ink, faint, ground = ("#f2f2f2", "#b4b4b4", "#111111") if is_dark else (_INK, _FAINT, "white")
+    ink, faint, ground = ("#f2f2f2", "#b4b4b4", "#111111") if is_dark else (INK, FAINT, "white")
     left = 1.0 if any(len(row.label) > 4 for row in rows) else 0.5 if any(row.label for row in rows) else 0.1
-    cell = (_WIDTH - left - 0.1) / columns
+    cell = (WIDTH - left - 0.1) / columns
     lines = max((tile.title.count("\n") + 1 for row in rows for tile in row.tiles if tile.title), default=0)
     shape = next(tile.image.shape for row in rows for tile in row.tiles if tile.image is not None)
     ratio = float(np.clip(shape[0] / shape[1], *_RATIOS))
@@ -973,7 +956,7 @@ def _draw_sheet(images, title, subset, rows, columns, is_dark=True):
         y += (0.16 * lines if any(tile.title for tile in row.tiles) else 0.0) + 0.04
         tops.append(y)
         y += max(height, 0.15 if row.label else 0.0) + 0.04
-    figure = _new_figure(y + 0.06, background=ground)
+    figure = new_figure(y + 0.06, background=ground)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.text(0.1, 0.14, title, fontsize=11, fontweight="bold", color=ink, va="top")
@@ -995,149 +978,8 @@ def _draw_sheet(images, title, subset, rows, columns, is_dark=True):
                 extent=(centre - width / 2, centre + width / 2, top + height, top),
                 interpolation="nearest",
             )
-    axes.set(xlim=(0, _WIDTH), ylim=(y + 0.06, 0), aspect="auto")
-    return figure
-
-
-# ---- The page ----
-
-
-class _Page:
-    """Collects the sections and pictures. Takes plain text everywhere and escapes it itself."""
-
-    def __init__(self, images):
-        self.pictures: dict[str, bytes] = {}
-        self._images = images
-        self._titles: list[str] = []
-        self._parts: list[str] = []
-
-    def section(self, title):
-        if self._titles:
-            self._parts.append("</section>")
-        self._titles.append(title)
-        number = len(self._titles)
-        self._parts.append(f'<section id="s{number}" aria-labelledby="h{number}">')
-        self._parts.append(f'<h2 id="h{number}">{_escaped(title)}</h2>')
-
-    def paragraph(self, text):
-        self._parts.append(f"<p>{_escaped(_capitalized(text))}</p>")
-
-    def facts(self, facts):
-        rows = "".join(f"<div><dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd></div>" for name, value in facts)
-        self._parts.append(f"<dl>{rows}</dl>")
-
-    def table(self, caption, columns, rows, *, text_columns=(), is_folded=False):
-        """A table; long ones are folded away. All columns but `text_columns` and row headings are numbers."""
-
-        def cells(row):
-            for k, value in enumerate(row):
-                kind = ' class="text"' if k in text_columns else ""
-                yield f'<th scope="row"{kind}>{_escaped(value)}</th>' if k == 0 else f"<td{kind}>{_escaped(value)}</td>"
-
-        head = "".join(
-            f'<th scope="col"{" class=text" if k in text_columns else ""}>{_escaped(name)}</th>'
-            if name
-            else "<td></td>"
-            for k, name in enumerate(columns)
-        )
-        body = "\n".join(f"<tr>{''.join(cells(row))}</tr>" for row in rows)
-        table = (
-            f'<div class="wide" tabindex="0" role="region" aria-label="{_escaped(caption)}"><table>'
-            f"<caption>{_escaped(caption)}</caption>\n"
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-        )
-        if is_folded or len(rows) > MOST_CLASSES_DRAWN:
-            table = f"<details><summary>{_escaped(caption)}: {_counted(len(rows), 'row')}</summary>{table}</details>"
-        self._parts.append(table)
-
-    def picture(self, name, figure, *, alt, caption, is_photo=False):
-        """A picture, on the page and to be saved as `name`; photos keep their colours on a dark page."""
-        assert name in PICTURE_NAMES
-        content = self.pictures[name] = _to_png(figure)
-        width, height = (int(inches * _DPI) for inches in figure.get_size_inches())
-        kind = "photo" if is_photo else "chart"
-        self._parts.append(
-            f'<figure><img class="{kind}" width="{width}" height="{height}" alt="{_escaped(alt)}"\n'
-            f'src="data:image/png;base64,{base64.b64encode(content).decode("ascii")}">\n'
-            f"<figcaption>{_escaped(_capitalized(caption))}</figcaption></figure>"
-        )
-
-    def to_html(self) -> str:
-        images = self._images
-        links = "\n".join(
-            f'<li><a href="#s{number}">{_escaped(title)}</a></li>' for number, title in enumerate(self._titles, start=1)
-        )
-        warning = ""
-        if images.data.source.kind == "synthetic":
-            reason = images.data.source.fallback_reason
-            text = "These are not Fashion-MNIST's images, but drawings made by a program that take their place."
-            warning = f'<p class="warning" role="note">{_escaped(text)}'
-            warning += f" {_escaped(_capitalized(reason))}.</p>" if reason else "</p>"
-        title = _escaped(f"{images.name}: a look at the images")
-        lead = _escaped(
-            f"{_capitalized(images.training)} and {images.test}. The maps and nearest neighbours are computed on "
-            f"{images.sampled}, every class in its share. Test images are counted, and compared for duplicates; "
-            "everything else is about training images."
-        )
-        body = "\n".join(self._parts)
-        return (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            '<meta name="color-scheme" content="light dark">\n'
-            f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n{warning}\n"
-            f'<p>{lead}</p>\n<nav aria-label="Sections"><ul>\n{links}\n</ul></nav>\n</header>\n<main>\n{body}\n'
-            "</section>\n</main>\n</body>\n</html>\n"
-        )
-
-
-# Charts are drawn on white; on a dark page they are turned over, lightness only, so that white becomes the page's own
-# #1a1a1a and red stays red. Photos are not turned over: nobody wants a negative.
-_CSS = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --faint: #595959; --ground: #fff; --line: #d4d4d4; --link: #005a9c;
-  --alarm: #fff3cd; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ececec; --faint: #b0b0b0; --ground: #1a1a1a; --line: #444; --link: #7cc0ff; --alarm: #4a3b00; }
-  img.chart { filter: invert(0.9) hue-rotate(180deg); }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 44rem; padding: 1rem; color: var(--ink); background: var(--ground);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.2; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; padding-top: 0.5rem; border-top: 1px solid var(--line); }
-a { color: var(--link); }
-nav ul { display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; margin: 0; padding: 0; list-style: none; }
-.warning { padding: 0.75rem 1rem; background: var(--alarm); border-left: 0.3rem solid #e69f00; }
-dl { margin: 1rem 0; }
-dl div { display: grid; grid-template-columns: 12rem 1fr; gap: 0 1rem; padding: 0.25rem 0;
-  border-bottom: 1px solid var(--line); }
-dt { color: var(--faint); }
-dd { margin: 0; font-variant-numeric: tabular-nums; }
-figure { margin: 1.5rem 0; }
-img { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0 auto; }
-figcaption, caption { color: var(--faint); font-size: 0.9rem; text-align: left; }
-figcaption { max-width: 36rem; margin: 0.5rem auto 0; }
-caption { padding-bottom: 0.25rem; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; font-weight: normal; }
-thead th { color: var(--faint); vertical-align: bottom; }
-.text, tbody th { text-align: left; }
-.text { white-space: nowrap; }
-summary { cursor: pointer; color: var(--link); }
-@media (max-width: 30rem) {
-  dl div { grid-template-columns: 1fr; }
-  th, td { padding: 0.2rem 0.4rem; }
-}
-"""
-
-
-def _escaped(text):
-    # A file name that is no UTF-8 reaches Python with surrogates, which no page can hold.
-    return html.escape(str(text).encode("utf-8", "replace").decode("utf-8"))
-
-
-def _capitalized(text):
-    return text[:1].upper() + text[1:]
+    axes.set(xlim=(0, WIDTH), ylim=(y + 0.06, 0), aspect="auto")
+    return to_png(figure)
 
 
 # ---- Files ----
@@ -1154,20 +996,8 @@ def _check_writable(folder):
         raise cannot_write(folder, error) from error
 
 
-def _write(path, content):
-    """Puts `content` in place, whole or not at all; None deletes what an earlier run left there."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _delete(path):
     try:
-        if content is None:
-            path.unlink(missing_ok=True)
-            return
-        try:
-            with draft.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -13,6 +13,7 @@ import datetime
 import json
 import math
 import os
+import secrets
 import shutil
 import tempfile
 import zipfile
@@ -454,28 +455,7 @@ class Results:
         self._write(self.root / "_data.json", json.dumps(memory, indent=1, sort_keys=True) + "\n")
 
     def _write(self, path: Path, content: str | bytes) -> None:
-        """Write a file whole or not at all; one that holds this already is not touched."""
-        # A path may hold bytes that are no text: they show as ?
-        content = content.encode(errors="replace") if isinstance(content, str) else content
-        try:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                if path.read_bytes() == content:
-                    return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as draft:
-                try:
-                    draft.write(content)
-                    draft.flush()
-                    os.fsync(draft.fileno())
-                    draft.close()
-                    Path(draft.name).chmod(0o666 & ~_umask())
-                    os.replace(draft.name, path)
-                except BaseException:
-                    with contextlib.suppress(OSError):
-                        Path(draft.name).unlink()
-                    raise
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_whole(path, content)
 
 
 def started_at(seconds: float) -> dict[str, str | float]:
@@ -511,6 +491,41 @@ def failed_record(
 
 class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
+
+
+def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None:
+    """Write a file whole or not at all: beside its place, flushed, then moved in with `os.replace`.
+
+    A file that holds this content already is left alone. Folders are made where they are missing.
+
+    Args:
+        flush: wait until the disk has it (5 ms and more); False for what the next run makes again if it is damaged.
+
+    Raises:
+        SweepError: it cannot be written (`errors.cannot_write`); what was there before is as it was.
+    """
+    # A path may hold bytes that are no text: they show as ?
+    content = content.encode(errors="replace") if isinstance(content, str) else content
+    # Not named after the file: TensorBoard reads whatever has `tfevents` in its name, drafts too.
+    draft = path.with_name(f".draft-{secrets.token_hex(8)}")
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if path.read_bytes() == content:
+                return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("xb") as file:
+                file.write(content)
+                if flush:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(draft, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -22,7 +22,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 import shlex
 import shutil
 import socket
@@ -41,7 +40,7 @@ from fmnist_mlp import data, preprocess, stacks, table
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.results import UNREADABLE_ARRAYS, Record, Results, link_or_copy
+from fmnist_mlp.results import UNREADABLE_ARRAYS, Record, Results, link_or_copy, write_whole
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 
@@ -874,10 +873,10 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
     for i in sample:
         is_right = "right" if predicted[i] == images.y_test[i] else "wrong"
         lines.append(f"{names[images.y_test[i]]}\t{names[predicted[i]]}\t{is_right}\t{confidence[i]:.3f}\t{i}")
-    _replace(folder / "labels.tsv", "".join(f"{line}\n" for line in lines).encode())
+    write_whole(folder / "labels.tsv", "".join(f"{line}\n" for line in lines), flush=False)
     numbers = ("\t".join(f"{value:.5g}" for value in row) for row in hidden.astype(np.float64).tolist())
-    _replace(folder / "last_hidden_layer.tsv", "".join(f"{line}\n" for line in numbers).encode())
-    _replace(folder / "sprite.png", _png(_draw_sprite(images.x_test[sample])))
+    write_whole(folder / "last_hidden_layer.tsv", "".join(f"{line}\n" for line in numbers), flush=False)
+    write_whole(folder / "sprite.png", _png(_draw_sprite(images.x_test[sample])), flush=False)
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add(
         tensor_name=f"{trial.architecture.name}, seed {trial.seed}: last hidden layer",
@@ -886,7 +885,7 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
     )
     embedding.sprite.image_path = "sprite.png"
     embedding.sprite.single_image_dim.extend(reversed(images.image_shape))  # width, height
-    _replace(config_file, text_format.MessageToString(config).encode())
+    write_whole(config_file, text_format.MessageToString(config), flush=False)
 
 
 def _load_points(record_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -949,20 +948,10 @@ def _write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes
     folder.mkdir(parents=True, exist_ok=True)
     older = list(folder.glob(f"{_EVENTS}.{kind.rpartition('.')[2]}"))
     path = folder / f"events.out.tfevents.{int(moment):010d}.{socket.gethostname()}.{kind}"
-    _replace(path, content.getvalue())
+    write_whole(path, content.getvalue(), flush=False)
     for other in older:
         if other != path:
             other.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".draft-{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _hparams_value(metadata, tag: str, content):

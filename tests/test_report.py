@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sweeping import Made
 
 from fmnist_mlp import data, metrics, table
+from fmnist_mlp import plots as drawing
 from fmnist_mlp import report as reporting
 from fmnist_mlp.config import list_trials
 from fmnist_mlp.data import DataSource
@@ -24,7 +25,6 @@ from fmnist_mlp.errors import SweepError
 from fmnist_mlp.report import (
     average_histories,
     bin_confidences,
-    choose_limits,
     choose_samples,
     compare_settings,
     count_confusions,
@@ -132,7 +132,7 @@ def quick(monkeypatch):
     pixel = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsVFQzAAAAABJRU5ErkJggg=="
     )
-    monkeypatch.setattr(reporting, "_to_png", lambda figure: pixel)
+    monkeypatch.setattr(drawing, "to_png", lambda figure: pixel)
 
 
 @pytest.fixture
@@ -229,26 +229,6 @@ def test_settings_are_shared_or_differ_among_those_that_have_them():
     assert compare_settings({}) == ({}, [])
 
 
-@pytest.mark.parametrize(
-    ("values", "inside", "outside"),
-    [
-        ([0.88, 0.885, 0.89, 0.887, 0.1], [0.88, 0.89], [0.1]),
-        ([1.0, 2.0, 3.0, 4.0], [1.0, 4.0], []),
-        ([5.0], [5.0], []),
-        ([0.0, 0.0], [0.0], []),
-        ([2.0, 2.0, 2.0, 2.0, 9.0], [2.0, 9.0], []),
-        ([1.0, 2.0, float("inf"), float("nan")], [1.0, 2.0], []),
-        ([0.3, 0.31, 0.32, 0.33, 1e300], [0.3, 0.33], [1e300]),
-        ([], [0.5], []),
-    ],
-)
-def test_an_axis_holds_all_values_but_outliers(values, inside, outside):
-    low, high = choose_limits(values)
-    assert low < high
-    assert all(low < value < high for value in inside)
-    assert not any(low <= value <= high for value in outside)
-
-
 # ---- the page
 
 
@@ -343,7 +323,7 @@ def test_nothing_is_drawn_where_nothing_has_changed(three, monkeypatch):
     def refuse(figure):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(reporting, "_to_png", refuse)
+    monkeypatch.setattr(drawing, "to_png", refuse)
     assert write_report(three) == path
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -605,6 +585,17 @@ def test_the_best_trial_is_shown_with_images_that_it_gets_right_and_wrong(with_i
     with np.load(made.results.record_folder(trial.fingerprint) / "predictions.npz") as arrays:
         mistakes = int((arrays["label"] != arrays["predicted"]).sum())
     assert f"of its {mistakes} mistake" in page.text
+
+
+def test_of_images_that_are_known_only_those_for_testing_are_read(with_images, quick, monkeypatch):
+    made, source = with_images
+    np.testing.assert_array_equal(data.load_test_images(source), data.load_data(source).x_test)
+    memory = {}
+    data.describe(source, memory)
+    made.results.save_data_memory(memory)
+    monkeypatch.setattr(data, "load_data", None)
+    whole_page(made, source)
+    assert "samples.png" in plots(made)
 
 
 def test_images_that_cannot_be_shown_are_left_out_with_the_reason(with_images, quick, monkeypatch):
