@@ -93,7 +93,8 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     if summary.stopped:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
         err.print(
-            f"stopped: {plan.done} of {len(plan.trials)} trials are done and kept; go on with: {again}", markup=False
+            f"stopped: {plan.done} of {len(plan.all_trials)} trials are done and kept; go on with: {again}",
+            markup=False,
         )
         return INTERRUPTED
     return SOME_FAILED if plan.failed else DONE
@@ -472,8 +473,10 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     images = f"{train_images:,} training and {info.test_images:,} test images"
     out.print(
         f"[bold]{escape(plan.sweep.name)}[/]: {_listed_in_words(plan.sweep)}, "
-        f"{_plural(len(plan.trials), 'trial')}: {', '.join(counts)}"
+        f"{_plural(len(plan.all_trials), 'trial')}: {', '.join(counts)}"
     )
+    if plan.sweep.refit and not plan.refits:
+        out.print(f"then the best by {plan.sweep.select_by} again, on all training images (refit)")
     if plan.sweep.grid_stacks:
         twice = plan.sweep.grid_duplicates
         out.print(
@@ -528,7 +531,7 @@ class _Display(runner.Listener):
         self._running: dict[str, str] = {}
         self._heard: dict[str, float] = {}  # when each running trial was last heard of
         self._watch = None
-        self._ended, self._started = 0, None
+        self._trials, self._ended, self._started = len(plan.to_train), 0, None
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=out
         )
@@ -577,6 +580,12 @@ class _Display(runner.Listener):
         if self._stops == 1:
             self._say("stopping at the end of the running epochs; once more to stop now")
 
+    def trials_added(self, trials: list[config.Trial]):
+        self._cost |= {trial.fingerprint: self.plan.train_cost(trial) for trial in trials}
+        self._trials += len(trials)
+        name = escape(trials[0].architecture.name)
+        self._say(f"best by {self.plan.sweep.select_by}: {name}; training it again on all images")
+
     def worker_ready(self, worker: int, environment: dict[str, str]):
         if self._started is None:
             self._started = time.monotonic()  # from here on time is spent on trials
@@ -593,10 +602,11 @@ class _Display(runner.Listener):
 
     def trial_progress(self, trial: config.Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
-        line = f"{_which(trial)}: {'fitting' if isinstance(trial.architecture, config.Baseline) else 'compiling'}"
+        line = f"{trial.in_words}: {'fitting' if isinstance(trial.architecture, config.Baseline) else 'compiling'}"
         if message["epoch"]:
-            line = f"{_which(trial)}: epoch {message['epoch']}/{message['epochs']}, loss {message['loss']:.4f}, "
-            line += f"val_accuracy {message['val_accuracy']:.4f}"
+            measure = "accuracy" if trial.is_refit else "val_accuracy"
+            line = f"{trial.in_words}: epoch {message['epoch']}/{message['epochs']}, loss {message['loss']:.4f}, "
+            line += f"{measure} {message[measure]:.4f}"
         self._running[trial.fingerprint] = line
         self._heard[trial.fingerprint] = time.monotonic()
 
@@ -612,7 +622,7 @@ class _Display(runner.Listener):
         elif not self.out.is_terminal:
             loss, accuracy = record.metrics["test_loss"], record.metrics["test_accuracy"]
             self.out.print(
-                f"[{self._ended}/{len(self.plan.to_train)}] {_which(trial)}: "
+                f"[{self._ended}/{self._trials}] {trial.in_words}: "
                 + ("" if loss is None else f"test_loss {loss:.4f}, ")
                 + f"test_accuracy {accuracy:.4f}, {record.measured['train_seconds']:.1f} s",
                 markup=False,
@@ -623,8 +633,8 @@ class _Display(runner.Listener):
         self._bar.update(
             self._task,
             completed=spent,
-            description=f"{self._ended}/{len(self.plan.to_train)} trials"
-            + (", measuring latency" if self._ended == len(self.plan.to_train) and self.plan.to_measure else ""),
+            description=f"{self._ended}/{self._trials} trials"
+            + (", measuring latency" if self._ended == self._trials and self.plan.to_measure else ""),
             left=self._time_left(spent, total),
         )
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in self._running.values()), self._bar)
@@ -660,9 +670,11 @@ def _signals(display: _Display):
 def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console) -> None:
     select_by = plan.sweep.select_by
     names = ["architecture", ("parameters", "right"), ("test loss", "right"), ("test accuracy", "right"), "verdict"]
+    has_refits = any(row["refit_trials"] for row in rows)
     if is_wide := out.width >= 110:
         names[4:4] = [(select_by.replace("_", " "), "right")]
-        names += ["Pareto", ("trials", "right")]
+        names += [("trials", "right")] if has_refits else ["Pareto", ("trials", "right")]  # a line holds so much
+    names += [("refit: test accuracy", "right")] if has_refits else []
     columns = _new_table(*names, title=f"{plan.sweep.name} on {_shown(plan.info.dataset)}")
     for row in table.sort_rows(rows, sort_by):
         cells = [
@@ -675,7 +687,9 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console
         if is_wide:
             cells[4:4] = [table.with_spread(row, select_by)]
             failed = f" ({row['failed']} failed)" if row["failed"] else ""
-            cells += [table.pareto_in_words(row), f"{row['trials']}{failed}"]
+            cells += [] if has_refits else [table.pareto_in_words(row)]
+            cells.append(f"{row['trials']}{failed}")
+        cells += [table.with_spread(row, "refit_test_accuracy")] if has_refits else []
         columns.add_row(*cells)
     out.print(columns)
     for note in table.notes(plan.state, rows):
@@ -715,14 +729,9 @@ def _new_table(*columns: str | tuple[str, str], title: str | None = None) -> Ric
     return table
 
 
-def _which(trial: config.Trial) -> str:
-    fold = "" if trial.fold is None else f" fold {trial.fold}"
-    return f"{trial.architecture.name} seed {trial.seed}{fold}"
-
-
 def _failure(trial: config.Trial, record) -> Text:
     message = (record.error["message"].strip() or "no message").splitlines()[0][:300]
-    return Text(f"failed: {_which(trial)}: {record.error['type']}: {message}", style="red")
+    return Text(f"failed: {trial.in_words}: {record.error['type']}: {message}", style="red")
 
 
 def _shown(text: str | Path, keep: str = "") -> str:

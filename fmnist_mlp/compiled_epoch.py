@@ -166,7 +166,7 @@ class CompiledEpoch:
             data: what the indices mean.
             epochs: knows which epoch runs: `epochs.order()` gives the int32 indices of its images in their order,
                 `epochs.draw(minibatches)` the random choices of its augmentation.
-            validation_indices: int32.
+            validation_indices: int32; empty for none.
 
         Returns:
             Arguments for `fit`. What it iterates over is a beat an epoch, without content: making a `tf.data` iterator
@@ -182,7 +182,8 @@ class CompiledEpoch:
         model.train_function = train_epoch
         model.test_function = lambda beats: self._validate(validation_tensors, validation, {})
         beats = tf.data.Dataset.from_tensors(0).repeat()
-        return {"x": beats, "steps_per_epoch": 1, "validation_data": beats, "validation_steps": 1}
+        validated = {"validation_data": beats, "validation_steps": 1} if len(validation_indices) else {}
+        return {"x": beats, "steps_per_epoch": 1, **validated}
 
 
 def check_callbacks(callbacks) -> None:

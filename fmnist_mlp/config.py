@@ -118,6 +118,15 @@ def _read_seeds(value: Any) -> Any:
     raise ValueError("not seeds")
 
 
+def _read_refit(value: Any) -> Any:
+    """`true` stands for the best with the sweep's seeds, `all` for every architecture, `false` for none."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is None or (isinstance(value, str) and value != "all"):
+        raise ValueError("not what refit takes")
+    return {"which": "all"} if value == "all" else value
+
+
 def _read_name(value: Any) -> Any:
     problem = name_problem(value) if isinstance(value, str) else None
     if problem:
@@ -419,6 +428,13 @@ class TensorBoard(_Settings):
     )
 
 
+class Refit(_Settings):
+    """What is trained again once validation has shown which architecture is the best."""
+
+    which: Literal["best", "all"] = Field("best", description="The best architecture by select_by, or every one.")
+    seeds: Seeds | None = Field(None, description="How many trainings, or a list of seeds; null is those of the sweep.")
+
+
 class SweepSettings(_Settings):
     """The keys of a whole sweep, apart from `training`, `architectures` and `grid`."""
 
@@ -441,6 +457,19 @@ class SweepSettings(_Settings):
         None,
         description="What the best architecture is chosen by, never the test images; without it val_accuracy, or "
         "cv_accuracy where folds are asked for.",
+    )
+    refit: Annotated[
+        Refit | None,
+        BeforeValidator(_read_refit),
+        stacks.Expected(
+            "true (the best architecture), all (every one), false or a mapping such as {seeds: 5}", choices=("all",)
+        ),
+        WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["all"]}, Refit.model_json_schema()]}),
+    ] = Field(
+        None,
+        description="true: once all is trained, the best architecture by select_by is trained again, with every seed, "
+        "on all training images, without a validation part; all: every architecture is. Their test figures stand in "
+        "columns of their own. {seeds: 5, which: all} says more.",
     )
     max_params: int | None = Field(
         None,
@@ -565,6 +594,18 @@ class Trial:
     fingerprint: str
     settings: dict = field(repr=False)
 
+    @property
+    def is_refit(self) -> bool:
+        """Whether it trains on all training images, with none for validation."""
+        return "refit" in self.settings
+
+    @property
+    def in_words(self) -> str:
+        """`64-32 seed 0 fold 1`."""
+        refit = " refit" if self.is_refit else ""
+        fold = "" if self.fold is None else f" fold {self.fold}"
+        return f"{self.architecture.name}{refit} seed {self.seed}{fold}"
+
 
 # ---- from a file to a Sweep ----
 
@@ -592,7 +633,10 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     listed, compared = reader.read_architectures(root), reader.read_baselines(root)
     _check_differ([*listed, *compared], problems, given)
     expanded = reader.read_grids(root)
-    trials = (len(listed) + len(expanded) + len(compared)) * len(settings["seeds"]) * (settings["folds"] or 1)
+    _check_refit(settings["refit"], [*listed, *expanded], problems)
+    refit_seeds = len(settings["refit"].seeds or settings["seeds"]) if settings["refit"] else 0
+    seeds = len(settings["seeds"]) * (settings["folds"] or 1) + refit_seeds
+    trials = (len(listed) + len(expanded) + len(compared)) * seeds
     if trials > MAX_TRIALS:
         problems.add(None, f"asks for {trials:,} trials; at most {MAX_TRIALS:,} are allowed, use fewer seeds or stacks")
     if settings.get("name") is None:
@@ -712,7 +756,9 @@ def over_budget(sweep: Sweep, sizes: Mapping[str, stacks.StackSize]) -> frozense
 def list_trials(
     sweep: Sweep, *, data_identity: str, plain_fit: bool = False, skip: Collection[str] = frozenset()
 ) -> list[Trial]:
-    """Every trial that a sweep asks for: architectures in their order, seeds inside, folds inside those.
+    """Every trial that chooses among a sweep's architectures: these in their order, seeds inside, folds inside those.
+
+    What is trained again after the choice is listed by `list_refits`.
 
     Args:
         sweep: from `load_sweep`.
@@ -744,6 +790,29 @@ def list_trials(
     return trials
 
 
+def list_refits(
+    sweep: Sweep,
+    architectures: Iterable[Architecture | Baseline],
+    *,
+    data_identity: str,
+    plain_fit: bool = False,
+) -> list[Trial]:
+    """The trials that train these architectures on all training images, one a seed; arguments as in `list_trials`."""
+    trials = []
+    for architecture in architectures:
+        for seed in sweep.refit.seeds or sweep.seeds:
+            settings = canonical_settings(
+                architecture,
+                data_identity=data_identity,
+                limit=sweep.limit,
+                seed=seed,
+                plain_fit=plain_fit,
+                refit=True,
+            )
+            trials.append(Trial(architecture, seed, None, fingerprint(settings), settings))
+    return trials
+
+
 def canonical_settings(
     architecture: Architecture | Baseline,
     *,
@@ -753,12 +822,14 @@ def canonical_settings(
     fold: int | None = None,
     folds: int | None = None,
     plain_fit: bool = False,
+    refit: bool = False,
 ) -> dict[str, Any]:
     """Everything that decides a trial's numbers, as plain JSON values; nothing else (no names, paths, lines).
 
     Layers stand with all their arguments. Training settings stand only where they differ from their default, but for
     the four that everybody asks about, so that a key of a later version leaves the fingerprints of old trials alone.
     `fold` and `folds` stand only in a cross-validation, which has no `validation_split`: the folds say what validates.
+    `refit` stands only where nothing validates.
     A baseline has its classifier in place of layers, with the arguments that differ from their defaults.
     """
     settings = {
@@ -781,6 +852,9 @@ def canonical_settings(
     if folds is not None:
         settings["training"].pop("validation_split", None)
         settings |= {"fold": fold, "folds": folds}
+    if refit:
+        settings["training"].pop("validation_split", None)
+        settings["refit"] = True
     return settings
 
 
@@ -954,6 +1028,8 @@ class _Reader:
         values = {name: getattr(settings, name) for name in SweepSettings.model_fields}
         if "seeds" in self._overrides:
             values["seeds"] = tuple(range(self._overrides["seeds"]))
+            if values["refit"] is not None:
+                values["refit"] = values["refit"].model_copy(update={"seeds": None})
         if "limit" in self._overrides:
             values["limit"] = self._overrides["limit"]
         values["select_by"] = self._decide_select_by(values, own)
@@ -1600,7 +1676,7 @@ def _explain(model: type[BaseModel], key: str, entry: tuple[int, Node], details:
     if kind == "item":
         item = node.value[details["ctx"]["position"]]
         return item.line, f"{key} {details['msg']}, got {item.shown()}"
-    if nested is not None:
+    if nested is not None and not any(isinstance(part, stacks.Expected) for part in info.metadata):
         fields = sorted(nested.model_fields.items(), key=lambda item: not item[1].is_required())  # required ones first
         example = f"{fields[0][0]}: {'true' if fields[0][1].annotation is bool else 5}"
         return line, f"{key} must be a mapping such as {{{example}}}, got {node.shown()}"
@@ -1702,6 +1778,17 @@ def _check_differ(architectures: list[Architecture | Baseline], problems: Proble
                 f"two architectures are named '{architecture.name}', in line {first.line}{case} and in line "
                 f"{architecture.line}; give one of them another name:",
             )
+
+
+def _check_refit(refit: Refit | None, architectures: list[Architecture], problems: Problems) -> None:
+    """Early stopping asks validation images when to stop, and a refit has none."""
+    stopped = [architecture for architecture in architectures if architecture.training.early_stopping is not None]
+    for line in {item.key_lines.get("early_stopping", item.line): None for item in stopped} if refit else ():
+        problems.add(
+            line,
+            "early_stopping does not go with refit, which leaves no images to stop by: set epochs to what you want, or "
+            "remove refit",
+        )
 
 
 def _new_trials(expanded: list[Architecture], listed: list[Architecture | Baseline]) -> list[Architecture]:

@@ -396,9 +396,12 @@ def _about_data(record: Record, test_images: int) -> str:
         "synthetic": "**Not Fashion-MNIST**: the generated stand-in of this project, garments drawn by a program. "
         "What the figures below say holds for such drawings only.",
     }.get(record.dataset, f"A data set of the user's own, `{_cell(record.dataset)}`.")
+    validation = f"{record.val_images:,} validation images set aside from them"
+    if record.is_refit:
+        validation = "none set aside for validation (refit, once others had shown which architecture to take)"
     return (
-        f"{what} {record.train_images:,} training images, {record.val_images:,} validation images set aside from "
-        f"them, {test_images:,} test images that decided nothing. SHA-256 of the data: `{record.settings['data']}`."
+        f"{what} {record.train_images:,} training images, {validation}, "
+        f"{test_images:,} test images that decided nothing. SHA-256 of the data: `{record.settings['data']}`."
     )
 
 
@@ -426,10 +429,15 @@ def _metrics(row: Mapping[str, Any] | None, record: Record, sweep: str) -> str:
     lines = ["| measure | this model | mean of trials ± standard deviation | 95 % interval of the mean |"]
     lines += ["|---|--:|--:|--:|"]
     for metric in ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "test_macro_f1", "test_ece"):
-        cells = [f"{record.metrics[metric]:.4f}", table.with_spread(row, metric), table.interval_in_words(row, metric)]
-        lines.append(f"| {metric} | {' | '.join(cells)} |")
-    trials = row["trials"] or 1
-    chosen = "the only trial" if trials == 1 else f"the best of {trials} trials by validation"
+        if metric not in record.metrics:  # a refit has no validation
+            continue
+        # The like of a refit are refits; the table has two measures of theirs.
+        column = f"refit_{metric}" if record.is_refit else metric
+        spread = [table.with_spread(row, column), table.interval_in_words(row, column)] if column in row else ["", ""]
+        lines.append(f"| {metric} | {' | '.join([f'{record.metrics[metric]:.4f}', *spread])} |")
+    trials = row["refit_trials" if record.is_refit else "trials"] or 1
+    how = "the first of {} refits" if record.is_refit else "the best of {} trials by validation"
+    chosen = "the only trial" if trials == 1 else how.format(trials)
     verdict = table.verdict_in_words(row) or "none yet"
     return "\n".join(lines) + (
         f"\n\nThis model is {chosen} of its architecture. Verdict on the architecture in the sweep {sweep}: {verdict}. "

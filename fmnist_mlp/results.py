@@ -67,8 +67,8 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         size: of a baseline, where parameters do not say it: `200 trees, 1,234,567 nodes`.
         model_bytes: size of the exported model's file; 0 for a baseline, which has none.
         metrics: those of `METRICS` as the exported model gives them; empty where the trial failed. None are the losses
-            and calibration errors of a baseline that gives no probabilities.
-        classes: scores by class, for `test` and `val`.
+            and calibration errors of a baseline that gives no probabilities. A refit has no `val_*`.
+        classes: scores by class, for `test` and, but for a refit, `val`.
         history: what Keras's `History` held, a list of numbers (null where not finite) for each name; empty for a
             baseline.
         weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline.
@@ -108,6 +108,11 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         """Whether this is a classifier of scikit-learn: without epochs, model file and FLOPs."""
         return "baseline" in self.settings
 
+    @property
+    def is_refit(self) -> bool:
+        """Whether it was trained on all training images, with none for validation."""
+        return "refit" in self.settings
+
     def in_short(self, trial: Trial) -> Self:
         """Half the memory, for a parent that holds thousands: settings are the trial's own, scores by class are left
         out; `Results.load_record` has them."""
@@ -117,12 +122,14 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _has_what_the_tables_show(self) -> Self:
         if self.is_done:
             empty = {name for name, value in self.metrics.items() if value is None}
-            lacking = {*METRICS} - {*self.metrics} | (empty - _NEED_PROBABILITIES if self.is_baseline else empty)
+            parts = {"test"} if self.is_refit else {"test", "val"}
+            metrics = {name for name in METRICS if name.partition("_")[0] in parts}
+            lacking = metrics - {*self.metrics} | (empty - _NEED_PROBABILITIES if self.is_baseline else empty)
             if not self.is_baseline:
                 lacking |= {name for name in ("params", "trainable_params", "flops") if getattr(self, name) is None}
                 lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
             lacking |= {"train_seconds"} if not _is_duration(self.measured.get("train_seconds")) else set()
-            lacking |= {"test", "val"} - {*self.classes}
+            lacking |= parts - {*self.classes}
             if lacking:
                 raise ValueError(f"a finished trial without {', '.join(sorted(lacking))}")
             if any(len(scores.precision) != len(self.class_names) for scores in self.classes.values()):

@@ -89,9 +89,10 @@ class Plan:
     """What a sweep asks for and what of it is done.
 
     Args:
-        trials: all of them, in the table's order.
+        trials: all that choose among the architectures, in the table's order.
+        refits: those that train on all training images after the choice; empty until it can be made.
         records: by fingerprint, of those trained before (done or failed), in short.
-        to_train: those that this run will train.
+        to_train: those that this run will train, refits too where they are known already.
         sizes: `stacks.StackSize` by architecture name.
         over_budget: names of the architectures that are larger than their `max_params` and have no trials.
         latencies: by architecture name, those that are known.
@@ -107,6 +108,7 @@ class Plan:
     source: DataSource
     info: DataInfo
     trials: list[Trial]
+    refits: list[Trial]
     records: dict[str, Record]
     to_train: list[Trial]
     sizes: Mapping[str, stacks.StackSize]
@@ -121,18 +123,29 @@ class Plan:
     data_memory: dict | None = None  # to be saved, where the images had to be read to make the plan
 
     @property
+    def all_trials(self) -> list[Trial]:
+        return [*self.trials, *self.refits]
+
+    @property
     def done(self) -> int:
-        return sum(t.fingerprint in self.records and self.records[t.fingerprint].is_done for t in self.trials)
+        return sum(t.fingerprint in self.records and self.records[t.fingerprint].is_done for t in self.all_trials)
 
     @property
     def failed(self) -> list[Trial]:
-        return [t for t in self.trials if t.fingerprint in self.records and not self.records[t.fingerprint].is_done]
+        return [t for t in self.all_trials if t.fingerprint in self.records and not self.records[t.fingerprint].is_done]
 
     @property
     def state(self) -> table.SweepState:
         """What the table is made of."""
         return table.SweepState(
-            self.sweep, self.trials, self.records, self.sizes, self.info.dataset, self.over_budget, self.latencies
+            self.sweep,
+            self.trials,
+            self.records,
+            self.sizes,
+            self.info.dataset,
+            self.over_budget,
+            self.latencies,
+            self.refits,
         )
 
     def train_cost(self, trial: Trial) -> float:
@@ -141,6 +154,7 @@ class Plan:
         A baseline's cost is a rule of thumb, in the operations that a core would do for an architecture meanwhile.
         """
         validation = 1 / self.sweep.folds if self.sweep.folds else trial.architecture.training.validation_split
+        validation = 0.0 if trial.is_refit else validation
         images = (self.sweep.limit or self.info.train_images) * (1 - validation)
         if isinstance(trial.architecture, Baseline):
             return _FLOPS_PER_SECOND * trial.architecture.classifier.rough_cost(images)
@@ -161,6 +175,9 @@ class Listener:
 
     def trial_ended(self, trial: Trial, record: Record | None, outcome: Outcome):
         """`record` is None where the trial was stopped."""
+
+    def trials_added(self, trials: list[Trial]):
+        """The best architecture is known now, and these refits of it join what this run trains."""
 
 
 @dataclass
@@ -208,14 +225,12 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     wanted = _wanted(sweep, options) - over_budget
     to_train = _to_train(trials, wanted, records, options)
     latencies, to_measure = _latencies(results, sweep, wanted, info, options)
-    to_hold = {trial.architecture.name: trial.architecture for trial in to_train}
-    largest = max((_training_bytes(item, sizes[name], info) for name, item in to_hold.items()), default=0)
-    jobs, note = _how_many_jobs(options, len(to_train) or min(1, len(to_measure)), largest)
-    return Plan(
+    plan = Plan(
         sweep=sweep,
         source=source,
         info=info,
         trials=trials,
+        refits=[],
         records=records,
         to_train=to_train,
         sizes=sizes,
@@ -225,10 +240,12 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         damaged=damaged,
         changes=_changes(results.last_plan(sweep), to_train),
         stamps=stamps,
-        jobs=jobs,
-        jobs_note=note,
+        jobs=0,
         data_memory=memory if memory != before else None,
     )
+    _add_refits(plan, options)
+    _decide_jobs(plan, options)
+    return plan
 
 
 def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> Summary:
@@ -256,12 +273,12 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
     results.claim_sweep(plan.sweep, plan.trials)
     if plan.data_memory is not None:
         results.save_data_memory(plan.data_memory)
-    logs.sync(results, plan.trials, plan.records)
+    logs.sync(results, plan.all_trials, plan.records)
     if plan.to_train:
         table.write_tables(plan.state, results, is_final=False)
 
     try:
-        for outcome in _outcomes(plan, options, logs, workers, handle, summary, home):
+        for outcome in _outcomes_with_refits(plan, options, logs, workers, handle, summary, home):
             trial = outcome.call.args[0].trial
             record = _record_of(outcome, plan, results, logs, workers)
             if record is not None:
@@ -280,7 +297,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
                 break
     finally:
         summary.rows = table.write_tables(plan.state, results)
-        results.link_models(plan.sweep, table.best_trials(plan.state))
+        results.link_models(plan.sweep, table.exported_trials(plan.state))
         logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
     summary.seconds = time.monotonic() - started
     return summary
@@ -295,7 +312,7 @@ def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Reco
         try:
             record = results.load_record(trial.fingerprint)
         except DamagedRecord as error:
-            damaged.append(f"{error}; its trial ({trial.architecture.name}, seed {trial.seed}) is trained again")
+            damaged.append(f"{error}; its trial ({trial.in_words}) is trained again")
             continue
         if record is not None:
             records[trial.fingerprint] = record.in_short(trial)
@@ -320,6 +337,40 @@ def _to_train(trials: list[Trial], wanted: set[str], records: Mapping[str, Recor
         return options.retry_failed and not record.is_done
 
     return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
+
+
+def _add_refits(plan: Plan, options: Options) -> list[Trial]:
+    """Put the refits that are known by now into the plan; those of the best wait until all that choose are trained.
+
+    Returns:
+        Those of them that this run will train.
+    """
+    if plan.sweep.refit is None or plan.refits:
+        return []
+    if plan.sweep.refit.which == "all":
+        chosen = [item for item in plan.sweep.architectures if item.name not in plan.over_budget]
+    else:
+        to_come = {trial.fingerprint for trial in plan.to_train}
+        is_open = any(t.fingerprint in to_come or t.fingerprint not in plan.records for t in plan.trials)
+        best = None if is_open else table.best_architecture(plan.state)
+        chosen = [] if best is None else [best]
+    results, identity = Results(options.results_dir), plan.info.identity
+    plan.refits = config.list_refits(plan.sweep, chosen, data_identity=identity, plain_fit=options.plain_fit)
+    plan.stamps |= {trial.fingerprint: results.stamp(trial.fingerprint) for trial in plan.refits}
+    records, damaged = _load_records(results, plan.refits)
+    plan.records |= records
+    plan.damaged += damaged
+    wanted = _wanted(plan.sweep, options)
+    to_train = _to_train(plan.refits, wanted, records, options)
+    plan.to_train += to_train
+    return to_train
+
+
+def _decide_jobs(plan: Plan, options: Options) -> None:
+    to_hold = {trial.architecture.name: trial.architecture for trial in plan.to_train}
+    largest = max((_training_bytes(item, plan.sizes[name], plan.info) for name, item in to_hold.items()), default=0)
+    calls = len(plan.to_train) or min(1, len(plan.to_measure))
+    plan.jobs, plan.jobs_note = _how_many_jobs(options, calls, largest)
 
 
 def _training_bytes(architecture: Architecture | Baseline, size: stacks.StackSize, info: DataInfo) -> int:
@@ -437,9 +488,13 @@ class _Workers:
     """
 
     def __init__(self, trials: Mapping[str, Trial], listener: Listener):
-        self.trials, self.listener = trials, listener
+        self.trials, self.listener = dict(trials), listener
         self.environments: dict[int, dict[str, str]] = {}
         self.found: set[str] = set()  # trials that another sweep had trained meanwhile
+
+    def add(self, trials: list[Trial]):
+        self.trials |= {trial.fingerprint: trial for trial in trials}
+        self.listener.trials_added(trials)
 
     def on_worker(self, worker: int, environment: dict[str, str]):
         self.environments[worker] = environment
@@ -452,18 +507,33 @@ class _Workers:
             self.listener.trial_progress(self.trials[call.key], message)
 
 
-def _outcomes(plan: Plan, options: Options, logs: SweepLogs, workers: _Workers, handle, summary: Summary, home=None):
-    """Outcomes of all trials to train; those that ask for more threads run after the others, on fewer workers.
+def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers, handle, summary: Summary, home):
+    """Outcomes of all trials to train; refits of the best come when the others have shown which it is."""
+    yield from _outcomes(plan.to_train[:], plan, options, logs, workers, handle, summary, home)
+    plan.to_measure = {}
+    trained, plan.to_train = plan.to_train, []
+    if not summary.stopped and (added := _add_refits(plan, options)):
+        _decide_jobs(plan, options)
+        workers.add(added)
+        logs.sync(Results(options.results_dir), plan.all_trials, plan.records)
+        yield from _outcomes(added, plan, options, logs, workers, handle, summary, home)
+    plan.to_train = trained + plan.to_train
+
+
+def _outcomes(
+    trials: list[Trial], plan: Plan, options: Options, logs, workers: _Workers, handle, summary: Summary, home
+):
+    """Outcomes of these trials; those that ask for more threads run after the others, on fewer workers.
 
     Latencies are measured at the end of each, when nothing else runs, and go into the plan.
     """
-    wanted = [*(trial.architecture for trial in plan.to_train), *(alike[0] for alike in plan.to_measure.values())]
+    wanted = [*(trial.architecture for trial in trials), *(alike[0] for alike in plan.to_measure.values())]
     for threads in sorted({architecture.training.threads for architecture in wanted}):
         engine = _make_engine(plan, options, threads, workers, home)
         if handle is not None:
             handle(engine)
         # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
-        waiting = [trial for trial in plan.to_train if trial.architecture.training.threads == threads]
+        waiting = [trial for trial in trials if trial.architecture.training.threads == threads]
         to_measure = [key for key, alike in plan.to_measure.items() if alike[0].training.threads == threads]
         for wait in itertools.chain([False], itertools.repeat(True)):
             calls = [_call(trial, plan, options, logs, wait) for trial in waiting]
@@ -630,6 +700,14 @@ def find_leftovers(results_dir: Path, logs_dir: Path, data_dir: Path | None = No
                 _without_idle_limit(sweep, info), data_identity=info.identity, plain_fit=plain_fit
             )
             wanted |= {trial.fingerprint for trial in trials}
+            if sweep.refit is not None:  # of whichever architecture was the best at the time
+                refits = config.list_refits(
+                    _without_idle_limit(sweep, info),
+                    sweep.architectures,
+                    data_identity=info.identity,
+                    plain_fit=plain_fit,
+                )
+                wanted |= {trial.fingerprint for trial in refits}
     leftovers += [
         (folder, f"{reason}{_trained_what(folder)}")
         for folder, reason in results.trial_folders()
@@ -644,12 +722,13 @@ def _trained_what(record_folder: Path) -> str:
         settings = json.loads((record_folder / "record.json").read_bytes())["settings"]
         fold = f", fold {settings['fold']}" if "fold" in settings else ""
         limit = f", {settings['limit']:,} images" if settings["limit"] else ""
+        refit = ", refit" if "refit" in settings else ""
         if "baseline" in settings:
             classifier = CLASSIFIERS[settings["baseline"]].model_validate_json(json.dumps(settings["arguments"]))
-            return f": {classifier.in_short()}, seed {settings['seed']}{fold}{limit}"
+            return f": {classifier.in_short()}, seed {settings['seed']}{fold}{refit}{limit}"
         layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
         epochs = settings["training"]["epochs"]
-        return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}, {epochs} epochs{limit}"
+        return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
     except (OSError, ValueError, TypeError, LookupError):
         return ""
 

@@ -27,7 +27,7 @@ from fmnist_mlp import metrics, preprocess, stacks
 from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 
-FORMAT = 1  # of remembered rows: raise it when the same records give other rows
+FORMAT = 2  # of remembered rows: raise it when the same records give other rows
 
 # Higher is better for all but these.
 LOWER_IS_BETTER = frozenset({"test_loss", "val_loss", "test_ece"})
@@ -38,12 +38,13 @@ class SweepState:
     """What a sweep asks for and what of it is done.
 
     Args:
-        trials: all of them, in the table's order.
-        records: by fingerprint, done or failed.
+        trials: all that choose among the architectures, in the table's order.
+        records: by fingerprint, done or failed; those of `refits` too.
         sizes: `stacks.StackSize` by architecture name.
         dataset: as in the `dataset` column.
         over_budget: names of the architectures that are larger than their `max_params`.
         latencies: by architecture name, where they are known.
+        refits: trials that train an architecture again on all training images, after the choice.
     """
 
     sweep: Sweep
@@ -53,15 +54,23 @@ class SweepState:
     dataset: str
     over_budget: frozenset[str] = frozenset()
     latencies: Mapping[str, Latency] = field(default_factory=dict)
+    refits: Sequence[Trial] = ()
 
     @property
     def select_by(self) -> str:
         return self.sweep.select_by
 
     def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
-        """The trials that have a record, by architecture name, in the order of seeds and folds."""
+        """The trials that have a record, by architecture name, in the order of seeds and folds; refits are apart."""
+        return self._found(self.trials)
+
+    def refits_by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
+        """The refits that have a record, by architecture name, in the order of seeds."""
+        return self._found(self.refits)
+
+    def _found(self, trials: Sequence[Trial]) -> dict[str, list[tuple[Trial, Record]]]:
         found = {architecture.name: [] for architecture in self.sweep.architectures}
-        for trial in self.trials:
+        for trial in trials:
             if trial.fingerprint in self.records:
                 found[trial.architecture.name].append((trial, self.records[trial.fingerprint]))
         return found
@@ -84,6 +93,8 @@ _OTHER = (
     *("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece", "val_macro_f1"),
 )
 _SPREAD = ("_std", "_ci95_low", "_ci95_high")
+# What the refits of an architecture are told by.
+_REFIT = tuple(f"refit_{name}" for name in _TEST)
 
 
 def _columns(*names: str, measured: bool = False) -> tuple[Column, ...]:
@@ -96,12 +107,13 @@ RESULTS_COLUMNS = (
     *_columns("trials", "failed", "verdict", "behind_best", "behind_best_ci95_low", "behind_best_ci95_high"),
     *_columns("seeds_needed", "test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high"),
     *_columns("pareto", *(name + suffix for name in _OTHER for suffix in ("", *_SPREAD))),
+    *_columns("refit_trials", *(name + suffix for name in _REFIT for suffix in ("", *_SPREAD))),
     *_columns("epochs", "trainable_params", "flops", "model_bytes", "size", "dataset", "mixed"),
     *_columns("latency_seconds", "latency_1000_seconds", "train_seconds", "epoch_seconds", measured=True),
     *_columns("images_per_second", "peak_memory_bytes", measured=True),
 )
 TRIALS_COLUMNS = (
-    *_columns("architecture", "seed", "fold", "status", "params", *_TEST, "val_loss", "val_accuracy"),
+    *_columns("architecture", "seed", "fold", "refit", "status", "params", *_TEST, "val_loss", "val_accuracy"),
     *_columns("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece"),
     *_columns("val_macro_precision", "val_macro_recall", "val_macro_f1", "val_ece"),
     *_columns("train_loss", "train_accuracy", "epochs", "weights", "loop", "train_images", "val_images"),
@@ -149,10 +161,12 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
         return remembered
     found = state.by_architecture()
     verdicts = _verdicts(state, found, results) if is_final else {}
+    refits = state.refits_by_architecture()
     # In the plan's order, not that in which trials ended: it decides between two that are equally common.
-    common = _common_environment([record for those in found.values() for _, record in those])
+    common = _common_environment([record for kind in (found, refits) for those in kind.values() for _, record in those])
     rows = [
-        _row(state, architecture, found[architecture.name], common) | verdicts.get(architecture.name, {})
+        _row(state, architecture, found[architecture.name], refits[architecture.name], common)
+        | verdicts.get(architecture.name, {})
         for architecture in state.sweep.architectures
     ]
     _mark_pareto(rows, state.select_by)
@@ -168,8 +182,10 @@ def _remembered_rows(state: SweepState, results: Results) -> list[dict] | None:
     return remembered["rows"] if is_the_same else None
 
 
-def _row(state: SweepState, architecture: Architecture | Baseline, found, common: Mapping[str, str]) -> dict[str, Any]:
-    done = [record for _, record in found if record.is_done]
+def _row(
+    state: SweepState, architecture: Architecture | Baseline, found, refits, common: Mapping[str, str]
+) -> dict[str, Any]:
+    done, refitted = ([record for _, record in those if record.is_done] for those in (found, refits))
     size, latency = _size(state, architecture, done), state.latencies.get(architecture.name, Latency())
     row = dict.fromkeys(column.name for column in RESULTS_COLUMNS)
     row |= {
@@ -185,7 +201,8 @@ def _row(state: SweepState, architecture: Architecture | Baseline, found, common
         "model_bytes": _mean([record.model_bytes or None for record in done]),
         "size": done[0].size or None if done else None,
         "dataset": state.dataset,
-        "mixed": _mixed(done, common),
+        "mixed": _mixed(done + refitted, common),
+        "refit_trials": len(refitted) if state.refits else None,
         "latency_seconds": latency.latency_seconds,
         "latency_1000_seconds": latency.latency_1000_seconds,
         "train_seconds": _mean([record.measured["train_seconds"] for record in done]),
@@ -195,16 +212,19 @@ def _row(state: SweepState, architecture: Architecture | Baseline, found, common
     }
     for name in (*_TEST, *_OTHER):
         values = [_value(state, name, record) for record in done]
-        if not values or None in values:
-            continue
-        interval = metrics.mean_interval(values, correction=_correction(state))
-        row |= {
-            name: interval.mean,
-            f"{name}_std": interval.std,
-            f"{name}_ci95_low": interval.low,
-            f"{name}_ci95_high": interval.high,
-        }
+        row |= _with_interval(name, values, _correction(state))
+    for name in _TEST:
+        row |= _with_interval(f"refit_{name}", [record.metrics[name] for record in refitted], correction=0.0)
     return row
+
+
+def _with_interval(name: str, values: Sequence[float | None], correction: float) -> dict[str, float | None]:
+    """The mean of a measure over trials, its spread and interval, as columns; none where a value is missing."""
+    if not values or None in values:
+        return {}
+    interval = metrics.mean_interval(values, correction=correction)
+    spread = zip(_SPREAD, (interval.std, interval.low, interval.high), strict=True)
+    return {name: interval.mean} | {name + suffix: value for suffix, value in spread}
 
 
 def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> stacks.StackSize:
@@ -335,7 +355,7 @@ def _key(state: SweepState) -> str:
         "format": [FORMAT, *(column.name for column in RESULTS_COLUMNS)],
         "sweep": [state.select_by, state.sweep.folds, state.dataset, sorted(state.over_budget)],
         "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
-        "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in state.trials],
+        "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         "records": [
             [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, r.train_images, _epochs(r)]
             + ([r.params, r.size] if r.is_baseline else [])
@@ -358,12 +378,13 @@ def _hash(content: Any) -> str:
 
 
 def trial_rows(state: SweepState) -> list[dict]:
-    """One row a trial that has a record, in the plan's order, keyed by `TRIALS_COLUMNS`."""
+    """One row a trial that has a record, in the plan's order, refits last, keyed by `TRIALS_COLUMNS`."""
     return [
         {
             "architecture": trial.architecture.name,
             "seed": trial.seed,
             "fold": trial.fold,
+            "refit": int(trial.is_refit),
             "status": record.status,
             "params": record.params,
             **record.metrics,
@@ -392,7 +413,8 @@ def trial_rows(state: SweepState) -> list[dict]:
             "images_per_second": _images_per_second(record),
             "peak_memory_bytes": record.measured.get("peak_memory_bytes"),
         }
-        for those in state.by_architecture().values()
+        for kind in (state.by_architecture(), state.refits_by_architecture())
+        for those in kind.values()
         for trial, record in those
     ]
 
@@ -436,6 +458,27 @@ def best_trials(state: SweepState) -> dict[str, Trial]:
         elif done:
             best[name] = max(done, key=lambda pair: sign * pair[1].metrics[metric])[0]
     return best
+
+
+def exported_trials(state: SweepState) -> dict[str, Trial]:
+    """The trial whose model stands for each architecture: its first refit, where there is one, else `best_trials`.
+
+    Among refits nothing chooses: they have no validation, and test images decide nothing.
+    """
+    refits = {name: [t for t, r in found if r.is_done] for name, found in state.refits_by_architecture().items()}
+    return best_trials(state) | {name: those[0] for name, those in refits.items() if those}
+
+
+def best_architecture(state: SweepState) -> Architecture | Baseline | None:
+    """The one with the best mean of `select_by` over its finished trials; of equals, the first. None before any."""
+    sign = -1 if state.select_by in LOWER_IS_BETTER else 1
+    means = {}
+    for name, found in state.by_architecture().items():
+        values = [_value(state, state.select_by, record) for _, record in found if record.is_done]
+        if values and None not in values:
+            means[name] = sign * statistics.fmean(values)
+    best = max(means, key=means.get, default=None)
+    return next((item for item in state.sweep.architectures if item.name == best), None)
 
 
 # ---- for people ---------------------------------------------------------------------------------------------------
@@ -497,6 +540,8 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
     if any(row["seeds_needed"] for row in rows):
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
+    if any(row["refit_trials"] for row in rows):
+        said.append("Refit: trained again on all training images, the validation part too, after the choice.")
     if mute := [row["architecture"] for row in rows if row["trials"] and row["test_loss"] is None]:
         said.append(f"No probabilities, so no loss: {', '.join(mute)}.")
     if any(row["mixed"] for row in rows):
@@ -509,11 +554,15 @@ def markdown(state: SweepState, rows: Sequence[dict]) -> str:
     """The table as Markdown, ready to paste: best first, verdicts in words."""
     names = ["architecture", "parameters", "test accuracy", "95 % interval", "test loss"]
     names += [state.select_by.replace("_", " "), "verdict", "Pareto", "trials"]
-    lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|"]
+    has_refits = any(row["refit_trials"] for row in rows)
+    names += ["refit: test accuracy", "95 % interval"] if has_refits else []
+    lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|" + "--:|--:|" * has_refits]
     for row in sort_rows(rows, "behind_best"):  # the order of means, unless seeds are missing
         cells = [row["architecture"], count_in_words(row["params"]), with_spread(row, "test_accuracy")]
         cells += [interval_in_words(row, "test_accuracy"), with_spread(row, "test_loss", 3)]
         cells += [with_spread(row, state.select_by), verdict_in_words(row), pareto_in_words(row), str(row["trials"])]
+        if has_refits:
+            cells += [with_spread(row, "refit_test_accuracy"), interval_in_words(row, "refit_test_accuracy")]
         lines.append(f"| {' | '.join(cells)} |")
     title = f"# {state.sweep.name} on {state.dataset}"
     return "\n".join([title, "", *lines, "", *notes(state, rows)]) + "\n"

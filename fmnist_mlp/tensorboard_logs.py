@@ -67,8 +67,8 @@ class SweepLogs:
         self.folder = Path(root) / sweep.name
 
     def trial_folder(self, trial: Trial) -> Path:
-        """`logs/<sweep>/<architecture>/seed-0[/fold-0]`: TensorBoard's name of the run."""
-        folder = self.folder / trial.architecture.name / f"seed-{trial.seed}"
+        """`logs/<sweep>/<architecture>/[refit-]seed-0[/fold-0]`: TensorBoard's name of the run."""
+        folder = self.folder / trial.architecture.name / f"{'refit-' if trial.is_refit else ''}seed-{trial.seed}"
         return folder if trial.fold is None else folder / f"fold-{trial.fold}"
 
     def sync(self, results: Results, plan: Iterable[Trial], records: Mapping[str, Record]) -> None:
@@ -119,7 +119,7 @@ class SweepLogs:
             if not best:
                 shutil.rmtree(folder, ignore_errors=True)
                 return
-            trials = [[trial.architecture.name, trial.fingerprint] for trial in state.trials]
+            trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
             key = _hash([_FORMAT, str(state.sweep.path), trials, rows])
             if list(folder.glob(f"{_EVENTS}.{key}.sweep")):
                 return
@@ -177,7 +177,7 @@ class SweepLogs:
         for stale in folder.rglob(_EVENTS):
             if stale not in kept:
                 stale.unlink()
-        _write_session(folder, f"{self.folder.name}/{trial.architecture.name}", trial, record)
+        _write_session(folder, f"{self.folder.name}/{_shown_name(trial)}", trial, record)
         (folder / _MARKER).write_text(state, encoding="utf-8")
 
     def _remove(self, folder: Path) -> None:
@@ -367,13 +367,18 @@ def _experiment(hyperparameters: dict[str, str | int | float]):
     )
 
 
+def _shown_name(trial: Trial) -> str:
+    """Refits make a row of their own: they have no validation, and were trained on more images."""
+    return f"{trial.architecture.name}{' (refit)' if trial.is_refit else ''}"
+
+
 def _hyperparameters(trial: Trial, record: Record) -> dict[str, str | int | float]:
     """The same for every trial: a baseline has none or 0 in place of what it lacks."""
     architecture, training, is_network = trial.architecture, trial.architecture.training, not record.is_baseline
     layers = architecture.layers if is_network else ()
     widths = [layer.units for layer in layers if isinstance(layer, stacks.Dense)]
     return {
-        "architecture": architecture.name,
+        "architecture": _shown_name(trial),
         "depth": len(widths),
         "widths": "-".join(map(str, widths)) or "none",
         "params": record.params or 0,

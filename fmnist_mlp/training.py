@@ -77,7 +77,7 @@ def train(
         data: all training images; the two index arrays say which are for training and which for validation.
         settings: `config.Training`.
         seed: decides the order of the images.
-        train_indices, validation_indices: integer arrays, disjoint.
+        train_indices, validation_indices: integer arrays, disjoint; no validation images, no validation.
         callbacks: Keras callbacks, called by epochs.
         plain_fit: Keras's own loop over minibatches instead of the compiled epoch.
         resume: go on after this checkpoint, to the same bits as without the interruption.
@@ -85,7 +85,8 @@ def train(
             `take_checkpoint()` gives the `Checkpoint` of that moment. What it raises ends the training.
 
     Returns:
-        Keras's `History`: per epoch `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`; of all epochs,
+        Keras's `History`: per epoch `loss`, `accuracy`, `learning_rate`, with validation `val_loss`, `val_accuracy`;
+        of all epochs,
         those before the checkpoint too. Its `best_epoch` (from 1) says whose weights the model ended with where early
         stopping restored them, None where they are the last epoch's; `epoch_seconds` are measured, validation
         included, and the first holds the compilation.
@@ -96,10 +97,10 @@ def train(
     """
     epochs = _Epochs(train_indices, seed)
     if plain_fit:
-        what_to_fit = {
-            "x": _batches(epochs, len(train_indices), data, settings),
-            "validation_data": _batches(validation_indices, len(validation_indices), data, settings),
-        }
+        what_to_fit = {"x": _batches(epochs, len(train_indices), data, settings)}
+        if len(validation_indices):
+            validation = _batches(validation_indices, len(validation_indices), data, settings)
+            what_to_fit["validation_data"] = validation
     else:
         compiled_epoch.check_callbacks(callbacks)
         what_to_fit = _programs_of(model, data, settings).drive(model, data, epochs, validation_indices)

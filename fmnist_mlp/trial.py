@@ -228,17 +228,17 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     )
     trained = time.monotonic()
 
-    scored = {
-        "test": _Scored.of(scoring, images.x_test, images.y_test),
-        "val": _Scored.of(scoring, images.x_train[validation_indices], images.y_train[validation_indices]),
-    }
-    figures = {f"{part}_{name}": value for part, those in scored.items() for name, value in those.figures.items()}
+    scored = {"test": _Scored.of(scoring, images.x_test, images.y_test)}
+    if len(validation_indices):
+        x_val, y_val = images.x_train[validation_indices], images.y_train[validation_indices]
+        scored["val"] = _Scored.of(scoring, x_val, y_val)
+    figures = _figures(scored)
     if not np.isfinite(list(figures.values())).all():
         raise training.TrainingDiverged(f"the trained model has no finite figures: {figures}")
 
     with results.draft(trial.fingerprint) as draft:
         models.save_exported(exported, draft / "model.keras")
-        np.savez_compressed(draft / "predictions.npz", **scored["test"].arrays(), **scored["val"].arrays("val_"))
+        np.savez_compressed(draft / "predictions.npz", **_arrays(scored))
         tensorboard_logs.keep_events(task.log_folder, draft)
         tensorboard_logs.write_scores(draft, exported, images, scored["test"].predicted, scored["test"].probabilities)
         size = models.model_size(model, preprocessing)
@@ -291,13 +291,12 @@ def _fit_and_score(context, task: Task, results: Results) -> Record:
     fitted = baselines.fit(baseline.classifier, x_train, y_train, images.num_classes, trial.seed)
     trained = time.monotonic()
 
-    x_val, y_val = vectors(images.x_train[validation_indices]), images.y_train[validation_indices]
-    scored = {
-        "test": _Scored.of_baseline(fitted, vectors(images.x_test), images.y_test, images.num_classes),
-        "val": _Scored.of_baseline(fitted, x_val, y_val, images.num_classes),
-    }
+    scored = {"test": _Scored.of_baseline(fitted, vectors(images.x_test), images.y_test, images.num_classes)}
+    if len(validation_indices):
+        x_val, y_val = vectors(images.x_train[validation_indices]), images.y_train[validation_indices]
+        scored["val"] = _Scored.of_baseline(fitted, x_val, y_val, images.num_classes)
     with results.draft(trial.fingerprint) as draft:
-        np.savez_compressed(draft / "predictions.npz", **scored["test"].arrays(), **scored["val"].arrays("val_"))
+        np.savez_compressed(draft / "predictions.npz", **_arrays(scored))
         tensorboard_logs.write_scores(draft, None, images, scored["test"].predicted, scored["test"].probabilities)
         record = Record(
             fingerprint=trial.fingerprint,
@@ -310,9 +309,7 @@ def _fit_and_score(context, task: Task, results: Results) -> Record:
             size=fitted.size,
             train_images=len(train_indices),
             val_images=len(validation_indices),
-            metrics={
-                f"{part}_{name}": value for part, those in scored.items() for name, value in those.figures.items()
-            },
+            metrics=_figures(scored),
             classes={part: those.classes for part, those in scored.items()},
             class_names=images.class_names,
             notes=fitted.notes,
@@ -466,8 +463,10 @@ def _images(task: Task) -> Dataset:
 
 
 def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Which images train and which validate: int32 indices into the training images."""
+    """Which images train and which validate: int32 indices into the training images. None validates a refit."""
     pool = data.limit_indices(y_train, limit)
+    if trial.is_refit:
+        return pool, pool[:0]
     if trial.fold is None:
         validation_split = trial.architecture.training.validation_split
         train, validation = data.stratified_split(y_train[pool], validation_split, trial.seed)
@@ -580,6 +579,16 @@ class _Scored:
         if self.probabilities is not None:
             arrays["probabilities"] = self.probabilities
         return {prefix + name: array for name, array in arrays.items()}
+
+
+def _figures(scored: dict[str, _Scored]) -> dict[str, float | None]:
+    """`test_accuracy`, `val_loss`, ..."""
+    return {f"{part}_{name}": value for part, those in scored.items() for name, value in those.figures.items()}
+
+
+def _arrays(scored: dict[str, _Scored]) -> dict[str, np.ndarray]:
+    """What `predictions.npz` holds: `label`, `predicted`, ... of the test images, `val_label`, ... of the others."""
+    return scored["test"].arrays() | (scored["val"].arrays("val_") if "val" in scored else {})
 
 
 class _PeakMemory:

@@ -39,9 +39,10 @@ def done_record(
 ):
     """The record of a trial that nobody trained: `figure` for every metric that is not among the `figures`.
 
-    The epochs after the first took half as long as the first.
+    The epochs after the first took half as long as the first. A refit has no validation.
     """
     size = size or StackSize(1, 1, 1)
+    parts = ("test",) if trial.is_refit else ("test", "val")
     scores = {"precision": [0.5, 1.0], "recall": [1.0, 0.5], "f1": [0.75, None], "confusion_matrix": [[3, 1], [2, 4]]}
     return Record(
         fingerprint=trial.fingerprint,
@@ -53,11 +54,15 @@ def done_record(
         flops=size.flops,
         model_bytes=1000,
         train_images=80,
-        val_images=20,
-        metrics={name: figures.get(name, figure) for name in METRICS},
-        classes={"test": scores, "val": scores},
+        val_images=0 if trial.is_refit else 20,
+        metrics={name: figures.get(name, figure) for name in METRICS if name.startswith(parts)},
+        classes=dict.fromkeys(parts, scores),
         class_names=("coat", "bag"),
-        history={name: [figure] * epochs for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+        history={
+            name: [figure] * epochs
+            for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+            if not (trial.is_refit and name.startswith("val"))
+        },
         weights="last epoch",
         environment=environment or {"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"},
         measured={
@@ -210,8 +215,9 @@ class Project:
         return {row["architecture"]: row for row in read_csv(self.results / sweep / "results.csv")}
 
     def trials(self, sweep="tiny"):
-        """`trials.csv`: (architecture, seed) to row, all text."""
-        return {(row["architecture"], int(row["seed"])): row for row in read_csv(self.results / sweep / "trials.csv")}
+        """`trials.csv`: (architecture, seed) to row, all text; a refit is `64-32 refit`."""
+        rows = read_csv(self.results / sweep / "trials.csv")
+        return {(row["architecture"] + " refit" * (row["refit"] == "1"), int(row["seed"])): row for row in rows}
 
     def record_folder(self, architecture, seed=0, sweep="tiny"):
         return self.results / "_records" / self.trials(sweep)[architecture, seed]["fingerprint"]
@@ -232,10 +238,10 @@ class Project:
             del record["measured"]
             for name in ("host", "commit"):  # where it was made and by which checkout, not what it is
                 record["environment"].pop(name, None)
-            records[row["architecture"], row["seed"]] = record
+            records[row["architecture"], row["seed"], row["refit"]] = record
             for name in ("model.keras", "predictions.npz"):
                 if (place / name).exists():
-                    records[row["architecture"], row["seed"], name] = sha256(place / name)
+                    records[row["architecture"], row["seed"], row["refit"], name] = sha256(place / name)
         models = {path.name: sha256(path) for path in sorted((folder / "models").glob("*"))}
         return columns | records | {"models": models}
 

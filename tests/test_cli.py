@@ -93,7 +93,8 @@ def trained(monkeypatch):
             os.kill(os.getpid(), number)
         if context.stop_requested:
             raise Stopped
-        context.report({"epoch": 1, "epochs": training.epochs, "loss": 0.5, "val_accuracy": 0.5})
+        accuracy = "accuracy" if task.trial.is_refit else "val_accuracy"
+        context.report({"epoch": 1, "epochs": training.epochs, "loss": 0.5, accuracy: 0.5})
         return invented_record(task)
 
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
@@ -808,7 +809,7 @@ def test_a_damaged_record_is_reported_passed_over_and_trained_again(run, project
         assert (ran.code, len(ran.errors)) == (0, 1)
         assert folder.name in ran.err
         assert f"{message}" in ran.err
-        assert "(wide, seed 1) is trained again" in ran.err
+        assert "(wide seed 1) is trained again" in ran.err
     assert "3 done, 1 to train" in run("tiny.yaml", "--dry-run").out
     assert run("tiny.yaml", "--jobs", "0").code == 0
     assert trained[4:] == [("wide", 1)]
@@ -884,3 +885,21 @@ def test_a_sweep_draws_its_report_and_the_verb_draws_it_again(run, project, draw
     assert cli.verbs(["report", "tiny.yaml"]) == 0
     assert "open results/tiny/report.html" in capsys.readouterr().out
     assert page.read_text(encoding="utf-8") == first
+
+
+def test_a_refit_is_announced_run_and_shown(run, project, trained):
+    project.write(TINY.replace("seeds: 2", "seeds: 2\nrefit: true"))
+    before = run("tiny.yaml", "--dry-run")
+    assert "4 trials: 0 done, 4 to train" in before.out
+    assert "then the best by val_accuracy again, on all training images (refit)" in before.out
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert ran.code == 0
+    best = trained[-1][0]
+    assert sorted(trained[4:]) == [(best, 0), (best, 1)]
+    assert f"best by val_accuracy: {best}; training it again on all images" in ran.err
+    assert f"[5/6] {best} refit seed" in ran.out
+    assert "refit:" in ran.out
+    assert "Refit: trained again on all training images" in ran.out
+    again = run("tiny.yaml", "--jobs", "0")
+    assert "6 trials: 6 done, 0 to train" in again.out
+    assert "then the best" not in again.out

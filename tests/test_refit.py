@@ -1,0 +1,410 @@
+"""`refit`: what was chosen by validation is trained once more on all training images, from the key to the table."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sweeping import Project, different
+from test_runner import Fake, names
+from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
+
+from fmnist_mlp import table
+from fmnist_mlp.config import Overrides, list_refits, list_trials, load_sweep
+from fmnist_mlp.engine import Stopped
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results import Results
+from fmnist_mlp.runner import Listener, find_leftovers
+
+SWEEP = """
+name: fake
+dataset: {idx: images}
+seeds: 2
+refit: true
+training: {epochs: 3}
+architectures:
+  - [8]
+  - name: wide
+    layers: [16]
+"""
+CHOOSING = [("8", 0), ("8", 1), ("wide", 0), ("wide", 1)]
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    return Fake(tmp_path, monkeypatch, text=SWEEP)
+
+
+def best_of(fake):
+    """By the numbers in the file, with nothing of ours: which architecture has the best mean `val_accuracy`."""
+    values = {}
+    for row in fake.rows():
+        if row["refit"] == "0" and row["status"] == "done":
+            values.setdefault(row["architecture"], []).append(float(row["val_accuracy"]))
+    return max(values, key=lambda name: np.mean(values[name]))
+
+
+def refits(fake):
+    return [(row["architecture"], int(row["seed"])) for row in fake.rows() if row["refit"] == "1"]
+
+
+# ---- the key
+
+
+def load(tmp_path, text):
+    (tmp_path / "some.yaml").write_text(text)
+    return load_sweep(tmp_path / "some.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "which", "seeds"),
+    [
+        ("true", "best", None),
+        ("all", "all", None),
+        ("{seeds: 5}", "best", (0, 1, 2, 3, 4)),
+        ("{which: all, seeds: [7, 9]}", "all", (7, 9)),
+        ("{}", "best", None),
+    ],
+)
+def test_the_key_says_what_is_refitted_and_how_often(tmp_path, written, which, seeds):
+    refit = load(tmp_path, f"refit: {written}\narchitectures: [[8]]\n").refit
+    assert (refit.which, refit.seeds) == (which, seeds)
+
+
+def test_without_the_key_nothing_is_refitted(tmp_path):
+    assert load(tmp_path, "refit: false\narchitectures: [[8]]\n").refit is None
+    assert load(tmp_path, "architectures: [[8]]\n").refit is None
+
+
+@pytest.mark.parametrize("written", ["best", "1", "[wide]", "al", "0.5", "null"])
+def test_anything_else_is_an_error_with_its_line(tmp_path, written):
+    with pytest.raises(SweepError, match=r"some\.yaml:2: refit must be true \(the best architecture\), all") as error:
+        load(tmp_path, f"seeds: 1\nrefit: {written}\narchitectures: [[8]]\n")
+    assert ("did you mean 'all'" in str(error.value)) == (written == "al")
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{seed: 5}", "refit has no key 'seed'; did you mean 'seeds'?"),
+        ("{seeds: 0}", "refit seeds must be a whole number from 1 to 10,000"),
+        ("{which: some}", "refit which must be best or all, got 'some'"),
+    ],
+)
+def test_a_wrong_part_of_it_is_an_error_with_its_line(tmp_path, written, message):
+    with pytest.raises(SweepError, match=r"some\.yaml:2: ") as error:
+        load(tmp_path, f"seeds: 1\nrefit: {written}\narchitectures: [[8]]\n")
+    assert message in str(error.value)
+
+
+def test_the_seeds_of_a_quick_look_hold_for_refits_too(tmp_path):
+    (tmp_path / "some.yaml").write_text("refit: {seeds: 5}\narchitectures: [[8]]\n")
+    some = load_sweep(tmp_path / "some.yaml", Overrides(seeds=2))
+    assert [trial.seed for trial in list_refits(some, some.architectures, data_identity="x")] == [0, 1]
+
+
+def test_early_stopping_is_refused_at_each_line_that_asks_for_it(tmp_path):
+    text = """refit: all
+training:
+  early_stopping: {patience: 1}
+architectures:
+  - [8]
+  - layers: [16]
+    early_stopping: {patience: 2}
+  - layers: [32]
+    early_stopping: null
+"""
+    with pytest.raises(SweepError) as error:
+        load(tmp_path, text)
+    said = str(error.value)
+    assert "some.yaml:3: early_stopping does not go with refit" in said
+    assert "some.yaml:7: early_stopping does not go with refit" in said
+    assert said.count("does not go") == 2
+    load(tmp_path, text.replace("refit: all", "refit: false"))
+
+
+def test_a_refit_is_another_trial_and_knows_no_split(tmp_path):
+    some = load(tmp_path, "refit: all\narchitectures: [[8]]\nseeds: 2\n")
+    other = load(tmp_path, "refit: true\ntraining: {validation_split: 0.5}\narchitectures: [[8]]\nseeds: 2\n")
+    chosen, again = list_trials(some, data_identity="x"), list_refits(some, some.architectures, data_identity="x")
+    assert not {trial.fingerprint for trial in chosen} & {trial.fingerprint for trial in again}
+    assert [trial.is_refit for trial in (*chosen, *again)] == [False, False, True, True]
+    same = list_refits(other, other.architectures, data_identity="x")
+    assert [trial.fingerprint for trial in same] == [trial.fingerprint for trial in again]
+    # A sweep that asks for refits trains the same trials before them.
+    plain = load(tmp_path, "training: {validation_split: 0.5}\narchitectures: [[8]]\nseeds: 2\n")
+    before = [trial.fingerprint for trial in list_trials(plain, data_identity="x")]
+    assert [trial.fingerprint for trial in list_trials(other, data_identity="x")] == before
+
+
+# ---- the loop
+
+
+def test_the_best_alone_is_refitted_with_every_seed_once_all_others_are_done(fake):
+    plan, summary = fake.run()
+    best = best_of(fake)
+    assert sorted(fake.trained[:4]) == CHOOSING
+    assert sorted(fake.trained[4:]) == [(best, 0), (best, 1)] == refits(fake)
+    assert (summary.trained, summary.stopped, plan.done, len(plan.all_trials)) == (6, False, 6, 6)
+    row = next(row for row in fake.rows("results.csv") if row["architecture"] == best)
+    of_refits = [float(row["test_accuracy"]) for row in fake.rows() if row["refit"] == "1"]
+    assert float(row["refit_test_accuracy"]) == pytest.approx(np.mean(of_refits), abs=1e-12)
+    assert float(row["refit_test_accuracy_std"]) == pytest.approx(np.std(of_refits, ddof=1), abs=1e-12)
+    others = [row for row in fake.rows("results.csv") if row["architecture"] != best]
+    assert [row["refit_trials"] for row in others] == ["0"]
+    assert all(row["trials"] == "2" for row in fake.rows("results.csv"))
+    model = (fake.folder / "results" / "fake" / "models" / f"{best}.keras").read_text()
+    assert model == next(row["fingerprint"] for row in fake.rows() if row["refit"] == "1" and row["seed"] == "0")
+
+
+def test_a_rerun_trains_nothing_and_keeps_the_table(fake):
+    fake.run()
+    table_before = fake.rows("results.csv")
+    plan, summary = fake.run()
+    assert (fake.trained, summary.trained) == ([], 0)
+    assert (plan.done, len(plan.refits)) == (6, 2)
+    assert fake.rows("results.csv") == table_before
+
+
+def test_the_table_chooses_as_it_would_without_refits(fake):
+    fake.run()
+    with_refits = fake.rows("results.csv")
+    fake.write(SWEEP.replace("refit: true", "refit: false"))
+    fake.run()
+    assert fake.trained == []
+    without = fake.rows("results.csv")
+    kept = [name for name in without[0] if not name.startswith("refit")]
+    assert [{name: row[name] for name in kept} for row in with_refits] == [
+        {name: row[name] for name in kept} for row in without
+    ]
+    assert refits(fake) == []
+
+
+def test_all_refits_every_architecture_but_those_over_budget(fake):
+    fake.write(SWEEP.replace("refit: true", "refit: all\nmax_params: 700"))
+    plan = fake.plan()
+    assert names(plan.refits) == [("8", 0), ("8", 1)]  # known before anything is trained
+    fake.run()
+    assert refits(fake) == [("8", 0), ("8", 1)]
+    fake.write(SWEEP.replace("refit: true", "refit: all"))
+    fake.run()
+    assert sorted(refits(fake)) == CHOOSING
+
+
+def test_a_new_seed_is_refitted_and_a_new_best_too(fake):
+    fake.run()
+    fake.write(SWEEP.replace("seeds: 2", "seeds: 3"))
+    fake.run()
+    best = best_of(fake)
+    assert refits(fake) == [(best, 0), (best, 1), (best, 2)]
+    assert len(fake.trained) in (3, 5)  # 2 and 1, or 2 and 3 where another is the best now
+
+
+def test_refits_may_have_seeds_of_their_own(fake):
+    fake.write(SWEEP.replace("refit: true", "refit: {seeds: [0, 3, 4]}"))
+    fake.run()
+    best = best_of(fake)
+    assert refits(fake) == [(best, 0), (best, 3), (best, 4)]
+    assert len(fake.trained) == 7
+
+
+def test_while_some_are_missing_nothing_is_chosen(fake):
+    plan, _ = fake.run(only=("8",))
+    assert sorted(fake.trained) == [("8", 0), ("8", 1)]
+    assert plan.refits == []
+    plan, _ = fake.run()
+    assert len(plan.refits) == 2
+
+
+def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
+    fake.write(SWEEP.replace("refit: true", "refit: false"))
+    fake.run()
+    best = best_of(fake)
+    other = ({"8", "wide"} - {best}).pop()
+    fake.write(SWEEP)
+    fake.run(only=(other,))
+    assert fake.trained == []
+    fake.run(only=(best,))
+    assert fake.trained == [(best, 0), (best, 1)]
+
+
+def test_a_failed_trial_does_not_keep_the_others_from_being_chosen_from(fake):
+    fake.fate[("8", 0)] = fake.fate[("8", 1)] = ValueError("no")
+    plan, summary = fake.run()
+    assert refits(fake) == [("wide", 0), ("wide", 1)]
+    assert len(summary.failed) == 2
+    assert len(plan.failed) == 2
+
+
+def test_a_failed_refit_is_a_failed_trial(fake):
+    fake.run()
+    best, other = best_of(fake), {"8", "wide"} - {best_of(fake)}
+    records = fake.folder / "results" / "_records"
+    for row in fake.rows():
+        if row["refit"] == "1":
+            (records / row["fingerprint"] / "record.json").unlink()
+    fake.fate[(best, 1)] = ValueError("no")
+    plan, summary = fake.run()
+    assert [trial.in_words for trial in plan.failed] == [f"{best} refit seed 1"]
+    assert len(summary.failed) == 1
+    row = next(row for row in fake.rows("results.csv") if row["architecture"] == best)
+    assert (row["refit_trials"], row["failed"]) == ("1", "0")
+    assert other
+
+
+def test_an_interruption_before_the_choice_leaves_it_to_the_next_run(fake):
+    fake.fate[("8", 1)] = Stopped()
+    plan, summary = fake.run()
+    assert summary.stopped
+    assert plan.refits == []
+    fake.fate.clear()
+    fake.run()
+    assert len(refits(fake)) == 2
+
+
+def test_fresh_trains_the_refits_again_too(fake):
+    fake.run()
+    fake.run(fresh=True)
+    assert len(fake.trained) == 6
+
+
+def test_the_listener_hears_of_refits_before_they_run(fake):
+    heard = []
+
+    class Loud(Listener):
+        def trials_added(self, trials):
+            heard.append(names(trials))
+
+        def trial_ended(self, trial, record, outcome):
+            heard.append((trial.in_words, record.is_refit))
+
+    fake.run(Loud())
+    best = best_of(fake)
+    assert heard[4] == [(best, 0), (best, 1)]
+    assert sorted(heard[5:]) == [(f"{best} refit seed 0", True), (f"{best} refit seed 1", True)]
+
+
+def test_logs_show_refits_beside_the_others_and_forget_them_with_the_key(fake):
+    fake.run()
+    best, folder = best_of(fake), fake.folder / "logs" / "fake"
+    assert {path.name for path in (folder / best).iterdir() if path.is_dir()} == {
+        *("seed-0", "seed-1", "refit-seed-0", "refit-seed-1")
+    }
+    fake.write(SWEEP.replace("refit: true", "refit: false"))
+    fake.run()
+    assert {path.name for path in (folder / best).iterdir() if path.is_dir()} == {"seed-0", "seed-1"}
+
+
+def test_clean_keeps_refits_while_the_key_stands(fake):
+    fake.run()
+    where = fake.folder / "results", fake.folder / "logs"
+    assert find_leftovers(*where) == []
+    fake.write(SWEEP.replace("refit: true", "refit: false"))
+    leftovers = find_leftovers(*where)
+    assert len(leftovers) == 2
+    assert all(leftover.reason.endswith("refit, 3 epochs") for leftover in leftovers)
+
+
+def test_of_equal_means_the_first_is_chosen_and_losses_count_from_below(tmp_path):
+    from sweeping import Made
+
+    made = Made(tmp_path)
+    for trial in made.plan:
+        loss = 0.5 if trial.architecture.name == "8" else 0.4
+        made.put(made.record(trial, val_accuracy=0.8, val_loss=loss))
+    assert table.best_architecture(made.state).name == "8"
+    by_loss = dataclasses.replace(made.state, sweep=made.sweep.model_copy(update={"select_by": "val_loss"}))
+    assert table.best_architecture(by_loss).name == "deep"
+    assert table.best_architecture(dataclasses.replace(made.state, records={})) is None
+
+
+# ---- one refit, really trained
+
+TINY = """
+seeds: 1
+refit: all
+training: {epochs: 3, batch_size: 32}
+architectures:
+  - name: small
+    layers: [16]
+baselines:
+  - LogisticRegression
+"""
+
+
+@pytest.fixture(scope="module")
+def refitted(worker, source, tmp_path_factory):  # noqa: F811
+    """The folder, and the records of the network and of the baseline."""
+    folder = tmp_path_factory.mktemp("refit")
+    (folder / "tiny.yaml").write_text(TINY)
+    sweep = load_sweep(folder / "tiny.yaml")
+    trials = list_refits(sweep, sweep.architectures, data_identity=identity())
+    return folder, [run(trial, source, folder) for trial in trials]
+
+
+def test_a_refit_trains_on_every_image_and_validates_on_none(refitted):
+    folder, records = refitted
+    for record in records:
+        assert (record.is_done, record.is_refit, record.train_images, record.val_images) == (True, True, 203, 0)
+        assert {name.partition("_")[0] for name in record.metrics} == {"test"}
+        assert [*record.classes] == ["test"]
+        assert Results(folder / "results").load_record(record.fingerprint).metrics == record.metrics
+        with np.load(folder / "results" / "_records" / record.fingerprint / "predictions.npz") as arrays:
+            assert not [name for name in arrays if name.startswith("val")]
+            assert np.mean(arrays["label"] == arrays["predicted"]) == record.metrics["test_accuracy"]
+    assert set(records[0].history) == {"loss", "accuracy", "learning_rate"}
+
+
+@pytest.mark.parametrize("loop", ["compiled", "plain"])
+def test_a_refit_is_what_fit_makes_of_all_images(refitted, source, loop, tmp_path):  # noqa: F811
+    """Against Keras's own `fit` on batches put together here."""
+    import keras
+
+    from fmnist_mlp import models
+    from fmnist_mlp.data import epoch_order
+
+    folder, _ = refitted
+    sweep = load_sweep(folder / "tiny.yaml")
+    (trial, _) = list_refits(sweep, sweep.architectures, data_identity=identity(), plain_fit=loop == "plain")
+    record = run(trial, source, tmp_path)
+    x, y = draw_images(203, 0)
+    model = models.build_model(trial.architecture.layers, (8, 8), 4, seed=0)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    losses = []
+    for epoch in range(3):
+        order = epoch_order(203, 0, epoch)
+        fitted = model.fit(x[order].astype(np.uint8), y[order], batch_size=32, shuffle=False, verbose=0)
+        losses += fitted.history["loss"]
+    assert record.history["loss"] == pytest.approx(losses, rel=1e-5)
+
+
+def test_a_record_of_a_refit_with_validation_missing_in_another_is_refused(refitted):
+    _, (record, _) = refitted
+    content = json.loads(record.model_dump_json())
+    content["settings"].pop("refit")
+    with pytest.raises(ValueError, match="a finished trial without"):
+        type(record).model_validate(content)
+
+
+@pytest.mark.slow
+def test_a_sweep_in_parts_refits_to_the_same_bits(tmp_path):
+    text = """
+dataset: synthetic
+limit: 600
+seeds: 2
+refit: true
+training: {epochs: 4}
+architectures: [[16], [32, 16]]
+"""
+    whole, stopped = Project(tmp_path / "whole", text), Project(tmp_path / "stopped", text)
+    whole.sweep("--jobs", "2")
+    assert sum(row["refit"] == "1" for row in whole.trials().values()) == 2
+    stopped.sweep("--jobs", "1", "--only", "16")
+    stopped.sweep("--jobs", "1")
+    assert different(whole.numbers(), stopped.numbers()) == []
+    # The model that is exported is the refit's, and loads as any other.
+    from fmnist_mlp.predict import FinishedSweep
+
+    finished = FinishedSweep(whole.results, "tiny")
+    best = next(name for name, row in whole.rows().items() if row["refit_trials"] == "2")
+    assert finished.record(best).is_refit
