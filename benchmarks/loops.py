@@ -6,7 +6,8 @@ Each stack is trained by `fmnist_mlp.training.train` three ways: one XLA program
 loop with its step compiled by XLA (`plain, jit`), and without XLA (`plain`). Same images, same order, same weights to
 begin with, so the last loss beside the clocks says whether it is the same work; without XLA, dropout and noise draw
 other numbers. A fixed rule by layer types (`stacks.is_convolutional`) chooses between the first and the last; this
-table is what it stands on.
+table is what it stands on. The fourth way, `fit`, is what users would write instead: `compile` with Keras's defaults
+and `fit` on arrays, in an order of its own.
 
 `--augment` measures instead what augmentation and preprocessing cost: one stack in the compiled epoch, the ways in
 turns, so that what else the machine does falls on all of them.
@@ -53,7 +54,8 @@ AUGMENTED = {
     "pca": "{preprocess: {pca: 187}}",
     "pca behind flip and shift": "{preprocess: {pca: 187}, augment: {horizontal_flip: true, shift: 2}}",
 }
-LOOPS = {"compiled": (False, True), "plain, jit": (True, True), "plain": (True, False)}  # plain_fit, jit_compile
+# plain_fit, jit_compile; None is Keras alone.
+LOOPS = {"compiled": (False, True), "plain, jit": (True, True), "plain": (True, False), "fit": None}
 VALIDATION_IMAGES = 1000
 
 
@@ -113,19 +115,23 @@ def _measure(work: dict) -> dict:
         path.write_text(f"training: {{epochs: {work['epochs']}}}\narchitectures:\n  - {STACKS[work['stack']]}\n")
         architecture = config.load_sweep(path).architectures[0]
     images = data.load_data(data.DataSource("synthetic"))  # speed does not depend on what is on the images
-    plain_fit, jit_compile = LOOPS[work["loop"]]
     model = models.build_model(architecture.layers, images.image_shape, images.num_classes, seed=0)
-    training.compile_model(model, architecture.training, work["images"], jit_compile=jit_compile)
     indices = np.arange(work["images"] + VALIDATION_IMAGES, dtype=np.int32)
-    history = training.train(
-        model,
-        ResidentData(images.x_train, images.y_train, images.num_classes),
-        architecture.training,
-        seed=0,
-        train_indices=indices[: work["images"]],
-        validation_indices=indices[work["images"] :],
-        plain_fit=plain_fit,
-    )
+    train, validation = indices[: work["images"]], indices[work["images"] :]
+    if LOOPS[work["loop"]] is None:
+        history = _fit(model, images, train, validation, work["epochs"])
+    else:
+        plain_fit, jit_compile = LOOPS[work["loop"]]
+        training.compile_model(model, architecture.training, work["images"], jit_compile=jit_compile)
+        history = training.train(
+            model,
+            ResidentData(images.x_train, images.y_train, images.num_classes),
+            architecture.training,
+            seed=0,
+            train_indices=train,
+            validation_indices=validation,
+            plain_fit=plain_fit,
+        )
     first, *rest = history.epoch_seconds
     return {
         "first_seconds": first,
@@ -133,6 +139,31 @@ def _measure(work: dict) -> dict:
         "steps": -(-work["images"] // architecture.training.batch_size),
         "loss": history.history["loss"][-1],
     }
+
+
+def _fit(model, images, train, validation, epochs: int):
+    """Keras's own `fit` as its users call it; its `History`, with the seconds of each epoch."""
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            seconds.append(time.perf_counter() - self.start)
+
+    seconds: list[float] = []
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    history = model.fit(
+        images.x_train[train],
+        images.y_train[train],
+        epochs=epochs,
+        validation_data=(images.x_train[validation], images.y_train[validation]),
+        verbose=0,
+        callbacks=[Clock()],
+    )
+    history.epoch_seconds = seconds
+    return history
 
 
 def _augmented(work: dict) -> list[list[str]]:

@@ -27,6 +27,10 @@ from fmnist_mlp.compiled_epoch import (
 )
 from fmnist_mlp.data import epoch_order
 
+# Steps between two returns to Python where Keras's own loop is the quicker one; the same bits, a third less time for a
+# small convolutional stack (docs/speed.md).
+_STEPS_PER_EXECUTION = 32
+
 
 class TrainingDiverged(ArithmeticError):
     """The loss became infinite or NaN; the message says in which epoch."""
@@ -41,7 +45,7 @@ def compile_model(model: keras.Sequential, settings, train_images: int, jit_comp
         train_images: images an epoch; schedules count steps.
         jit_compile: whether the plain fit compiles its step with XLA. Yes for dense stacks, so that dropout draws the
             same numbers as in the compiled epoch (without XLA the generator is another one); no for convolutions,
-            which oneDNN computes faster.
+            which oneDNN computes faster. Without it Keras takes several steps before it returns to Python.
     """
     losses, metrics = keras.losses, keras.metrics
     if has_target_rows(settings):
@@ -53,7 +57,13 @@ def compile_model(model: keras.Sequential, settings, train_images: int, jit_comp
             losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics.SparseCategoricalAccuracy("accuracy"),
         )
-    model.compile(_optimizer(settings, train_images), loss=loss, metrics=[accuracy], jit_compile=jit_compile)
+    model.compile(
+        _optimizer(settings, train_images),
+        loss=loss,
+        metrics=[accuracy],
+        steps_per_execution=1 if jit_compile else _STEPS_PER_EXECUTION,
+        jit_compile=jit_compile,
+    )
 
 
 def train(

@@ -9,7 +9,7 @@ import pytest
 from fmnist_mlp import models, training
 from fmnist_mlp.compiled_epoch import ResidentData
 from fmnist_mlp.config import EarlyStopping, Training
-from fmnist_mlp.stacks import BatchNormalization, Dense, Dropout
+from fmnist_mlp.stacks import BatchNormalization, Conv2D, Dense, Dropout
 
 LAYERS = [
     Dense(units=16, activation="relu"),
@@ -133,3 +133,27 @@ def test_schedules_begin_pass_the_middle_and_end_where_they_should(settings, rat
     rate = training._learning_rate(settings, steps_per_epoch=10)
     found = [float(rate(step)) if callable(rate) else rate for step in (0, 20, 40)]
     assert found == pytest.approx(rates, rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("images", [171, 160, 5])  # a short last batch, none, only one
+def test_several_steps_before_python_are_the_same_steps(tiny_images, images, monkeypatch):
+    """Convolutions take Keras's own loop, which is quicker when it comes back to Python less often."""
+    layers = [Conv2D(filters=3, kernel_size=3, activation="relu"), BatchNormalization(), Dropout(rate=0.3)]
+    settings, outcomes = Training(epochs=2, batch_size=2), []
+    for steps in (1, training._STEPS_PER_EXECUTION):
+        monkeypatch.setattr(training, "_STEPS_PER_EXECUTION", steps)
+        model = models.build_model(layers, (8, 8), 4, seed=1)
+        training.compile_model(model, settings, images, jit_compile=False)
+        assert model.steps_per_execution == steps
+        history = training.train(
+            model,
+            ResidentData(*tiny_images, 4),
+            settings,
+            seed=1,
+            train_indices=TRAIN[:images],
+            validation_indices=VALIDATION,
+            plain_fit=True,
+        )
+        outcomes.append((model, history))
+    assert training._STEPS_PER_EXECUTION > 1
+    _same(*outcomes)
