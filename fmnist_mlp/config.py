@@ -471,6 +471,13 @@ class SweepSettings(_Settings):
         "on all training images, without a validation part; all: every architecture is. Their test figures stand in "
         "columns of their own. {seeds: 5, which: all} says more.",
     )
+    ensemble: int | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="Seeds that are taken together: the table also says how good the mean of their probabilities is, "
+        "for each so many of an architecture's trials (of its refits, where there are any); null is none.",
+    )
     max_params: int | None = Field(
         None,
         ge=1,

@@ -27,7 +27,7 @@ from fmnist_mlp import metrics, preprocess, stacks
 from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 
-FORMAT = 2  # of remembered rows: raise it when the same records give other rows
+FORMAT = 3  # of remembered rows: raise it when the same records give other rows
 
 # Higher is better for all but these.
 LOWER_IS_BETTER = frozenset({"test_loss", "val_loss", "test_ece"})
@@ -86,6 +86,8 @@ class Column(NamedTuple):
     measured: bool = False
 
 
+_LEAST_PROBABILITY = 2.0**-25  # below it float16 keeps 0
+
 # What the table gives a mean, a spread and an interval of.
 _TEST = ("test_loss", "test_accuracy")
 _OTHER = (
@@ -95,6 +97,7 @@ _OTHER = (
 _SPREAD = ("_std", "_ci95_low", "_ci95_high")
 # What the refits of an architecture are told by.
 _REFIT = tuple(f"refit_{name}" for name in _TEST)
+_ENSEMBLE = tuple(f"ensemble_{name}" for name in _TEST)
 
 
 def _columns(*names: str, measured: bool = False) -> tuple[Column, ...]:
@@ -108,6 +111,7 @@ RESULTS_COLUMNS = (
     *_columns("seeds_needed", "test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high"),
     *_columns("pareto", *(name + suffix for name in _OTHER for suffix in ("", *_SPREAD))),
     *_columns("refit_trials", *(name + suffix for name in _REFIT for suffix in ("", *_SPREAD))),
+    *_columns("ensembles", *(name + suffix for name in _ENSEMBLE for suffix in ("", *_SPREAD))),
     *_columns("epochs", "trainable_params", "flops", "model_bytes", "size", "dataset", "mixed"),
     *_columns("latency_seconds", "latency_1000_seconds", "train_seconds", "epoch_seconds", measured=True),
     *_columns("images_per_second", "peak_memory_bytes", measured=True),
@@ -171,6 +175,8 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     ]
     _mark_pareto(rows, state.select_by)
     if is_final:
+        for row in rows if state.sweep.ensemble else ():
+            row |= _ensembles(state.sweep.ensemble, refits[row["architecture"]] or found[row["architecture"]], results)
         results.save_comparison(state.sweep, {"key": _key(state), "rows": rows, "hash": _hash(rows)})
     return rows
 
@@ -314,6 +320,29 @@ def _on_test_images(found, best: str, results: Results) -> dict[str, dict[str, f
     return columns
 
 
+def _ensembles(size: int, found, results: Results) -> dict[str, Any]:
+    """Columns on ensembles of so many of these trials: each its own trials, in their order; what is left over is out.
+
+    An ensemble's probabilities are the mean of its members', as they are kept (float16).
+    """
+    members = []
+    for fingerprint in (trial.fingerprint for trial, record in found if record.is_done):
+        with contextlib.suppress(DamagedRecord):  # a baseline without probabilities, too
+            members.append(results.load_predictions(fingerprint, "label", "probabilities"))
+    figures = {name: [] for name in _ENSEMBLE}
+    for start in range(0, len(members) - size + 1, size):
+        labels, probabilities = members[start][0], np.zeros(members[start][1].shape, np.float64)
+        for _, of_member in members[start : start + size]:
+            probabilities += of_member / size
+        figures["ensemble_test_accuracy"].append(float(np.mean(probabilities.argmax(axis=1) == labels)))
+        of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
+        figures["ensemble_test_loss"].append(float(-np.log(of_class).mean()))
+    columns = {"ensembles": len(figures["ensemble_test_loss"])}
+    for name, values in figures.items():
+        columns |= _with_interval(name, values, correction=0.0)
+    return columns
+
+
 def _mark_pareto(rows: Sequence[dict], select_by: str) -> None:
     """Say for each row by which costs no other row is at least as small and at least as good."""
     values = [row[select_by] for row in rows]
@@ -353,7 +382,7 @@ def _key(state: SweepState) -> str:
     """A hash of all that the rows are made of."""
     content = {
         "format": [FORMAT, *(column.name for column in RESULTS_COLUMNS)],
-        "sweep": [state.select_by, state.sweep.folds, state.dataset, sorted(state.over_budget)],
+        "sweep": [state.select_by, state.sweep.folds, state.sweep.ensemble, state.dataset, sorted(state.over_budget)],
         "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
         "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         "records": [
@@ -481,6 +510,9 @@ def best_architecture(state: SweepState) -> Architecture | Baseline | None:
     return next((item for item in state.sweep.architectures if item.name == best), None)
 
 
+_MOST_NAMED = 6
+
+
 # ---- for people ---------------------------------------------------------------------------------------------------
 
 
@@ -542,6 +574,14 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
     if any(row["refit_trials"] for row in rows):
         said.append("Refit: trained again on all training images, the validation part too, after the choice.")
+    if any(row["ensembles"] for row in rows):
+        figures = [
+            f"{row['architecture']} {with_spread(row, 'ensemble_test_accuracy')} ({row['ensembles']})"
+            for row in rows
+            if row["ensembles"]
+        ]
+        shown = ", ".join(figures[:_MOST_NAMED]) + (", ..." if len(figures) > _MOST_NAMED else "")
+        said.append(f"Ensembles of {state.sweep.ensemble} seeds, by their mean probabilities: test accuracy {shown}.")
     if mute := [row["architecture"] for row in rows if row["trials"] and row["test_loss"] is None]:
         said.append(f"No probabilities, so no loss: {', '.join(mute)}.")
     if any(row["mixed"] for row in rows):

@@ -247,7 +247,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("epochs: 5", "unknown key 'epochs'; it stands under 'training'"),
         ("epoch: 5", "unknown key 'epoch'; did you mean 'epochs', under 'training'?"),
         ("sede: 5", "unknown key 'sede'; did you mean 'seeds'?"),
-        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, folds, select_by, refit, max_params, tensorboard, training, architectures, grid, baselines"),
+        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, folds, select_by, refit, ensemble, max_params, tensorboard, training, architectures, grid, baselines"),
         ("seeds: 0", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got 0"),
         ("seeds: true", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got true"),
         ("seeds: []", "seeds must list at least one seed, got []"),

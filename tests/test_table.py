@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sweeping import Made
+from sweeping import Made, put_record
 
 from fmnist_mlp import config, metrics, stacks, table
 from fmnist_mlp.results import METRICS, ClassScores, Latency, Results
@@ -258,6 +258,10 @@ def spread_by_scipy(values, folds):
     return [values.mean(), values.std(), *t.interval(0.95, n - 1, loc=values.mean(), scale=math.sqrt(variance_of_mean))]
 
 
+REFIT = ("refit_test_loss", "refit_test_accuracy")  # tested in test_refit.py
+ENSEMBLE = ("ensemble_test_loss", "ensemble_test_accuracy")  # tested at the end of this file
+
+
 @pytest.mark.parametrize("folds", [None, 2, 5])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_mean_spread_and_interval_follows_from_the_trials_by_pandas_and_scipy(seed, folds, tmp_path):
@@ -276,7 +280,12 @@ def test_every_mean_spread_and_interval_follows_from_the_trials_by_pandas_and_sc
     table.write_tables(made.state, made.results, is_final=False)
     rows, trials = read(made, "results.csv").set_index("architecture"), read(made, "trials.csv")
     spreads = {column.removesuffix("_std") for column in rows if column.endswith("_std")}
-    assert spreads == {*SPREAD_OVER_TRIALS, "refit_test_loss", "refit_test_accuracy"}  # refits: test_refit.py
+    assert spreads == {
+        *SPREAD_OVER_TRIALS,
+        "refit_test_loss",
+        "refit_test_accuracy",
+        *ENSEMBLE,
+    }  # refits: test_refit.py
     done = trials[trials.status == "done"].assign(cv_accuracy=lambda t: t.val_accuracy)
     assert {0, 1, 3 * (folds or 1)} <= {*rows.trials}
     for name, row in rows.iterrows():
@@ -1016,7 +1025,7 @@ def test_the_best_trial_is_that_of_the_best_validation_and_of_equals_the_first(s
 def is_better_when_higher(column):
     if column == "images_per_second":
         return True
-    return bool(re.match(r"(refit_)?(test|val|cv)_(accuracy|macro_)", column)) and not column.endswith("_std")
+    return bool(re.match(r"(refit_|ensemble_)?(test|val|cv)_(accuracy|macro_)", column)) and not column.endswith("_std")
 
 
 @pytest.mark.parametrize("column", [column.name for column in table.RESULTS_COLUMNS])
@@ -1246,3 +1255,59 @@ def test_cross_validated_sweeps_show_what_they_select_by(tmp_path):
     header, *rows = cells_of(table.markdown(made.state, rows_of(made)))
     assert header[5] == "cv accuracy"
     assert [row[5] for row in rows] == ["0.7000 ± 0.1414", "0.6000 ± 0.1414"]
+
+
+# ---- ensembles of seeds
+
+
+def put_probabilities(made, trial, labels, probabilities):
+    put_record(made.results, made.records[trial.fingerprint])
+    place = made.results.record_folder(trial.fingerprint) / "predictions.npz"
+    arrays = {"label": labels, "predicted": probabilities.argmax(axis=1).astype(np.uint8)}
+    np.savez(place, **arrays, probabilities=probabilities.astype(np.float16))
+
+
+def test_ensembles_are_the_mean_of_their_members_probabilities_by_scikit_learn(tmp_path):
+    """Five seeds two at a time: two ensembles, and the fifth seed in none."""
+    from sklearn.metrics import accuracy_score, log_loss
+
+    text = sweep_text("ab", seeds=5).replace("seeds: 5", "seeds: 5\nensemble: 2")
+    made, rng = Made(tmp_path, text), np.random.default_rng(0)
+    labels = rng.integers(0, 4, 50).astype(np.uint8)
+    kept = {}
+    for trial in made.plan:
+        keep(made, made.record(trial))
+        kept[trial.architecture.name, trial.seed] = probabilities = rng.dirichlet(np.ones(4), 50).astype(np.float16)
+        put_probabilities(made, trial, labels, probabilities)
+    rows = {row["architecture"]: row for row in table.make_table(made.state, made.results)}
+    for name in "ab":
+        means = [
+            (kept[name, first].astype(np.float64) + kept[name, first + 1].astype(np.float64)) / 2 for first in (0, 2)
+        ]
+        accuracies = [accuracy_score(labels, mean.argmax(axis=1)) for mean in means]
+        losses = [log_loss(labels, mean / mean.sum(axis=1, keepdims=True)) for mean in means]
+        assert rows[name]["ensembles"] == 2
+        assert rows[name]["ensemble_test_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-12)
+        assert rows[name]["ensemble_test_accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1), abs=1e-12)
+        assert rows[name]["ensemble_test_loss"] == pytest.approx(np.mean(losses), rel=1e-3)  # float16 sums to about 1
+    (said,) = [note for note in table.notes(made.state, [*rows.values()]) if note.startswith("Ensembles of 2 seeds")]
+    assert f"a {rows['a']['ensemble_test_accuracy']:.4f}" in said
+
+
+def test_too_few_trials_make_no_ensemble(tmp_path):
+    made = Made(tmp_path, sweep_text("ab", seeds=2).replace("seeds: 2", "seeds: 2\nensemble: 2"))
+    labels = np.zeros(5, np.uint8)
+    for trial in made.plan[:3]:  # both of a, one of b
+        keep(made, made.record(trial))
+        put_probabilities(made, trial, labels, np.eye(4)[labels])
+    a, b = table.make_table(made.state, made.results)
+    assert (a["ensembles"], a["ensemble_test_accuracy"], a["ensemble_test_loss"]) == (1, 1.0, 0.0)
+    assert (b["ensembles"], b["ensemble_test_accuracy"]) == (0, None)
+
+
+def test_members_that_cannot_be_read_or_know_no_probabilities_are_in_no_ensemble(tmp_path):
+    made = Made(tmp_path, sweep_text("a", seeds=2).replace("seeds: 2", "seeds: 2\nensemble: 2"))
+    for trial in made.plan:
+        made.put(made.record(trial))  # label and predicted alone
+    (row,) = table.make_table(made.state, made.results)
+    assert (row["ensembles"], row["ensemble_test_accuracy"]) == (0, None)
