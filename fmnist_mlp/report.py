@@ -103,7 +103,7 @@ def _key(state: table.SweepState, rows: Sequence[dict], source: DataSource | Non
         [state.sweep.name, state.dataset, state.select_by, state.sweep.folds, state.sweep.limit],
         [source and source.kind, source and source.fallback_reason],
         list(rows),
-        [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in state.trials],
+        [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         [[f, r.status, r.error, r.metrics, r.measured, r.environment] for f, r in sorted(state.records.items())],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -260,7 +260,8 @@ class _Content:
 
     @cached_property
     def failed(self) -> list[tuple[Trial, Record]]:
-        return [pair for those in self.state.by_architecture().values() for pair in those if not pair[1].is_done]
+        kinds = self.state.by_architecture(), self.state.refits_by_architecture()
+        return [pair for kind in kinds for those in kind.values() for pair in those if not pair[1].is_done]
 
     @property
     def metric(self) -> str:
@@ -333,7 +334,7 @@ class _Content:
     def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | str:
         """Labels, predicted classes and confidences of the best trial on test images, `(n,)` each; else why not."""
         trial = self.best_trial
-        fingerprint, which = trial.fingerprint, _which(trial)
+        fingerprint, which = trial.fingerprint, trial.in_words
         if self.state.records[fingerprint].metrics.get("test_ece") is None:
             return f"{which} gives no probabilities."
         try:
@@ -351,11 +352,6 @@ class _Content:
 
 
 _DATASETS = {"fashion_mnist": "Fashion-MNIST", "synthetic": "generated stand-in, not Fashion-MNIST"}
-
-
-def _which(trial: Trial) -> str:
-    fold = "" if trial.fold is None else f" fold {trial.fold}"
-    return f"{trial.architecture.name} seed {trial.seed}{fold}"
 
 
 # ---- The head of the page ----
@@ -386,6 +382,9 @@ def _summary(content: _Content) -> list[str]:
         if (number := verdicts[verdict])
     ]
     compared = f" {capitalized(', '.join(others))}." if others else ""
+    if best["refit_trials"]:
+        of_refits = f"{table.with_spread(best, 'refit_test_accuracy')} over {counted(best['refit_trials'], 'refit')}"
+        compared += f" Trained again on all training images: {of_refits}."
     return [f"Best by {content.metric_words}: {best['architecture']}{size}, {accuracy}.{compared}", counts]
 
 
@@ -417,7 +416,7 @@ def _warnings(content: _Content) -> list[str]:
     mixed = [f"{row['architecture']} ({row['mixed']})" for row in content.rows if row["mixed"]]
     if mixed:
         said.append(f"Not all trials ran alike, so small differences may come from that: {listed(mixed)}.")
-    notes = [f"{_which(trial)}: {note}" for those in content.done.values() for trial, r in those for note in r.notes]
+    notes = [f"{trial.in_words}: {note}" for those in content.done.values() for trial, r in those for note in r.notes]
     if notes:
         said.append(f"scikit-learn warned: {listed(notes, 3)}.")
     if state.sweep.limit:
@@ -441,13 +440,20 @@ def _number(key: str, form: str = ",", scale: float = 1) -> Callable[[dict], str
     return lambda row: "" if row[key] is None else format(scale * row[key], form)
 
 
-def _columns(metric: str) -> list[_Shown]:
+def _columns(metric: str, rows: Sequence[dict]) -> list[_Shown]:
+    of_all = {"refit_test_accuracy": "refit: test accuracy", "ensemble_test_accuracy": "ensemble: test accuracy"}
+    asked_for = [
+        _Shown(title, key, lambda row, key=key: table.with_spread(row, key))
+        for key, title in of_all.items()
+        if any(row[key] is not None for row in rows)
+    ]
     return [
         _Shown("architecture", "architecture", lambda row: row["architecture"], True),
         _Shown("parameters", "params", _number("params")),
         _Shown("test accuracy", "test_accuracy", lambda row: table.with_spread(row, "test_accuracy")),
         _Shown("95 % interval", "test_accuracy_ci95_low", lambda row: table.interval_in_words(row, "test_accuracy")),
         _Shown("test loss", "test_loss", _number("test_loss", ".3f")),
+        *asked_for,
         _Shown(plots.METRICS[metric], metric, _number(metric, ".4f")),
         _Shown("verdict", "behind_best", table.verdict_in_words),
         _Shown("Pareto", "pareto", table.pareto_in_words, True),
@@ -462,7 +468,7 @@ def _columns(metric: str) -> list[_Shown]:
 
 def _show_table(page, content):
     page.section("The table")
-    columns = _columns(content.metric)
+    columns = _columns(content.metric, content.rows)
     rows = [
         [
             (column.words(row), None if column.is_text and column.key != "pareto" else row[column.key])
@@ -491,7 +497,7 @@ def _show_failures(page, content):
         return
     page.section("Trials that failed")
     rows = [
-        [_which(trial), record.error["type"], " ".join(record.error["message"].split())[:300] or "no message"]
+        [trial.in_words, record.error["type"], " ".join(record.error["message"].split())[:300] or "no message"]
         for trial, record in content.failed[:MOST_FAILURES]
     ]
     how_many = counted(len(content.failed), "trial")
@@ -681,7 +687,7 @@ def _show_calibration(page, content):
     else:
         label, predicted, confidence = content.predictions
         reliability = bin_confidences(confidence, label == predicted)
-        which = _which(content.best_trial)
+        which = content.best_trial.in_words
         ece = content.state.records[content.best_trial.fingerprint].metrics["test_ece"]
         page.picture(
             "reliability.png",
@@ -715,7 +721,7 @@ def _show_samples(page, content):
         return
     label, predicted, confidence = content.predictions
     samples = choose_samples(label, predicted, confidence)
-    which = _which(content.best_trial)
+    which = content.best_trial.in_words
     mistakes = int((label != predicted).sum())
     names = content.class_names
     said = [f"{_name_of(names, label[i])} taken for {_name_of(names, predicted[i])}" for i in samples.confident[:3]]

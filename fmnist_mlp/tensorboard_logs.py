@@ -40,7 +40,7 @@ from fmnist_mlp import data, preprocess, stacks, table
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.results import UNREADABLE_ARRAYS, Record, Results, link_or_copy, write_whole
+from fmnist_mlp.results import UNREADABLE_ARRAYS, DamagedRecord, Record, Results, link_or_copy, write_whole
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 
@@ -126,7 +126,7 @@ class SweepLogs:
             for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
                 self._show_architecture(results, state, architecture, info, best.get(architecture.name))
             networks = _rank_networks(state, rows)
-            _write_projector(folder, results, best[networks[0]] if networks else None, source)
+            _write_projector(folder, results, best[networks[0]] if networks else None, source, info)
             for run_name, prefix in _CURVE_RUNS.items():
                 _write_run(folder / run_name, "curves", _mean_curves(state, networks[:_MOST_CHARTS], prefix))
             # Last, since its name says that all of it is in step.
@@ -853,7 +853,7 @@ def _draw_pareto(state: table.SweepState, rows: Sequence[dict]):
     return Image.open(content)
 
 
-def _write_projector(folder: Path, results: Results, trial: Trial | None, source: DataSource) -> None:
+def _write_projector(folder: Path, results: Results, trial: Trial | None, source: DataSource, info: DataInfo) -> None:
     """The files of the embedding projector: the last hidden layer of the best network, an image and a label a point.
 
     Nothing where they cannot be had: a record of an earlier version, predictions that cannot be read, other images.
@@ -862,26 +862,22 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
     from tensorboard.plugins.projector import projector_config_pb2
 
     config_file = folder / "projector_config.pbtxt"
-    points = None if trial is None else _load_points(results.record_folder(trial.fingerprint))
-    images = None if points is None else _load_images(source, trial)
-    if images is None:
-        config_file.unlink(missing_ok=True)
-        return
-    hidden, predicted, confidence = points
-    sample = projector_sample(images.y_test)
-    if len(hidden) != len(sample) or len(predicted) != len(images.y_test):
+    points = None if trial is None else _load_points(results, trial)
+    images = None if points is None else _load_test_images(source, results, trial)
+    if images is None or len(images) != len(points.labels) or len(points.hidden) != len(points.sample):
         config_file.unlink(missing_ok=True)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    names = [name.replace("\t", " ") for name in images.class_names]
+    names = [name.replace("\t", " ") for name in points.class_names]
     lines = ["class\tpredicted\tright\tconfidence\ttest image"]
-    for i in sample:
-        is_right = "right" if predicted[i] == images.y_test[i] else "wrong"
-        lines.append(f"{names[images.y_test[i]]}\t{names[predicted[i]]}\t{is_right}\t{confidence[i]:.3f}\t{i}")
+    for i in points.sample:
+        label, predicted = points.labels[i], points.predicted[i]
+        is_right = "right" if predicted == label else "wrong"
+        lines.append(f"{names[label]}\t{names[predicted]}\t{is_right}\t{points.confidence[i]:.3f}\t{i}")
     write_whole(folder / "labels.tsv", "".join(f"{line}\n" for line in lines), flush=False)
-    numbers = ("\t".join(f"{value:.5g}" for value in row) for row in hidden.astype(np.float64).tolist())
+    numbers = ("\t".join(f"{value:.5g}" for value in row) for row in points.hidden.astype(np.float64).tolist())
     write_whole(folder / "last_hidden_layer.tsv", "".join(f"{line}\n" for line in numbers), flush=False)
-    write_whole(folder / "sprite.png", _png(_draw_sprite(images.x_test[sample])), flush=False)
+    write_whole(folder / "sprite.png", _png(_draw_sprite(images[points.sample])), flush=False)
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add(
         tensor_name=f"{trial.architecture.name}, seed {trial.seed}: last hidden layer",
@@ -889,26 +885,42 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
         metadata_path="labels.tsv",
     )
     embedding.sprite.image_path = "sprite.png"
-    embedding.sprite.single_image_dim.extend(reversed(images.image_shape))  # width, height
+    embedding.sprite.single_image_dim.extend(reversed(info.image_shape))  # width, height
     write_whole(config_file, text_format.MessageToString(config), flush=False)
 
 
-def _load_points(record_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Last hidden layer of the sample; prediction and its probability of every test image. None where unreadable."""
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """What the projector shows of a trial: `hidden` has a row for each image of `sample`, the rest all test images."""
+
+    sample: np.ndarray
+    hidden: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    class_names: Sequence[str]
+
+
+def _load_points(results: Results, trial: Trial) -> _Points | None:
+    """None where they cannot be read."""
+    place = results.record_folder(trial.fingerprint)
     try:
-        with (record_folder / "events" / _HIDDEN).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with (place / "events" / _HIDDEN).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             hidden = arrays["hidden"]
-        with (record_folder / "predictions.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return hidden, arrays["predicted"], arrays["probabilities"].max(axis=1).astype(np.float32)
-    except UNREADABLE_ARRAYS:
+        names = results.load_record(trial.fingerprint).class_names
+        labels, predicted, chances = results.load_predictions(trial.fingerprint, "label", "predicted", "probabilities")
+    except (*UNREADABLE_ARRAYS, DamagedRecord, AttributeError):  # AttributeError: there is no record any more
         return None
+    confidence = chances.max(axis=1).astype(np.float32)
+    is_whole = len(labels) == len(predicted) and max(labels.max(initial=0), predicted.max(initial=0)) < len(names)
+    return _Points(projector_sample(labels), hidden, labels, predicted, confidence, names) if is_whole else None
 
 
-def _load_images(source: DataSource, trial: Trial) -> Dataset | None:
-    """The images, where they are still those of the trial."""
+def _load_test_images(source: DataSource, results: Results, trial: Trial) -> np.ndarray | None:
+    """The test images, where they are still those of the trial: by what is remembered of the files, if they stand."""
     with contextlib.suppress(SweepError):
-        images = data.load_data(source)
-        return images if images.identity == trial.settings["data"] else None
+        if data.describe(source, results.load_data_memory()).identity == trial.settings["data"]:
+            return data.load_test_images(source)
     return None
 
 

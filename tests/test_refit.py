@@ -318,6 +318,24 @@ def test_of_equal_means_the_first_is_chosen_and_losses_count_from_below(tmp_path
     assert table.best_architecture(dataclasses.replace(made.state, records={})) is None
 
 
+def test_the_report_shows_refits_and_their_failures(fake):
+    from fmnist_mlp import report
+
+    fake.run()
+    best, results = best_of(fake), Results(fake.folder / "results")
+    (row,) = [row for row in fake.rows("results.csv") if row["architecture"] == best]
+    plan = fake.plan()
+    page = report.report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
+    shown = f"{float(row['refit_test_accuracy']):.4f} ± {float(row['refit_test_accuracy_std']):.4f}"
+    assert page.count(shown) >= 2  # in the summary and in the table
+    assert "refit: test accuracy" in page
+    fake.fate[(best, 1)] = ValueError("no")
+    fake.run(fresh=True, only=(best,))
+    plan = fake.plan()
+    page = report.report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
+    assert f"{best} refit seed 1" in page
+
+
 # ---- one refit, really trained
 
 TINY = """
