@@ -9,9 +9,9 @@ ARGS ?=
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py $(ARGS)
 
-# All of them, the long ones too; `$(RUN) -m pytest` alone is the everyday run.
-test: $(VENV)/.installed
-	$(RUN) -m pytest -m "slow or not slow" $(ARGS)
+# All of them, the long ones and those of the extras too; `$(RUN) -m pytest` alone is the everyday run.
+test: $(VENV)/.installed $(VENV)/.extras
+	$(RUN) -m pytest -m "slow or not slow" --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check ruff==0.17.6
@@ -23,6 +23,14 @@ bench: $(VENV)/.installed
 
 tensorboard: $(VENV)/.installed
 	$(VENV)/bin/tensorboard --logdir logs
+
+# Where a package cannot be had, the tests that need it are skipped and say so.
+$(VENV)/.extras: pyproject.toml $(VENV)/.installed
+	for extra in export app ray; do \
+	    $(RUN) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$$extra'], sep='\n')" > $@.txt && \
+	    $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $@.txt || echo "the extra $$extra is not installed"; \
+	done
+	touch $@
 
 # TensorFlow with CUDA where an NVIDIA GPU answers.
 $(VENV)/.installed: requirements.txt

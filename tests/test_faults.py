@@ -596,7 +596,7 @@ def test_a_record_that_is_wrong_is_one_line_and_its_trial_is_trained_again(run, 
     damage(folder)
     shutil.rmtree(project.logs)  # so that every record is also shown again
     ran = run("tiny.yaml", "--jobs", "0")
-    assert is_one_line(ran, rf"{folder.name}.*: {message}.*\(wide, seed 1\) is trained again", code=0)
+    assert is_one_line(ran, rf"{folder.name}.*: {message}.*\(wide seed 1\) is trained again", code=0)
     assert len(ran.err) < 500
     assert trained[4:] == [("wide", 1)]
     assert project.numbers() == numbers
