@@ -4,9 +4,10 @@
     python benchmarks/cluster.py growth [--trials 10000] [--workers 100]
 
 `sweeps` runs the default sweep, and many short trials (one epoch, `--limit 2000`), with local workers and with as many
-on a Ray that the sweep starts for itself, in turns and into empty folders. Compared is the time after start-up: from
-the first trial's start to the last record's being written. Ray runs workers with niceness 15, so on a machine that
-does other work, too, the comparison is unfair to it; both are run with that niceness here.
+on a Ray cluster of this machine, in turns and into empty folders. The cluster is started before and given half a
+minute to come to rest, as one that stands. Compared is the time after start-up: from the first trial's start to the
+last record's being written. Ray runs workers with niceness 15, so on a machine that does other work, too, the comparison is
+unfair to it; both are run with that niceness here.
 
 `growth` is the driver alone: the real loop, hand-out, claims, unpacking and records, over workers that are stubs in
 this process: all of them have a trial, and so a claim, before any answers, with a record folder of real size. It says
@@ -15,21 +16,35 @@ open, rename, remove, mkdir, listdir and the like; fsync and stat are not audite
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pickle
 import resource
+import secrets
+import signal
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, deque
 from pathlib import Path
 
-from measure import ROOT, clean_environment, describe_machine, markdown_table, run_measured, write_report
+from measure import (
+    ROOT,
+    clean_environment,
+    describe_machine,
+    markdown_table,
+    process_tree,
+    run_measured,
+    write_report,
+)
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+_RAY_REST_SECONDS = 30.0  # its start takes some ten seconds of both cores
 _RECORD_BYTES = {"model.keras": 300_000, "predictions.npz": 150_000, "events/train/e": 20_000}
 
 
@@ -61,7 +76,8 @@ def _sweeps(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
             for engine in seconds:
                 place = folder / f"{kind}-{repeat}-{engine}"
                 place.mkdir()
-                wholes[engine].append(_run_sweep(engine, numbers, options.jobs, place))
+                with _cluster(options.jobs) if engine == "ray" else contextlib.nullcontext((None, {})) as (at, token):
+                    wholes[engine].append(_run_sweep(at, token, numbers, options.jobs, place))
                 seconds[engine].append(_training_seconds(place / "results"))
         medians = {engine: statistics.median(times) for engine, times in seconds.items()}
         for engine, median in medians.items():
@@ -71,14 +87,38 @@ def _sweeps(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
     return "Ray against local workers", markdown_table(header, rows, left=2), [f"{options.jobs} workers each."]
 
 
-def _run_sweep(engine: str, numbers: list[str], jobs: int, place: Path) -> float:
-    """The seconds of the whole process."""
+@contextlib.contextmanager
+def _cluster(cores: int):
+    """A Ray cluster of its own on this machine: its address, and the token that its drivers need, as variables."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # Ray's sockets lie there: a short path
+        token["RAY_TMPDIR"] = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [Path(sys.executable).with_name("ray"), "start", "--block", "--head", f"--port={port}"]
+        command += [f"--num-cpus={cores}", "--include-dashboard=false"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        head = subprocess.Popen(command, env=clean_environment() | token, **quiet, start_new_session=True)
+        try:
+            time.sleep(_RAY_REST_SECONDS)
+            yield f"127.0.0.1:{port}", token
+        finally:
+            members = process_tree(head.pid)
+            for pid in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            head.wait()
+
+
+def _run_sweep(ray_address: str | None, token: dict[str, str], numbers: list[str], jobs: int, place: Path) -> float:
+    """The seconds of the whole process; without an address on local workers."""
     where = ["--results-dir", str(place / "results"), "--logs-dir", str(place / "logs"), "--device", "cpu"]
     command = [sys.executable, "sweep.py", "architectures.yaml", *where, *numbers, "--jobs", str(jobs)]
-    if engine == "ray":
-        command += ["--ray-address", "local"]
+    if ray_address is not None:
+        command += ["--ray-address", ray_address]
     kept = {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
-    return run_measured(["nice", "-n", "15", *command], clean_environment() | kept, place / "log.txt").seconds
+    return run_measured(["nice", "-n", "15", *command], clean_environment() | kept | token, place / "log.txt").seconds
 
 
 def _training_seconds(results: Path) -> float:
