@@ -6,8 +6,8 @@
 `sweeps` runs the default sweep, and many short trials (one epoch, `--limit 2000`), with local workers and with as many
 on a Ray cluster of this machine, in turns and into empty folders. The cluster is started before and given half a
 minute to come to rest, as one that stands. Compared is the time after start-up: from the first trial's start to the
-last record's being written. Ray runs workers with niceness 15, so on a machine that does other work, too, the comparison is
-unfair to it; both are run with that niceness here.
+last record's being written. Ray runs workers with niceness 15, so on a machine that does other work, too, the
+comparison is unfair to it; both are run with that niceness here.
 
 `growth` is the driver alone: the real loop, hand-out, claims, unpacking and records, over workers that are stubs in
 this process: all of them have a trial, and so a claim, before any answers, with a record folder of real size. It says
