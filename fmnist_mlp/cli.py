@@ -584,7 +584,7 @@ class _Display(runner.Listener):
         self._cost |= {trial.fingerprint: self.plan.train_cost(trial) for trial in trials}
         self._trials += len(trials)
         name = escape(trials[0].architecture.name)
-        self._say(f"best by {self.plan.sweep.select_by}: {name}; training it again on all images")
+        self.out.print(f"best by {self.plan.sweep.select_by}: {name}; training it again on all images")
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
         if self._started is None:
