@@ -14,6 +14,7 @@ from test_trial import worker  # noqa: F401 - worker is a fixture
 
 from fmnist_mlp import cli, config, runner
 from fmnist_mlp.config import Baseline
+from fmnist_mlp.errors import SweepError
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [ROOT / "architectures.yaml", *sorted((ROOT / "sweeps").glob("*.yaml"))]
@@ -62,7 +63,10 @@ def test_a_shipped_file_plans_every_trial_that_it_asks_for(path, plan, tmp_path)
     sweep, names = planned.sweep, [item.name for item in planned.sweep.architectures]
     assert len(set(names)) == len(names) >= 1
     affordable = len(names) - len(planned.over_budget)
-    assert len(planned.trials) == len(planned.to_train) == affordable * len(sweep.seeds) * (sweep.folds or 1) > 0
+    assert len(planned.trials) == affordable * len(sweep.seeds) * (sweep.folds or 1) > 0
+    assert len(planned.to_train) == len(planned.all_trials)
+    if sweep.refit is not None and sweep.refit.which == "all":
+        assert len(planned.refits) == affordable * len(sweep.refit.seeds or sweep.seeds)
     assert len({trial.fingerprint for trial in planned.trials}) == len(planned.trials)
     assert (planned.damaged, planned.changes) == ([], [])
     for item in sweep.architectures:
@@ -106,9 +110,14 @@ def few(names):
     return names if len(names) <= 5 else [names[0], names[len(names) // 2], names[-1]]
 
 
-def fewest_epochs(sweep):
-    """As few as every warm-up leaves room for."""
-    return 1 + max(math.floor(item.training.warmup_epochs) for item in sweep.architectures)
+def with_few_epochs(path, sweep):
+    """As few as every warm-up leaves room for; as they stand where stacks differ in nothing else."""
+    epochs = 1 + max(math.floor(item.training.warmup_epochs) for item in sweep.architectures)
+    try:
+        config.load_sweep(path, config.Overrides(epochs=epochs))
+    except SweepError:
+        return []
+    return ["--epochs", str(epochs)]
 
 
 @pytest.mark.slow
@@ -122,7 +131,7 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     affordable = [item.name for item in planned.sweep.architectures if item.name not in planned.over_budget]
     baselines = {item.name for item in planned.sweep.architectures if isinstance(item, Baseline)}
     wanted = affordable if baselines else few(affordable)
-    options = ["--limit", "300", "--epochs", str(fewest_epochs(planned.sweep)), "--seeds", "1", "--jobs", "0"]
+    options = ["--limit", "300", *with_few_epochs(path, planned.sweep), "--seeds", "1", "--jobs", "0"]
     options += [word for name in wanted for word in ("--only", name)]
     where = ["--results-dir", str(project.results), "--logs-dir", str(project.logs), "--device", "cpu"]
     code = cli.main([str(project.folder / path.name), *options, *where])
@@ -131,7 +140,7 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
 
     rows, trials = project.rows(path.stem), project.trials(path.stem)
     assert list(rows) == [item.name for item in planned.sweep.architectures]
-    assert {name for name, _ in trials} == set(wanted)
+    assert {name.removesuffix(" refit") for name, _ in trials} == set(wanted)
     for name, row in rows.items():
         if name in planned.over_budget:
             assert row["verdict"] == "over budget"
