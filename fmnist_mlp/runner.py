@@ -510,12 +510,16 @@ class _Workers:
 def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers, handle, summary: Summary, home):
     """Outcomes of all trials to train; refits of the best come when the others have shown which it is."""
     yield from _outcomes(plan.to_train[:], plan, options, logs, workers, handle, summary, home)
+    if summary.stopped or plan.refits:
+        return
     plan.to_measure = {}
     trained, plan.to_train = plan.to_train, []
-    if not summary.stopped and (added := _add_refits(plan, options)):
+    added = _add_refits(plan, options)
+    if plan.refits:  # some may have been trained before
+        logs.sync(Results(options.results_dir), plan.all_trials, plan.records)
+    if added:
         _decide_jobs(plan, options)
         workers.add(added)
-        logs.sync(Results(options.results_dir), plan.all_trials, plan.records)
         yield from _outcomes(added, plan, options, logs, workers, handle, summary, home)
     plan.to_train = trained + plan.to_train
 

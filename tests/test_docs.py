@@ -34,10 +34,19 @@ def test_every_verb_in_the_readme_has_help(capsys):
     assert {verb for verb in verbs if verb not in known} == set()
 
 
-def test_every_file_the_readme_links_to_exists():
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_a_page_links_to_exists(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert links or page.name != "README.md"
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_an_unfilled_place(page):
+    assert "@@" not in page.read_text(encoding="utf-8")
 
 
 def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
@@ -70,7 +79,3 @@ def test_make_has_the_two_commands_of_the_readme():
     commands = [shlex.split(line)[1] for line in re.findall(r"^make .*?(?=  #|$)", README, flags=re.MULTILINE)]
     assert commands[:2] == ["sweep", "test"]
     assert set(commands) <= set(targets)
-
-
-def test_the_readme_has_no_unfilled_place():
-    assert "@@" not in README

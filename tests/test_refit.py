@@ -298,6 +298,18 @@ def test_logs_show_refits_beside_the_others_and_forget_them_with_the_key(fake):
     assert {path.name for path in (folder / best).iterdir() if path.is_dir()} == {"seed-0", "seed-1"}
 
 
+def test_refits_that_were_trained_before_the_choice_was_open_again_are_shown(fake):
+    fake.run()
+    best = best_of(fake)
+    lost = next(row for row in fake.rows() if row["refit"] == "0")
+    shutil.rmtree(fake.folder / "results" / "_records" / lost["fingerprint"])
+    fake.run()
+    assert fake.trained == [(lost["architecture"], int(lost["seed"]))]
+    assert refits(fake) == [(best, 0), (best, 1)]
+    shown = {path.name for path in (fake.folder / "logs" / "fake" / best).iterdir() if path.is_dir()}
+    assert {"refit-seed-0", "refit-seed-1"} <= shown
+
+
 def test_clean_keeps_refits_while_the_key_stands(fake):
     fake.run()
     where = fake.folder / "results", fake.folder / "logs"
