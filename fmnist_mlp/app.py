@@ -30,7 +30,8 @@ from PIL import Image
 
 from fmnist_mlp import table
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.predict import FinishedSweep, Predictor, PreparedImage, UnreadableImage, import_keras, load_image
+from fmnist_mlp.pictures import PreparedImage, UnreadableImage, load_image
+from fmnist_mlp.predict import FinishedSweep, Predictor, import_keras
 
 FIRST_PORT, PORTS = 7860, 100
 MAX_UPLOAD_BYTES = 20 * 2**20

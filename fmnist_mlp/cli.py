@@ -155,7 +155,7 @@ def _explore(parsed: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _predict(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     # Imported here: no other command reads pictures.
-    from fmnist_mlp import predict
+    from fmnist_mlp import pictures, predict
 
     chosen = predict.choose_model(parsed.results_dir, parsed.sweep, parsed.model)
     predictor = predict.Predictor(chosen.path, chosen.class_names)
@@ -163,8 +163,8 @@ def _predict(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     failed = 0
     for path in parsed.images:
         try:
-            prepared = predict.load_image(path, predictor.shape, parsed.invert)
-        except predict.UnreadableImage as error:
+            prepared = pictures.load_image(path, predictor.shape, parsed.invert)
+        except pictures.UnreadableImage as error:
             failed += 1
             err.print(Text(_shown(error), style="red"))
             if parsed.json:

@@ -110,3 +110,9 @@ def png_header(width, height):
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
     )
+
+
+def truncated(kind, share=0.5):
+    """A file whose end is missing."""
+    content = encode(draw_garment((600, 600)), kind)
+    return content[: int(len(content) * share)]

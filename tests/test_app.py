@@ -30,7 +30,8 @@ from predicting import draw_garment, encode, finished_sweep, png_header
 from fmnist_mlp import app, cli, data
 from fmnist_mlp.app import MAX_UPLOAD_BYTES, Page
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.predict import Predictor, UnreadableImage, load_image
+from fmnist_mlp.pictures import UnreadableImage, load_image
+from fmnist_mlp.predict import Predictor
 
 needs_gradio = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs gradio (the extra app)")
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from sklearn import metrics as sklearn_metrics
 from test_trial import IDX_NAMES, worker  # noqa: F401 - worker is a fixture
 
-from fmnist_mlp import cli, config, data, predict, preprocess, report, runner, table
+from fmnist_mlp import cli, config, data, pictures, predict, preprocess, report, runner, table
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Latency
 
@@ -640,7 +640,7 @@ def test_e_a_picture_is_resized_whole_whatever_its_colours(mode, tmp_path):
     """E's page crops pictures in place of resizing them, and breaks on those in colours."""
     path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
     draw_dumbbell(mode).save(path)
-    prepared = predict.load_image(path, (28, 28))
+    prepared = pictures.load_image(path, (28, 28))
     assert (prepared.pixels.shape, prepared.pixels.dtype) == ((28, 28), np.uint8)
     heights = (prepared.pixels > 60).sum(axis=0)  # of what is seen in each column
     # By hand: 290 pixels become 28, so blocks of 40x80 become 4x8 and the bar 2 high; all of it is in the frame.
