@@ -21,9 +21,9 @@ import numpy as np
 
 from fmnist_mlp.data import Dataset, DataSource, limit_indices, load_data
 from fmnist_mlp.errors import cannot_write
+from fmnist_mlp.files import write_whole
 from fmnist_mlp.pages import Page, capitalized, counted, listed
 from fmnist_mlp.plots import FAINT, INK, WIDTH, new_figure, own_style, shortened, to_png
-from fmnist_mlp.results import write_whole
 
 PAGE_NAME = "index.html"
 PICTURE_NAMES = (

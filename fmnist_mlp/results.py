@@ -13,7 +13,6 @@ import datetime
 import json
 import math
 import os
-import secrets
 import shutil
 import tempfile
 import zipfile
@@ -28,6 +27,7 @@ import pydantic
 from fmnist_mlp import config
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
+from fmnist_mlp.files import write_whole
 from fmnist_mlp.yaml_nodes import harmless
 
 RECORD_FORMAT = 2
@@ -498,41 +498,6 @@ def failed_record(
 
 class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
-
-
-def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None:
-    """Write a file whole or not at all: beside its place, flushed, then moved in with `os.replace`.
-
-    A file that holds this content already is left alone. Folders are made where they are missing.
-
-    Args:
-        flush: wait until the disk has it (5 ms and more); False for what the next run makes again if it is damaged.
-
-    Raises:
-        SweepError: it cannot be written (`errors.cannot_write`); what was there before is as it was.
-    """
-    # A path may hold bytes that are no text: they show as ?
-    content = content.encode(errors="replace") if isinstance(content, str) else content
-    # Not named after the file: TensorBoard reads whatever has `tfevents` in its name, drafts too.
-    draft = path.with_name(f".draft-{secrets.token_hex(8)}")
-    try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if path.read_bytes() == content:
-                return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("xb") as file:
-                file.write(content)
-                if flush:
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                draft.unlink()
-            raise
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -40,7 +40,8 @@ from fmnist_mlp import data, preprocess, stacks, table
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.results import UNREADABLE_ARRAYS, DamagedRecord, Record, Results, link_or_copy, write_whole
+from fmnist_mlp.files import write_whole
+from fmnist_mlp.results import UNREADABLE_ARRAYS, DamagedRecord, Record, Results, link_or_copy
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 

@@ -1,0 +1,210 @@
+"""Files of ours: written whole, and checked before what they say is believed.
+
+A disk flips a bit, a copy is cut off, a person edits: so what is kept goes with a checksum. A folder that is finished
+gets a `SHA256SUMS` (`seal`; the form of coreutils, so `sha256sum --check SHA256SUMS` is a second opinion), and whoever
+reads a file of it compares. What is only remembered is a cache: JSON that carries its own checksum and is nothing where
+that is wrong. To hash a thousand folders at every start would take seconds; `Digests` remembers what it has hashed, by
+size, times and inode, and hashes again where any of these is another.
+
+Knows no Keras and none of our folders; what a file means is for its owner to say.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fmnist_mlp.errors import SweepError, cannot_write
+
+SUMS = "SHA256SUMS"
+
+
+class DamagedFile(Exception):
+    """A file that is not what was written; the message names it and says what is wrong."""
+
+
+# ---- writing ------------------------------------------------------------------------------------------------------
+
+
+def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None:
+    """Write a file whole or not at all: beside its place, flushed, then moved in with `os.replace`.
+
+    A file that holds this content already is left alone. Folders are made where they are missing.
+
+    Args:
+        flush: wait until the disk has it (5 ms and more); False for what the next run makes again if it is damaged.
+
+    Raises:
+        SweepError: it cannot be written (`errors.cannot_write`); what was there before is as it was.
+    """
+    # A path may hold bytes that are no text: they show as ?
+    content = content.encode(errors="replace") if isinstance(content, str) else content
+    # Not named after the file: TensorBoard reads whatever has `tfevents` in its name, drafts too.
+    draft = path.with_name(f".draft-{secrets.token_hex(8)}")
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if path.read_bytes() == content:
+                return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("xb") as file:
+                file.write(content)
+                if flush:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(draft, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Make `target` a file of its own with the content of `source`; whole or not at all. Raises: OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".draft-{secrets.token_hex(8)}")  # not named after it: see `write_whole`
+    try:
+        shutil.copyfile(source, draft)
+        os.replace(draft, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+
+
+# ---- checksums ----------------------------------------------------------------------------------------------------
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal. Raises: OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(folder: Path) -> None:
+    """Write `SHA256SUMS` into a finished folder, a line for every other file below it. Raises: OSError."""
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    lines = [f"{digest(path)}  {name}\n" for name, path in sorted(names.items()) if name != SUMS]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """What `seal` wrote: the SHA-256 of each file, by its path below the folder, with slashes.
+
+    Raises:
+        OSError: the folder has no seal, or one that cannot be read.
+        DamagedFile: it does not read as it was written.
+    """
+    path = folder / SUMS
+    text = path.read_bytes().decode(errors="replace")
+    sums = {name: sum_ for sum_, name in _SUM_LINE.findall(text)}
+    # Whatever does not read as it was written is damage, and a name that leads out of the folder is none of ours.
+    leads_out = any(".." in name.split("/") or name.startswith("/") for name in sums)
+    if leads_out or not sums or text != "".join(f"{sum_}  {name}\n" for name, sum_ in sums.items()):
+        raise DamagedFile(f"{path}: is damaged")
+    return sums
+
+
+def read_checked(path: Path, expected: str) -> bytes:
+    """The content of a file whose SHA-256 is `expected`.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedFile: it has another.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise DamagedFile(f"{path}: {_ANOTHER_SUM}")
+    return content
+
+
+def check(path: Path, expected: str, digests: "Digests | None" = None) -> None:
+    """Raise `DamagedFile` where a file is missing or its SHA-256 is not `expected`; `digests` may know it already."""
+    try:
+        actual = digests.of(path) if digests else digest(path)
+    except OSError as error:
+        raise DamagedFile(f"{path}: {'is missing' if isinstance(error, FileNotFoundError) else error}") from error
+    if actual != expected:
+        raise DamagedFile(f"{path}: {_ANOTHER_SUM}")
+
+
+_SUM_LINE = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)
+_ANOTHER_SUM = f"is damaged or was edited: its SHA-256 is not the one in {SUMS}"
+
+
+def stamp(path: Path) -> tuple[int, int, int, int]:
+    """What is different when a file has been written to, whatever its modification time was set to. Raises: OSError."""
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
+
+
+class Digests:
+    """SHA-256 of files, remembered by their stamps.
+
+    Args:
+        folder: the files lie below it; they are remembered relative to it, so the folder can be moved.
+        cache: the file to remember them in; read when first asked, written by `save`.
+    """
+
+    def __init__(self, folder: Path, cache: Path):
+        self._folder, self._cache = str(folder), cache
+        self._known: dict[str, list] | None = None
+        self._used: dict[str, list] = {}
+
+    def of(self, path: Path) -> str:
+        """The SHA-256 of a file, hashed where its stamp is new. Raises: OSError."""
+        if self._known is None:
+            self._known = load_json(self._cache)
+        name = str(path).removeprefix(self._folder)
+        known, now = self._known.get(name), stamp(path)
+        if isinstance(known, list) and known[1:] == [*now]:
+            self._used[name] = known
+            return known[0]
+        found = digest(path)
+        # A file written to just now may be written to again within the same tick of the clock.
+        if now == stamp(path) and time.time_ns() - max(now[1], now[2]) > _TICK_NS:
+            self._used[name] = [found, *now]
+        return found
+
+    def save(self) -> None:
+        """Remember what was learnt, of files that are still there; a disk that cannot be written costs time only."""
+        learnt = (self._known or {}) | self._used
+        if self._known is not None and learnt != self._known:
+            self._known = {name: known for name, known in learnt.items() if Path(self._folder + name).exists()}
+            with contextlib.suppress(SweepError):
+                save_json(self._cache, self._known)
+
+
+_TICK_NS = 100_000_000  # clocks of file systems tick every few milliseconds
+
+
+# ---- what is only remembered --------------------------------------------------------------------------------------
+
+
+def save_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object together with its checksum. Raises: SweepError where it cannot be written."""
+    write_whole(path, _with_checksum(json.dumps(content, sort_keys=True)))
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """What `save_json` wrote; empty where there is nothing, or something else."""
+    with contextlib.suppress(OSError, ValueError):
+        text = path.read_bytes().decode()
+        before, after = _with_checksum("{}").split("{}")
+        body = text[len(before) : -len(after)]
+        if text == _with_checksum(body):
+            return json.loads(body)
+    return {}
+
+
+def _with_checksum(body: str) -> str:
+    return f'{{"sha256": "{hashlib.sha256(body.encode()).hexdigest()}",\n"content": {body}}}\n'
