@@ -11,6 +11,7 @@ splits and scores to `trial`. Nothing is ever pickled: of a baseline its figures
 """
 
 import importlib
+import math
 import time
 import warnings
 from typing import Annotated, Any, ClassVar, Literal
@@ -60,6 +61,22 @@ class Classifier(BaseModel):
         if rounds in type(self).model_fields:
             effort = getattr(self, rounds) / type(self).model_fields[rounds].default
         return self.rough_seconds * max(0.01, effort) * images / 48_000
+
+    def misfit(self, class_counts: list[int]) -> str:
+        """Why so many images of each class that occurs are too few for it; empty where they are not."""
+        fields = type(self).model_fields
+        if "early_stopping" not in fields or self.early_stopping is not True:
+            return ""
+        # As sklearn.model_selection.StratifiedShuffleSplit demands; "auto" is False up to 10,000 images.
+        images, classes = sum(class_counts), len(class_counts)
+        aside = math.ceil(images * self.validation_fraction)
+        if min(class_counts) >= 2 and min(aside, images - aside) >= classes:
+            return ""
+        return (
+            f"early_stopping sets {aside:,} of {images:,} training images aside, which must hold every class, as must "
+            f"the others, and the rarest of the {classes} classes has {min(class_counts):,}; use more images, or leave "
+            "early_stopping out"
+        )
 
     def count_params(self, fitted: Any) -> int | None:
         """Numbers that training chose, for a scikit-learn estimator of this class; None for trees and neighbours."""
@@ -372,6 +389,10 @@ class KNeighborsClassifier(Classifier):
         "minkowski", description="What near means."
     )
     p: Annotated[float, Field(ge=1)] = Field(2.0, description="Power of minkowski: 1 is manhattan, 2 is euclidean.")
+
+    def misfit(self, class_counts: list[int]) -> str:
+        images = sum(class_counts)
+        return "" if self.n_neighbors <= images else f"n_neighbors must be at most the {images:,} training images"
 
     def describe_size(self, fitted: Any) -> str:
         return _counted(fitted.n_samples_fit_, "image")

@@ -41,7 +41,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from fmnist_mlp import baselines, preprocess, stacks
+from fmnist_mlp import baselines, data, preprocess, stacks
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.yaml_nodes import Node, Problems, harmless, quoted, read_document, read_text
 
@@ -668,7 +668,7 @@ def check_shapes(
     image_shape: tuple[int, ...],
     num_classes: int,
     memory_limit_bytes: int | None = None,
-    train_images: int | None = None,
+    class_counts: Sequence[int] = (),
 ) -> dict[str, stacks.StackSize]:
     """Exact sizes of every architecture, by name, once the data set is known; a baseline's are known when it is fitted.
 
@@ -678,20 +678,25 @@ def check_shapes(
         num_classes: units of the output layer.
         memory_limit_bytes: refuse stacks whose weights, gradient and optimizer variables need more (float32), unless
             they are over their `max_params` and so never built.
-        train_images: of the data set; where they are known, PCA of more components than a trial trains on is refused.
+        class_counts: training images of each class. Where they are known, what needs more of them is refused: images to
+            validate with, PCA, a baseline.
 
     Returns:
         Parameters of the stack alone, FLOPs with the steps of `preprocess`. Behind `{pca: 0.95}` both are the most
         that they can be (`preprocess.has_open_size`): the records have the true ones.
 
     Raises:
-        SweepError: with every stack that does not fit its images or the memory.
+        SweepError: with every stack that does not fit its images, their number or the memory.
     """
     problems = Problems(str(sweep.path), sweep.text)
-    sizes, reported = {}, set()
+    sizes, reported, parts = {}, set(), {}
     for architecture in sweep.architectures:
-        steps, images = architecture.training.preprocess, _fewest_images(sweep, architecture.training, train_images)
-        misfits = _misfits_of_images(architecture.training, image_shape, images)
+        steps, split = architecture.training.preprocess, architecture.training.validation_split
+        if class_counts and split not in parts:
+            parts[split] = _parts_of_images(sweep, split, class_counts)
+        train, validation = parts.get(split, (None, None))
+        images = None if train is None else sum(train)
+        misfits = _misfits_of_images(architecture, image_shape, train, validation)
         for key, message in misfits:
             line = architecture.key_lines.get(key, architecture.line)
             if (line, message) not in reported:  # else the whole file's key would be judged for each architecture
@@ -725,19 +730,36 @@ def check_shapes(
     return sizes
 
 
-def _fewest_images(sweep: Sweep, training: Training, train_images: int | None) -> int | None:
-    """Images that any trial trains on at least, of so many in the data set; None where that is not known."""
-    if train_images is None:
-        return None
-    images = min(sweep.limit or train_images, train_images)
-    return images - (math.ceil(images / sweep.folds) if sweep.folds else round(images * training.validation_split))
+def _parts_of_images(sweep: Sweep, validation_split: float, class_counts: Sequence[int]) -> tuple[list, list]:
+    """Training and validation images of each class in the trial that trains on the fewest.
+
+    Raises:
+        SweepError: there are more folds than images.
+    """
+    images = min(sweep.limit or math.inf, sum(class_counts))
+    if sweep.folds is not None and sweep.folds > images:
+        raise SweepError(f"{sweep.path}: folds must be at most the {images:,} training images, got {sweep.folds}")
+    parts = data.count_parts(class_counts, sweep.limit, validation_split, sweep.folds)
+    return parts[0].tolist(), parts[1].tolist()
 
 
-def _misfits_of_images(training: Training, image_shape: tuple[int, ...], images: int | None) -> list[tuple[str, str]]:
-    """Settings that do not fit the images: the key, and what is wrong."""
-    found = []
+def _misfits_of_images(
+    architecture: Architecture | Baseline,
+    image_shape: tuple[int, ...],
+    train: list[int] | None,
+    validation: list[int] | None,
+) -> list[tuple[str, str]]:
+    """Settings that do not fit the images: the key, and what is wrong. `train` and `validation` count each class."""
+    found, training = [], architecture.training
+    if validation is not None and not sum(validation):
+        enough = max(2 * sum(count > 0 for count in train), math.ceil(1 / training.validation_split))
+        problem = (
+            f"validation_split {training.validation_split:g} of {sum(train):,} training images leaves none to validate "
+            f"with, for each class keeps one to train on; use {enough:,} images or more (limit), or a larger share"
+        )
+        return [("validation_split", problem)]
     try:
-        preprocess.input_shape_of(training.preprocess, image_shape, images)
+        preprocess.input_shape_of(training.preprocess, image_shape, None if train is None else sum(train))
     except stacks.StackError as error:
         found.append(("preprocess", f"preprocess {error}"))
     side = min(image_shape)
@@ -745,6 +767,9 @@ def _misfits_of_images(training: Training, image_shape: tuple[int, ...], images:
         found.append(
             ("augment", f"augment shift must be below the images' {side} pixels, got {training.augment.shift}")
         )
+    if train is not None and isinstance(architecture, Baseline):
+        problem = architecture.classifier.misfit([count for count in train if count])
+        found += [("", f"{problem} (baseline '{architecture.name}')")] if problem else []
     return found
 
 

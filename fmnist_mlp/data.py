@@ -20,7 +20,7 @@ import stat
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -105,7 +105,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a plan needs to know of a data set; `dataclasses.asdict` of it can be written as JSON."""
+    """What a plan needs to know of a data set; `dataclasses.asdict` of it can be written as JSON.
+
+    Args:
+        class_counts: training images of each class, `num_classes` of them.
+    """
 
     identity: str
     dataset: str
@@ -113,6 +117,7 @@ class DataInfo:
     test_images: int
     image_shape: tuple[int, int]
     num_classes: int
+    class_counts: tuple[int, ...]
 
 
 def find_data(dataset, data_dir: Path | None = None, *, notify: Callable[[str], None] | None = None) -> DataSource:
@@ -200,7 +205,9 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
     if source.kind == "synthetic":
         shape = (garments.IMAGE_SIZE, garments.IMAGE_SIZE)
         counts = (garments.TRAIN_IMAGES, garments.TEST_IMAGES)
-        return DataInfo(_synthetic_identity(), source.dataset, *counts, shape, len(CLASS_NAMES))
+        classes = len(CLASS_NAMES)
+        class_counts = (garments.TRAIN_IMAGES // classes,) * classes
+        return DataInfo(_synthetic_identity(), source.dataset, *counts, shape, classes, class_counts)
 
     key = f"{source.kind}:{source.folder}"
     files = _stamps(source)
@@ -209,13 +216,19 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         return remembered
     data = load_data(source)
     info = DataInfo(
-        data.identity, source.dataset, len(data.x_train), len(data.x_test), data.image_shape, data.num_classes
+        data.identity,
+        source.dataset,
+        len(data.x_train),
+        len(data.x_test),
+        data.image_shape,
+        data.num_classes,
+        tuple(np.bincount(data.y_train, minlength=data.num_classes).tolist()),
     )
     if files == _stamps(source):  # else they changed while they were read
         memory[key] = {
             "format": _MEMORY_FORMAT,
             "files": files,
-            "info": asdict(info) | {"image_shape": [*info.image_shape]},
+            "info": asdict(info) | {"image_shape": [*info.image_shape], "class_counts": [*info.class_counts]},
         }
     return info
 
@@ -271,10 +284,7 @@ def limit_indices(y_train: np.ndarray, limit: int | None) -> np.ndarray:
         return np.arange(n, dtype=np.int32)
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
-    counts = np.bincount(y_train)
-    least = np.minimum(counts, 1) if limit >= np.count_nonzero(counts) else np.zeros_like(counts)
-    chosen = _shares(counts * (limit / n), limit, least, counts)
-    return _drawn(y_train, chosen, np.random.default_rng([_LIMIT_STREAM]))
+    return _drawn(y_train, _limited(np.bincount(y_train), limit), np.random.default_rng([_LIMIT_STREAM]))
 
 
 def stratified_split(y_train: np.ndarray, validation_split: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -293,10 +303,7 @@ def stratified_split(y_train: np.ndarray, validation_split: float, seed: int) ->
     """
     if not 0.0 <= validation_split < 1.0:
         raise ValueError(f"validation_split must be at least 0 and below 1, got {validation_split}")
-    counts = np.bincount(y_train)
-    quotas = counts * validation_split
-    most = np.minimum(np.ceil(quotas).astype(int), np.maximum(counts - 1, 0))
-    chosen = _shares(quotas, round(len(y_train) * validation_split), np.zeros_like(counts), most)
+    chosen = _set_aside(np.bincount(y_train), validation_split)
     validation = _drawn(y_train, chosen, np.random.default_rng([_SPLIT_STREAM, seed]))
     is_train = np.ones(len(y_train), bool)
     is_train[validation] = False
@@ -330,6 +337,32 @@ def stratified_folds(y_train: np.ndarray, folds: int, fold: int, seed: int) -> t
     is_validation = np.zeros(n, bool)
     is_validation[dealt[fold::folds]] = True
     return np.flatnonzero(~is_validation).astype(np.int32), np.flatnonzero(is_validation).astype(np.int32)
+
+
+def count_parts(
+    class_counts: Sequence[int], limit: int | None, validation_split: float, folds: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many images of each class a trial trains and validates on, as the functions above will choose them.
+
+    Args:
+        class_counts: training images of each class.
+        limit: as in `limit_indices`.
+        validation_split: as in `stratified_split`; of no account where there are folds.
+        folds: as in `stratified_folds`, at most the images that there are. The counts are those of the first fold,
+            which trains on the fewest.
+
+    Returns:
+        `(train, validation)`, int, `(classes,)` each.
+    """
+    counts = np.asarray(class_counts)
+    if limit is not None and limit < counts.sum():
+        counts = _limited(counts, limit)
+    if folds is None:
+        validation = _set_aside(counts, validation_split)
+    else:
+        dealt = -(-np.cumsum([0, *counts]) // folds)  # to the first fold, before each class and after the last
+        validation = np.diff(dealt)
+    return counts - validation, validation
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -426,12 +459,16 @@ def _remembered(entry, files, dataset):
     if not isinstance(entry, dict) or entry.get("format") != _MEMORY_FORMAT or entry.get("files") != files:
         return None
     try:
-        info = DataInfo(**entry["info"] | {"image_shape": tuple(entry["info"]["image_shape"]), "dataset": dataset})
+        tuples = {name: tuple(entry["info"][name]) for name in ("image_shape", "class_counts")}
+        info = DataInfo(**entry["info"] | tuples | {"dataset": dataset})
     except (KeyError, TypeError):
         return None
     numbers = (info.train_images, info.test_images, *info.image_shape, info.num_classes)
     sound = isinstance(info.identity, str) and info.identity and len(info.image_shape) == 2
-    return info if sound and all(type(number) is int and number > 0 for number in numbers) else None
+    sound = sound and all(type(number) is int and number > 0 for number in numbers)
+    sound = sound and all(type(count) is int and count >= 0 for count in info.class_counts)
+    sound = sound and (len(info.class_counts), sum(info.class_counts)) == (info.num_classes, info.train_images)
+    return info if sound else None
 
 
 # ---- Reading and checking ----
@@ -699,6 +736,19 @@ def _shares(quotas, total, least, most):
     while shares.sum() > max(total, least.sum()):
         shares[np.argmax(np.where(shares > least, shares - quotas, -np.inf))] -= 1
     return shares
+
+
+def _limited(counts, limit):
+    """How many images of each class `limit` leaves, of so many; int, `(classes,)`."""
+    least = np.minimum(counts, 1) if limit >= np.count_nonzero(counts) else np.zeros_like(counts)
+    return _shares(counts * (limit / counts.sum()), limit, least, counts)
+
+
+def _set_aside(counts, validation_split):
+    """How many images of each class validate, of so many; int, `(classes,)`."""
+    quotas = counts * validation_split
+    most = np.minimum(np.ceil(quotas).astype(int), np.maximum(counts - 1, 0))
+    return _shares(quotas, round(int(counts.sum()) * validation_split), np.zeros_like(counts), most)
 
 
 def _drawn(labels, shares, rng):

@@ -91,6 +91,8 @@ class Pca:
         if self.components > most:
             what = f"{values:,} values" if most == values else f"{images:,} training images"
             raise stacks.StackError(f"pca can have at most {most:,} components, for {what}, got {self.components:,}")
+        if self.whiten and self.components == images:  # their mean is taken off, so one component does not vary
+            raise stacks.StackError(f"pca can whiten at most {images - 1:,} components of {images:,} training images")
         return (self.components,)
 
     def flops(self, input_shape: Shape, images: int | None = None) -> int:

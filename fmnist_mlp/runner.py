@@ -215,7 +215,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         info.image_shape,
         info.num_classes,
         memory_limit_bytes=available_memory_bytes(),
-        train_images=info.train_images,
+        class_counts=info.class_counts,
     )
     sweep = _without_idle_limit(sweep, info)
     over_budget = config.over_budget(sweep, sizes)

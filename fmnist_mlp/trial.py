@@ -470,11 +470,6 @@ def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.nda
     if trial.fold is None:
         validation_split = trial.architecture.training.validation_split
         train, validation = data.stratified_split(y_train[pool], validation_split, trial.seed)
-        if not len(validation):
-            raise ValueError(
-                f"no image is left for validation ({len(pool)} training images, validation_split "
-                f"{validation_split:g}): use more images or a larger share"
-            )
     else:
         train, validation = data.stratified_folds(y_train[pool], trial.settings["folds"], trial.fold, trial.seed)
     return pool[train], pool[validation]

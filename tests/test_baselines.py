@@ -485,6 +485,23 @@ def test_more_components_than_pixels_are_refused_at_their_line(load):
         config.check_shapes(sweep, (8, 8), 4)
 
 
+@pytest.mark.parametrize("name", ["MLPClassifier", "HistGradientBoostingClassifier"])
+@pytest.mark.parametrize(
+    ("counts", "fraction"),
+    [([9, 1], 0.5), ([2, 2], 0.5), ([2, 2], 0.25), ([2, 2], 0.75), ([9, 9], 0.05), ([9, 9], 0.1)],
+)
+def test_early_stopping_on_too_few_images_is_known_beforehand(name, counts, fraction):
+    classifier = baselines.CLASSIFIERS[name](early_stopping=True, validation_fraction=fraction, max_iter=2)
+    y = np.repeat(np.arange(len(counts)), counts)
+    x = np.random.default_rng(0).normal(size=(len(y), 3)).astype(np.float32)
+    try:
+        baselines.fit(classifier, x, y, len(counts), seed=0)
+    except ValueError:
+        assert "early_stopping sets" in classifier.misfit(counts)
+    else:
+        assert classifier.misfit(counts) == ""
+
+
 def test_a_budget_of_parameters_stops_no_baseline(load):
     sweep = load("max_params: 10\narchitectures: [[8]]\nbaselines: [LogisticRegression]\n")
     assert config.over_budget(sweep, config.check_shapes(sweep, (8, 8), 4)) == {"8"}

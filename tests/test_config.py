@@ -779,11 +779,11 @@ def test_sizes_are_those_behind_the_steps(load):
         "architectures:\n- {layers: [64], preprocess: {pca: 187}}\n- {layers: [64], preprocess: [standardize, {pca: 0.95}]}\n"
         "- {layers: [64], preprocess: standardize}\n"
     )
-    sizes = list(check_shapes(sweep, (28, 28), 10, train_images=60_000).values())
+    sizes = list(check_shapes(sweep, (28, 28), 10, class_counts=(6000,) * 10).values())
     assert [size.params for size in sizes] == [12_682, 50_890, 50_890]  # a share: at most 784 components
     assert sizes[0].flops == 187 * (2 * 784 + 1) + 64 * (2 * 187 + 1) + 10 * (2 * 64 + 1)
     assert sizes[2].flops == 2 * 784 + 64 * (2 * 784 + 1) + 10 * (2 * 64 + 1)
-    (size,) = check_shapes(load("training: {preprocess: {pca: 0.95}}\nlimit: 50\n" + STACK), (28, 28), 10, train_images=60_000).values()  # fmt: skip
+    (size,) = check_shapes(load("training: {preprocess: {pca: 0.95}}\nlimit: 50\n" + STACK), (28, 28), 10, class_counts=(6000,) * 10).values()  # fmt: skip
     assert size.params == 41 * 64 - 64 + 64 + 65 * 32 + 33 * 10  # 40 images to train on, so at most 40 components
 
 
@@ -810,6 +810,25 @@ def test_sizes_are_those_behind_the_steps(load):
             "training: {preprocess: {pca: 9}}\narchitectures:\n- [MaxPooling2D]\n- [{Reshape: [3, 3, 1]}, MaxPooling2D]\n",
             ["3: MaxPooling2D needs an image of height x width x channels, but gets a vector of 9 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture 'maxpool2')"],
         ),
+        (
+            "limit: 80\ntraining: {validation_split: 0.5, preprocess: {pca: 40, whiten: true}}\narchitectures:\n- [8]\n",
+            ["2: preprocess pca can whiten at most 39 components of 40 training images"],
+        ),
+        (
+            "limit: 10\ntraining: {epochs: 2}\narchitectures:\n- [8]\n- layers: [4]\n  validation_split: 0.3\n",
+            [
+                "4: validation_split 0.2 of 10 training images leaves none to validate with, for each class keeps one to train on; use 20 images or more (limit), or a larger share",
+                "6: validation_split 0.3 of 10 training images leaves none to validate with, for each class keeps one to train on; use 20 images or more (limit), or a larger share",
+            ],
+        ),
+        (
+            "limit: 20\ntraining: {validation_split: 0.01}\narchitectures: [[8]]\n",
+            ["2: validation_split 0.01 of 20 training images leaves none to validate with, for each class keeps one to train on; use 100 images or more (limit), or a larger share"],
+        ),
+        (
+            "limit: 20\nbaselines:\n- {KNeighborsClassifier: {n_neighbors: 17}}\n- {KNeighborsClassifier: {n_neighbors: 16}}\n",
+            ["3: n_neighbors must be at most the 16 training images (baseline 'KNeighborsClassifier-n_neighbors17')"],
+        ),
         ("training: {augment: {shift: 28}}\n" + STACK, ["1: augment shift must be below the images' 28 pixels, got 28"]),
         ("training: {augment: {shift: 27}, preprocess: {pca: 784}}\n" + STACK, []),
     ],
@@ -817,11 +836,17 @@ def test_sizes_are_those_behind_the_steps(load):
 def test_steps_that_do_not_fit_the_images_are_named_by_line(load, text, messages):
     sweep = load(text)
     if not messages:
-        assert check_shapes(sweep, (28, 28), 10, train_images=60_000)
+        assert check_shapes(sweep, (28, 28), 10, class_counts=(6000,) * 10)
         return
     with pytest.raises(SweepError) as caught:
-        check_shapes(sweep, (28, 28), 10, train_images=60_000)
+        check_shapes(sweep, (28, 28), 10, class_counts=(6000,) * 10)
     assert str(caught.value).split("\n")[::2] == [f"architectures.yaml:{message}" for message in messages]
+
+
+def test_more_folds_than_the_data_set_has_images_are_refused(load):
+    with pytest.raises(SweepError, match=r"^architectures\.yaml: folds must be at most the 4 training images, got 5$"):
+        check_shapes(load("folds: 5\n" + STACK), (28, 28), 2, class_counts=(2, 2))
+    assert check_shapes(load("folds: 4\n" + STACK), (28, 28), 2, class_counts=(2, 2))
 
 
 # ---- grids ----

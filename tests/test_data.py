@@ -170,7 +170,8 @@ def test_the_stand_in_needs_no_files():
     assert loaded.class_names == data.CLASS_NAMES
     assert loaded.x_train.shape == (12_000, 28, 28)
     info = describe(source, {})
-    assert info == data.DataInfo("synthetic-v1-12000-2000", "synthetic", 12_000, 2_000, (28, 28), 10)
+    assert info == data.DataInfo("synthetic-v1-12000-2000", "synthetic", 12_000, 2_000, (28, 28), 10, (1200,) * 10)
+    assert np.bincount(loaded.y_train).tolist() == [1200] * 10
 
 
 def test_a_source_travels_to_workers_and_names_the_dataset_column(folder):
@@ -621,7 +622,7 @@ def test_what_is_remembered_is_not_read_again(folder, never_read):
     memory = {}
     source = find_data(idx(folder))
     info = describe(source, memory)
-    assert info == data.DataInfo(load_data(source).identity, "idx:mine", 12, 6, (4, 5), 3)
+    assert info == data.DataInfo(load_data(source).identity, "idx:mine", 12, 6, (4, 5), 3, (4, 4, 4))
     memory = json.loads(json.dumps(memory))
     assert json.loads(json.dumps(asdict(info)))["image_shape"] == [4, 5]
     never_read()
@@ -687,6 +688,8 @@ def test_what_is_remembered_of_a_damaged_file_does_not_hide_it(folder):
         lambda entry: entry | {"info": entry["info"] | {"image_shape": [4]}},
         lambda entry: entry | {"info": entry["info"] | {"image_shape": "45"}},
         lambda entry: entry | {"info": entry["info"] | {"more": 1}},
+        lambda entry: entry | {"info": entry["info"] | {"class_counts": [4, 4, 5]}},
+        lambda entry: entry | {"info": {k: v for k, v in entry["info"].items() if k != "class_counts"}},
     ],
 )
 def test_a_memory_that_is_garbage_is_ignored_and_mended(folder, edit, never_read):
@@ -808,6 +811,19 @@ def test_folds_of_very_few_images():
     train, validation = stratified_folds(y_train[:2], 2, 1, 0)
     assert sorted([*train, *validation]) == [0, 1]
     assert len(validation) == 1
+
+
+@settings(deadline=None)
+@given(
+    y_train=labels, limit=st.none() | st.integers(1, 250), share=shares, folds=st.none() | st.integers(2, 9), seed=seeds
+)
+def test_parts_are_counted_beforehand_as_they_are_chosen(y_train, limit, share, folds, seed):
+    chosen = y_train[limit_indices(y_train, limit)]
+    folds = folds if folds is not None and folds <= len(chosen) else None
+    parts = stratified_split(chosen, share, seed) if folds is None else stratified_folds(chosen, folds, 0, seed)
+    counted = data.count_parts(np.bincount(y_train), limit, share, folds)
+    for part, counts in zip(parts, counted, strict=True):
+        assert np.bincount(chosen[part], minlength=len(counts)).tolist() == counts.tolist()
 
 
 @pytest.mark.parametrize(

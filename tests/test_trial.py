@@ -303,13 +303,6 @@ def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
     assert Results(tmp_path / "results").load_record(one.fingerprint) is None
 
 
-def test_too_few_images_to_validate_on_are_said(source, tmp_path):
-    (one,) = tiny_trials(tmp_path)
-    record = run(one, source, tmp_path, limit=4)
-    assert (record.status, record.error["type"]) == ("failed", "ValueError")
-    assert "no image is left for validation" in record.error["message"]
-
-
 # ---- trials that are interrupted
 
 
