@@ -196,7 +196,7 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
         patch.setattr(
             runner.config,
             "check_shapes",
-            lambda *args, memory_limit_bytes, train_images, check=runner.config.check_shapes: check(*args),
+            lambda *args, memory_limit_bytes, class_counts, check=runner.config.check_shapes: check(*args),
         )
         plan = fake.plan(jobs=jobs)
     assert len(plan.to_train) == trials_to_train
