@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fmnist_mlp import __version__, config, preprocess, runner, table
+from fmnist_mlp import __version__, config, preprocess, ranking, runner, table
 from fmnist_mlp.engine import EngineError
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
@@ -82,7 +82,7 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     with _signals(display), display:
         summary = runner.run_sweep(plan, options, display, handle=display.set_engine)
 
-    _print_table(plan, summary.rows, parsed.sort or "behind_best", out)
+    _print_table(plan, summary.rows, parsed.sort, out)
     _print_failures(plan, err)
     if not summary.stopped:  # whoever stops a sweep wants it to end; the next run makes up for it
         # Imported here: after the trials, and only what has changed is drawn.
@@ -667,7 +667,7 @@ def _signals(display: _Display):
 # ---- after --------------------------------------------------------------------------------------------------------
 
 
-def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console) -> None:
+def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str | None, out: Console) -> None:
     select_by = plan.sweep.select_by
     names = ["architecture", ("parameters", "right"), ("test loss", "right"), ("test accuracy", "right"), "verdict"]
     has_refits = any(row["refit_trials"] for row in rows)
@@ -676,7 +676,7 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str, out: Console
         names += [("trials", "right")] if has_refits else ["Pareto", ("trials", "right")]  # a line holds so much
     names += [("refit: test accuracy", "right")] if has_refits else []
     columns = _new_table(*names, title=f"{plan.sweep.name} on {_shown(plan.info.dataset)}")
-    for row in table.sort_rows(rows, sort_by):
+    for row in table.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
         cells = [
             escape(row["architecture"]),
             table.count_in_words(row["params"]),

@@ -476,7 +476,8 @@ class SweepSettings(_Settings):
         ge=2,
         le=1000,
         description="Seeds that are taken together: the table also says how good the mean of their probabilities is, "
-        "for each so many of an architecture's trials (of its refits, where there are any); null is none.",
+        "for each so many of an architecture's trials (of its refits, where there are any; with folds, of the same "
+        "fold); null is none.",
     )
     max_params: int | None = Field(
         None,

@@ -1,11 +1,11 @@
 """Figures of merit and the statistics of a sweep, from labels, predictions and plain numbers.
 
 A trial needs `accuracy`, `cross_entropy` and `classification_scores`: counted over images, never averaged over batches,
-where a short last one would weigh too much. The table needs the rest: how uncertain a mean is (`mean_interval`), which
-architectures are worse than the best and which only look so (`compare_with_best`), how many seeds would settle it
-(`seeds_for_power`), what the choice of test images contributes (`bootstrap_difference`), and which rows nobody beats at
-their cost (`pareto_front`). How a table words this, and what is saved, is decided elsewhere: nothing here knows of
-trials, files or Keras.
+where a short last one would weigh too much. The table needs the rest: how uncertain a mean is (`mean_interval`), how
+far each architecture is behind the best (`behind_best`), which are worse than it and which only look so
+(`compare_with_best`), how many seeds would settle it (`seeds_for_power`), what the choice of test images contributes
+(`bootstrap_difference`), and which rows nobody beats at their cost (`pareto_front`). How a table words this, and what
+is saved, is decided elsewhere: nothing here knows of trials, files or Keras.
 
 Only numpy is imported at the top: scipy.special takes 0.15 s, scipy.stats and scikit-learn another 0.3 s each, which a
 rerun with nothing to do, and a worker about to train, can spare.
@@ -144,6 +144,24 @@ class Comparison:
     seeds_needed: int | None  # for "tied with best": blocks that would show such a difference; see `seeds_for_power`
 
 
+def behind_best(
+    values: Mapping[str, Mapping[Hashable, float | None]], higher_is_better: bool = True
+) -> dict[str, float]:
+    """How far each architecture's mean is behind the best: the `behind` of `compare_with_best`, with numpy alone.
+
+    Means are estimated over blocks as there, so that one who lacks a block is not judged by how hard that was. Means
+    that differ by rounding alone are level: of several that are level with the best, the first is the best.
+
+    Returns:
+        0 or more for each architecture that has a value, in the order given.
+    """
+    names, table = _arrange_in_blocks(values)
+    if not names:
+        return {}
+    behind = _fit_additive_model(table if higher_is_better else -table).behind
+    return dict(zip(names, behind.tolist(), strict=True))
+
+
 def compare_with_best(
     values: Mapping[str, Mapping[Hashable, float | None]],
     higher_is_better: bool = True,
@@ -182,10 +200,7 @@ def compare_with_best(
     if not names:
         return {}
     fit = _fit_additive_model(table if higher_is_better else -table)
-    # Of means that differ by rounding alone, the first is the best and the others are level with it.
-    best = int(np.argmax(fit.means >= fit.means.max() - fit.rounding))
-    behind = fit.means[best] - fit.means
-    behind[np.abs(behind) <= fit.rounding] = 0.0
+    behind, best = fit.behind, int(np.argmin(fit.behind))
     comparable = (fit.part == fit.part[best]) & (fit.df > 0)
     comparable[best] = False
     half = np.zeros(len(names))  # of each simultaneous interval
@@ -350,6 +365,16 @@ class _Fit(NamedTuple):
     df: int  # values less the unknowns that they can tell apart
     rounding: float  # differences up to this are floating point's, not the data's
 
+    @property
+    def behind(self) -> np.ndarray:
+        """How far behind the highest mean, `(architectures,)`; means that differ by rounding alone are level."""
+        levels, level = np.empty_like(self.means), math.inf
+        for i in np.argsort(-self.means, kind="stable"):
+            if level - self.means[i] > self.rounding:
+                level = self.means[i]
+            levels[i] = level
+        return levels.max() - levels
+
 
 def _fit_additive_model(table: np.ndarray) -> _Fit:
     seen = np.isfinite(table)  # (architectures, blocks)
@@ -381,13 +406,12 @@ def _fit_additive_model(table: np.ndarray) -> _Fit:
 
 def _connect(seen: np.ndarray) -> np.ndarray:
     """A number 0, 1, ... for each architecture, the same for those that a chain of shared blocks connects."""
-    if seen.all():  # the usual case
-        return np.zeros(len(seen), np.intp)
-    # Here, because it takes a seventh of a second to import.
-    from scipy.sparse.csgraph import connected_components
-
-    shares_block = seen.astype(np.float64) @ seen.T.astype(np.float64) > 0
-    return connected_components(shares_block, directed=False)[1]
+    part, before = np.arange(len(seen)), None
+    while before is None or (part != before).any():  # each takes the lowest number that it shares a block with
+        before = part
+        of_block = np.where(seen, part[:, None], len(seen)).min(axis=0)
+        part = np.where(seen, of_block, len(seen)).min(axis=1)
+    return np.unique(part, return_inverse=True)[1]
 
 
 # ---- Tukey's range ----

@@ -6,8 +6,8 @@ what `results.csv` says, to the last digit. `average_histories`, `bin_confidence
 of a sweep and how to say it, also of one with little to show (nothing trained, predictions that cannot be read).
 
 The same records and library versions give the same bytes; where they are those of the last report, nothing is drawn.
-Leaves to others: what the figures are and which architecture is best (`table`, `metrics`), drawing (`plots`), markup
-(`pages`), where files go (`results`). No TensorFlow, and matplotlib only once there is something to draw.
+Leaves to others: what the figures are (`table`, `metrics`), which architecture is best (`ranking`), drawing (`plots`),
+markup (`pages`), where files go (`results`). No TensorFlow, and matplotlib only once there is something to draw.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnist_mlp import data, metrics, plots, table
+from fmnist_mlp import data, metrics, plots, ranking, table
 from fmnist_mlp.config import Training, Trial
 from fmnist_mlp.data import DataSource
 from fmnist_mlp.errors import SweepError
@@ -46,7 +46,7 @@ _MOST_BYTES_OF_IMAGES = 200_000_000  # of files to read for them: what is above 
 
 
 def report(
-    state: table.SweepState,
+    state: ranking.SweepState,
     rows: Sequence[dict],
     results: Results,
     *,
@@ -96,7 +96,7 @@ def report(
     return results.write_report(state.sweep, text, page.pictures)
 
 
-def _key(state: table.SweepState, rows: Sequence[dict], source: DataSource | None) -> str:
+def _key(state: ranking.SweepState, rows: Sequence[dict], source: DataSource | None) -> str:
     """A hash of all that the page is made of; curves, scores by class and predictions go with the metrics."""
     parts = [
         [FORMAT, importlib.metadata.version("matplotlib"), importlib.metadata.version("numpy")],
@@ -230,7 +230,7 @@ class _Content:
         problems: what could not be shown, and why.
     """
 
-    state: table.SweepState
+    state: ranking.SweepState
     rows: Sequence[dict]
     results: Results
     source: DataSource | None
@@ -239,8 +239,7 @@ class _Content:
     @cached_property
     def ordered(self) -> list[dict]:
         """All rows, best first, those without a figure last."""
-        key = "behind_best" if any(row["behind_best"] is not None for row in self.rows) else self.metric
-        return table.sort_rows(self.rows, key)
+        return ranking.best_first(self.rows)
 
     @cached_property
     def shown(self) -> list[dict]:
@@ -249,8 +248,8 @@ class _Content:
 
     @property
     def best(self) -> dict | None:
-        """The row that the table calls best, else the first that has trials."""
-        return next((row for row in self.shown if row["verdict"] == "best"), next(iter(self.shown), None))
+        """The best row, or where none has a figure to be chosen by the first that has trials."""
+        return next(iter(self.shown), None)
 
     @cached_property
     def done(self) -> dict[str, list[tuple[Trial, Record]]]:
@@ -312,7 +311,7 @@ class _Content:
     @cached_property
     def best_trial(self) -> Trial | None:
         """The best architecture's best trial by validation; None before any is done."""
-        return table.best_trials(self.state).get(self.best["architecture"]) if self.best else None
+        return ranking.rank(self.state).best_trials.get(self.best["architecture"]) if self.best else None
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray | None:
@@ -527,8 +526,8 @@ def _show_cost(page, content, metric: str, cost: str) -> None:
     if not rows:
         page.paragraph(f"No picture of {plots.METRICS[metric]} against {words}: not known for any architecture.")
         return
-    costs, figures = [row[cost] for row in rows], [row[content.metric] for row in rows]
-    is_on_front = metrics.pareto_front(costs, figures, not plots.is_loss(content.metric))
+    costs, behind = [row[cost] for row in rows], [row["behind_best"] for row in rows]
+    is_on_front = metrics.pareto_front(costs, behind, higher_is_better=False)
     front = [row["architecture"] for row, on_front in zip(rows, is_on_front, strict=True) if on_front]
     picture, beyond = plots.draw_cost(
         content.subtitle,

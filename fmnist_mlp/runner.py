@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fmnist_mlp import config, data, stacks, table
+from fmnist_mlp import config, data, ranking, stacks, table
 from fmnist_mlp.baselines import CLASSIFIERS
 from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, DataSource
@@ -135,9 +135,9 @@ class Plan:
         return [t for t in self.all_trials if t.fingerprint in self.records and not self.records[t.fingerprint].is_done]
 
     @property
-    def state(self) -> table.SweepState:
+    def state(self) -> ranking.SweepState:
         """What the table is made of."""
-        return table.SweepState(
+        return ranking.SweepState(
             self.sweep,
             self.trials,
             self.records,
@@ -297,7 +297,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
                 break
     finally:
         summary.rows = table.write_tables(plan.state, results)
-        results.link_models(plan.sweep, table.exported_trials(plan.state))
+        results.link_models(plan.sweep, ranking.rank(plan.state).exported_trials)
         logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
     summary.seconds = time.monotonic() - started
     return summary
@@ -352,8 +352,8 @@ def _add_refits(plan: Plan, options: Options) -> list[Trial]:
     else:
         to_come = {trial.fingerprint for trial in plan.to_train}
         is_open = any(t.fingerprint in to_come or t.fingerprint not in plan.records for t in plan.trials)
-        best = None if is_open else table.best_architecture(plan.state)
-        chosen = [] if best is None else [best]
+        best = None if is_open else ranking.rank(plan.state).best
+        chosen = [item for item in plan.sweep.architectures if item.name == best]
     results, identity = Results(options.results_dir), plan.info.identity
     plan.refits = config.list_refits(plan.sweep, chosen, data_identity=identity, plain_fit=options.plain_fit)
     plan.stamps |= {trial.fingerprint: results.stamp(trial.fingerprint) for trial in plan.refits}

@@ -2,11 +2,11 @@
 
 A `SweepState` (what a sweep asks for, what of it is done) becomes rows: means over trials, their spread and interval,
 what each architecture costs, and a verdict on which can be told apart. The same rows are `results.csv`, `results.md`,
-the table on the screen and the report, so that all of them say the same. Whatever is chosen here is chosen by
-validation; test images are shown and decide nothing.
+the table on the screen and the report, so that all of them say the same.
 
-How spreads and verdicts are computed is in `metrics`, where files lie in `results`. No TensorFlow and no pandas here;
-rows that nothing has changed are remembered, so that a rerun with nothing to do needs no scipy either.
+What is best, and the order of the rows for people, is decided in `ranking`; how spreads and verdicts are computed is in
+`metrics`, where files lie in `results`. No TensorFlow and no pandas here; rows that nothing has changed are remembered,
+so that a rerun with nothing to do needs no scipy either.
 """
 
 import contextlib
@@ -18,63 +18,16 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fmnist_mlp import metrics, preprocess, stacks
-from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
+from fmnist_mlp.config import Architecture, Baseline
+from fmnist_mlp.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 
-FORMAT = 3  # of remembered rows: raise it when the same records give other rows
-
-# Higher is better for all but these.
-LOWER_IS_BETTER = frozenset({"test_loss", "val_loss", "test_ece"})
-
-
-@dataclass(frozen=True)
-class SweepState:
-    """What a sweep asks for and what of it is done.
-
-    Args:
-        trials: all that choose among the architectures, in the table's order.
-        records: by fingerprint, done or failed; those of `refits` too.
-        sizes: `stacks.StackSize` by architecture name.
-        dataset: as in the `dataset` column.
-        over_budget: names of the architectures that are larger than their `max_params`.
-        latencies: by architecture name, where they are known.
-        refits: trials that train an architecture again on all training images, after the choice.
-    """
-
-    sweep: Sweep
-    trials: Sequence[Trial]
-    records: Mapping[str, Record]
-    sizes: Mapping[str, stacks.StackSize]
-    dataset: str
-    over_budget: frozenset[str] = frozenset()
-    latencies: Mapping[str, Latency] = field(default_factory=dict)
-    refits: Sequence[Trial] = ()
-
-    @property
-    def select_by(self) -> str:
-        return self.sweep.select_by
-
-    def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
-        """The trials that have a record, by architecture name, in the order of seeds and folds; refits are apart."""
-        return self._found(self.trials)
-
-    def refits_by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
-        """The refits that have a record, by architecture name, in the order of seeds."""
-        return self._found(self.refits)
-
-    def _found(self, trials: Sequence[Trial]) -> dict[str, list[tuple[Trial, Record]]]:
-        found = {architecture.name: [] for architecture in self.sweep.architectures}
-        for trial in trials:
-            if trial.fingerprint in self.records:
-                found[trial.architecture.name].append((trial, self.records[trial.fingerprint]))
-        return found
-
+FORMAT = 4  # of remembered rows: raise it when the same records give other rows
 
 # ---- columns ------------------------------------------------------------------------------------------------------
 
@@ -163,8 +116,8 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     """
     if is_final and (remembered := _remembered_rows(state, results)) is not None:
         return remembered
-    found = state.by_architecture()
-    verdicts = _verdicts(state, found, results) if is_final else {}
+    found, ranking = state.by_architecture(), rank(state)
+    verdicts = _verdicts(ranking, found, results) if is_final else {}
     refits = state.refits_by_architecture()
     # In the plan's order, not that in which trials ended: it decides between two that are equally common.
     common = _common_environment([record for kind in (found, refits) for those in kind.values() for _, record in those])
@@ -173,10 +126,11 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
         | verdicts.get(architecture.name, {})
         for architecture in state.sweep.architectures
     ]
-    _mark_pareto(rows, state.select_by)
+    _mark_pareto(rows, ranking.behind)
     if is_final:
         for row in rows if state.sweep.ensemble else ():
-            row |= _ensembles(state.sweep.ensemble, refits[row["architecture"]] or found[row["architecture"]], results)
+            members = refits[row["architecture"]] or found[row["architecture"]]
+            row |= _ensembles(state.sweep.ensemble, members, results, state.correction)
         results.save_comparison(state.sweep, {"key": _key(state), "rows": rows, "hash": _hash(rows)})
     return rows
 
@@ -217,8 +171,8 @@ def _row(
         "peak_memory_bytes": _mean([record.measured.get("peak_memory_bytes") for record in done]),
     }
     for name in (*_TEST, *_OTHER):
-        values = [_value(state, name, record) for record in done]
-        row |= _with_interval(name, values, _correction(state))
+        values = [state.figure(name, record) for record in done]
+        row |= _with_interval(name, values, state.correction)
     for name in _TEST:
         row |= _with_interval(f"refit_{name}", [record.metrics[name] for record in refitted], correction=0.0)
     return row
@@ -248,41 +202,23 @@ def _without_trials(state: SweepState, architecture: Architecture | Baseline, fo
         return "over budget"
     done = [record for _, record in found if record.is_done]
     if done:
-        return None if any(_value(state, state.select_by, record) is not None for record in done) else "no loss"
+        return None if any(state.figure(state.select_by, record) is not None for record in done) else "no loss"
     return "failed" if found else "not trained"
 
 
-def _value(state: SweepState, name: str, record: Record) -> float | None:
-    if name == "cv_accuracy":  # each image validates one of the folds
-        return record.metrics["val_accuracy"] if state.sweep.folds else None
-    return record.metrics[name]
-
-
-def _correction(state: SweepState) -> float:
-    """Images validated on for each image trained on, where folds share their training images; see `mean_interval`."""
-    return 1 / (state.sweep.folds - 1) if state.sweep.folds else 0.0
-
-
-def _verdicts(state: SweepState, found, results: Results) -> dict[str, dict[str, Any]]:
+def _verdicts(ranking: Ranking, found, results: Results) -> dict[str, dict[str, Any]]:
     """Which architectures are worse than the best: columns by architecture name."""
-    select_by = state.select_by
-    values = {
-        name: {(trial.seed, trial.fold): _value(state, select_by, record) for trial, record in those if record.is_done}
-        for name, those in found.items()
-    }
-    comparisons = metrics.compare_with_best(values, select_by not in LOWER_IS_BETTER, _correction(state))
-    best = next((name for name, comparison in comparisons.items() if comparison.verdict == "best"), None)
-    on_test = _on_test_images(found, best, results) if best is not None else {}
+    on_test = _on_test_images(found, ranking.best, results) if ranking.best is not None else {}
     return {
         name: {
             "verdict": comparison.verdict,
             "behind_best": comparison.behind,
             "behind_best_ci95_low": comparison.behind_low,
             "behind_best_ci95_high": comparison.behind_high,
-            "seeds_needed": _in_seeds(comparison.seeds_needed, state.sweep.folds),
+            "seeds_needed": _in_seeds(comparison.seeds_needed, ranking.state.sweep.folds),
             **on_test.get(name, {}),
         }
-        for name, comparison in comparisons.items()
+        for name, comparison in ranking.comparisons.items()
     }
 
 
@@ -320,34 +256,39 @@ def _on_test_images(found, best: str, results: Results) -> dict[str, dict[str, f
     return columns
 
 
-def _ensembles(size: int, found, results: Results) -> dict[str, Any]:
-    """Columns on ensembles of so many of these trials: each its own trials, in their order; what is left over is out.
+def _ensembles(size: int, found, results: Results, correction: float) -> dict[str, Any]:
+    """Columns on ensembles of so many seeds: each its own trials, in their order; what is left over is out.
 
-    An ensemble's probabilities are the mean of its members', as they are kept (float16).
+    The members of one are seeds of the same fold, so that `ensemble: 3` says of three seeds what it says without folds:
+    what they are worth together that were trained on as many images. An ensemble's probabilities are the mean of its
+    members', as they are kept (float16).
     """
-    members = []
-    for fingerprint in (trial.fingerprint for trial, record in found if record.is_done):
+    by_fold = defaultdict(list)
+    for trial, record in found:
         with contextlib.suppress(DamagedRecord):  # a baseline without probabilities, too
-            members.append(results.load_predictions(fingerprint, "label", "probabilities"))
+            if record.is_done:
+                members = results.load_predictions(trial.fingerprint, "label", "probabilities")
+                by_fold[trial.fold].append(members)
     figures = {name: [] for name in _ENSEMBLE}
-    for start in range(0, len(members) - size + 1, size):
-        labels, probabilities = members[start][0], np.zeros(members[start][1].shape, np.float64)
-        for _, of_member in members[start : start + size]:
-            probabilities += of_member / size
-        figures["ensemble_test_accuracy"].append(float(np.mean(probabilities.argmax(axis=1) == labels)))
-        of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
-        figures["ensemble_test_loss"].append(float(-np.log(of_class).mean()))
+    for members in by_fold.values():
+        for start in range(0, len(members) - size + 1, size):
+            labels, probabilities = members[start][0], np.zeros(members[start][1].shape, np.float64)
+            for _, of_member in members[start : start + size]:
+                probabilities += of_member / size
+            figures["ensemble_test_accuracy"].append(float(np.mean(probabilities.argmax(axis=1) == labels)))
+            of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
+            figures["ensemble_test_loss"].append(float(-np.log(of_class).mean()))
     columns = {"ensembles": len(figures["ensemble_test_loss"])}
     for name, values in figures.items():
-        columns |= _with_interval(name, values, correction=0.0)
+        columns |= _with_interval(name, values, correction if None not in by_fold else 0.0)
     return columns
 
 
-def _mark_pareto(rows: Sequence[dict], select_by: str) -> None:
+def _mark_pareto(rows: Sequence[dict], behind: Mapping[str, float]) -> None:
     """Say for each row by which costs no other row is at least as small and at least as good."""
-    values = [row[select_by] for row in rows]
+    values = [behind.get(row["architecture"]) for row in rows]
     fronts = {
-        cost: metrics.pareto_front([row[cost] for row in rows], values, select_by not in LOWER_IS_BETTER)
+        cost: metrics.pareto_front([row[cost] for row in rows], values, higher_is_better=False)
         for cost in ("params", "flops")
     }
     for i, row in enumerate(rows):
@@ -475,41 +416,6 @@ def _in_full(record: Record, results: Results) -> Record | None:
     return None
 
 
-def best_trials(state: SweepState) -> dict[str, Trial]:
-    """The finished trial with the best validation of each architecture that has one; of equals, the first seed's."""
-    metric = "val_loss" if state.select_by == "val_loss" else "val_accuracy"
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    best = {}
-    for name, found in state.by_architecture().items():
-        done = [(trial, record) for trial, record in found if record.is_done]
-        if done and done[0][1].metrics[metric] is None:  # a baseline without a loss
-            best[name] = max(done, key=lambda pair: pair[1].metrics["val_accuracy"])[0]
-        elif done:
-            best[name] = max(done, key=lambda pair: sign * pair[1].metrics[metric])[0]
-    return best
-
-
-def exported_trials(state: SweepState) -> dict[str, Trial]:
-    """The trial whose model stands for each architecture: its first refit, where there is one, else `best_trials`.
-
-    Among refits nothing chooses: they have no validation, and test images decide nothing.
-    """
-    refits = {name: [t for t, r in found if r.is_done] for name, found in state.refits_by_architecture().items()}
-    return best_trials(state) | {name: those[0] for name, those in refits.items() if those}
-
-
-def best_architecture(state: SweepState) -> Architecture | Baseline | None:
-    """The one with the best mean of `select_by` over its finished trials; of equals, the first. None before any."""
-    sign = -1 if state.select_by in LOWER_IS_BETTER else 1
-    means = {}
-    for name, found in state.by_architecture().items():
-        values = [_value(state, state.select_by, record) for _, record in found if record.is_done]
-        if values and None not in values:
-            means[name] = sign * statistics.fmean(values)
-    best = max(means, key=means.get, default=None)
-    return next((item for item in state.sweep.architectures if item.name == best), None)
-
-
 _MOST_NAMED = 6
 
 
@@ -563,6 +469,11 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
     said, verdicts = [], {row["verdict"] for row in rows}
     if "best" in verdicts and len({row["architecture"] for row in rows if row["trials"]}) > 1:
         said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over trials.")
+    compared = [row for row in rows if row["behind_best"] is not None]
+    most = max((row["trials"] for row in compared), default=0)
+    if lacking := [row["architecture"] for row in compared if row["trials"] < most]:
+        shown = ", ".join(lacking[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
+        said.append(f"Trials are missing ({shown}): means are compared as if all had been trained on every seed.")
     if "too few seeds" in verdicts:
         if len({(trial.seed, trial.fold) for trial in state.trials}) == 1:
             said.append("One seed cannot tell architectures apart: ask for more (seeds: 5).")
@@ -582,6 +493,8 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         ]
         shown = ", ".join(figures[:_MOST_NAMED]) + (", ..." if len(figures) > _MOST_NAMED else "")
         said.append(f"Ensembles of {state.sweep.ensemble} seeds, by their mean probabilities: test accuracy {shown}.")
+    elif state.sweep.ensemble and compared:
+        said.append(f"No ensembles: {state.sweep.ensemble} finished seeds of one architecture make one.")
     if mute := [row["architecture"] for row in rows if row["trials"] and row["test_loss"] is None]:
         said.append(f"No probabilities, so no loss: {', '.join(mute)}.")
     if any(row["mixed"] for row in rows):
@@ -597,7 +510,7 @@ def markdown(state: SweepState, rows: Sequence[dict]) -> str:
     has_refits = any(row["refit_trials"] for row in rows)
     names += ["refit: test accuracy", "95 % interval"] if has_refits else []
     lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|" + "--:|--:|" * has_refits]
-    for row in sort_rows(rows, "behind_best"):  # the order of means, unless seeds are missing
+    for row in best_first(rows):
         cells = [row["architecture"], count_in_words(row["params"]), with_spread(row, "test_accuracy")]
         cells += [interval_in_words(row, "test_accuracy"), with_spread(row, "test_loss", 3)]
         cells += [with_spread(row, state.select_by), verdict_in_words(row), pareto_in_words(row), str(row["trials"])]

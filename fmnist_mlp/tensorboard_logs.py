@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_mlp import data, preprocess, stacks, table
+from fmnist_mlp import data, preprocess, ranking, stacks, table
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
@@ -99,7 +99,7 @@ class SweepLogs:
             self._show(self.trial_folder(trial), results, trial, record)
 
     def show_sweep(
-        self, results: Results, state: table.SweepState, rows: Sequence[dict], info: DataInfo, source: DataSource
+        self, results: Results, state: ranking.SweepState, rows: Sequence[dict], info: DataInfo, source: DataSource
     ) -> None:
         """Bring what belongs to no single trial in step: each architecture's own run, and the run `_sweep`.
 
@@ -115,7 +115,7 @@ class SweepLogs:
         Raises:
             SweepError: the logs cannot be written.
         """
-        folder, best = self.folder / _SWEEP_RUN, table.best_trials(state)
+        folder, best = self.folder / _SWEEP_RUN, ranking.rank(state).best_trials
         with _writing(self.folder):
             if not best:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +126,7 @@ class SweepLogs:
                 return
             for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
                 self._show_architecture(results, state, architecture, info, best.get(architecture.name))
-            networks = _rank_networks(state, rows)
+            networks = _rank_networks(state)
             _write_projector(folder, results, best[networks[0]] if networks else None, source, info)
             for run_name, prefix in _CURVE_RUNS.items():
                 _write_run(folder / run_name, "curves", _mean_curves(state, networks[:_MOST_CHARTS], prefix))
@@ -136,7 +136,7 @@ class SweepLogs:
     def _show_architecture(
         self,
         results: Results,
-        state: table.SweepState,
+        state: ranking.SweepState,
         architecture: Architecture | Baseline,
         info: DataInfo,
         best: Trial | None,
@@ -617,7 +617,7 @@ def _gradient_norms(model, histograms: Histograms):
 # ---- an architecture's own run ------------------------------------------------------------------------------------
 
 
-def _architecture_page(state: table.SweepState, architecture: Architecture | Baseline, info: DataInfo) -> str:
+def _architecture_page(state: ranking.SweepState, architecture: Architecture | Baseline, info: DataInfo) -> str:
     """Markdown: the stack, what it costs, its settings and the command that trains it."""
     sweep, training = state.sweep, architecture.training.model_dump(mode="json")
     lines = [f"# {architecture.name}", ""]
@@ -736,14 +736,13 @@ _CURVE_RUNS = {"train": "", "validation": "val_"}
 _CURVES = ("loss", "accuracy")
 
 
-def _rank_networks(state: table.SweepState, rows: Sequence[dict]) -> list[str]:
+def _rank_networks(state: ranking.SweepState) -> list[str]:
     """Names of the architectures that have figures, best first by validation; baselines have no epochs."""
     networks = {item.name for item in state.sweep.architectures if not isinstance(item, Baseline)}
-    ranked = table.sort_rows(rows, state.select_by)
-    return [r["architecture"] for r in ranked if r["architecture"] in networks and r[state.select_by] is not None]
+    return [name for name in ranking.rank(state).order if name in networks]
 
 
-def _sweep_events(state: table.SweepState, rows: Sequence[dict], networks: Sequence[str]) -> list:
+def _sweep_events(state: ranking.SweepState, rows: Sequence[dict], networks: Sequence[str]) -> list:
     """The table as text, the Pareto picture, and the layout of the charts of these architectures."""
     values = [_text_value("table", table.markdown(state, rows)), _layout_value(networks)]
     if any(_is_in_picture(row, state.select_by) for row in rows):
@@ -754,7 +753,7 @@ def _sweep_events(state: table.SweepState, rows: Sequence[dict], networks: Seque
     return [(trials, values)]
 
 
-def _mean_curves(state: table.SweepState, networks: Sequence[str], prefix: str) -> list:
+def _mean_curves(state: ranking.SweepState, networks: Sequence[str], prefix: str) -> list:
     """Of each measure, by epoch, the mean, lowest and highest of an architecture's trials."""
     found, curves = state.by_architecture(), {}
     for name in networks:
@@ -803,7 +802,7 @@ def _is_in_picture(row: Mapping[str, Any], measure: str) -> bool:
     return bool(row["params"]) and row[measure] is not None
 
 
-def _draw_pareto(state: table.SweepState, rows: Sequence[dict]):
+def _draw_pareto(state: ranking.SweepState, rows: Sequence[dict]):
     """A Pillow image: each architecture's parameters and validation, with the standard deviation over its trials."""
     # Imported here: takes a quarter of a second, and only a run that changed something needs it. The object API draws
     # into memory and knows no screen.

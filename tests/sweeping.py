@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp import table
+from fmnist_mlp import ranking, table
 from fmnist_mlp.config import check_shapes, list_trials, load_sweep
 from fmnist_mlp.engine import Failure
 from fmnist_mlp.results import METRICS, Record, Results, failed_record
@@ -145,7 +145,7 @@ class Made:
         return table.write_tables(self.state, self.results)
 
     def link_models(self):
-        self.results.link_models(self.sweep, table.best_trials(self.state))
+        self.results.link_models(self.sweep, ranking.rank(self.state).best_trials)
 
     @property
     def folder(self):

@@ -26,7 +26,7 @@ from sweeping import Made, Project, different, done_record, put_record, read_csv
 from test_trial import draw_images, worker, write_images  # noqa: F401 - worker is a fixture
 from test_trial import run as run_trial
 
-from fmnist_mlp import baselines, config, data, runner, table, tensorboard_logs
+from fmnist_mlp import baselines, config, data, ranking, runner, tensorboard_logs
 from fmnist_mlp.baselines import CLASSIFIERS
 from fmnist_mlp.config import Baseline, Overrides, list_trials, load_sweep
 from fmnist_mlp.errors import SweepError
@@ -787,7 +787,7 @@ def test_a_selection_by_loss_leaves_out_who_has_none(both):
     rows, _ = rows_of(both)
     assert rows["SVC"]["verdict"] == "no loss"
     assert rows["ExtraTreesClassifier-n_estimators9"]["verdict"] == "best"
-    best = table.best_trials(both.state)
+    best = ranking.rank(both.state).best_trials
     assert {name: one.seed for name, one in best.items()} == dict.fromkeys(rows, 1), "SVC's by its val_accuracy"
 
 

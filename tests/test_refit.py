@@ -10,7 +10,7 @@ from sweeping import Project, different
 from test_runner import Fake, names
 from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 
-from fmnist_mlp import table
+from fmnist_mlp import ranking, table
 from fmnist_mlp.config import Overrides, list_refits, list_trials, load_sweep
 from fmnist_mlp.engine import Stopped
 from fmnist_mlp.errors import SweepError
@@ -327,10 +327,10 @@ def test_of_equal_means_the_first_is_chosen_and_losses_count_from_below(tmp_path
     for trial in made.plan:
         loss = 0.5 if trial.architecture.name == "8" else 0.4
         made.put(made.record(trial, val_accuracy=0.8, val_loss=loss))
-    assert table.best_architecture(made.state).name == "8"
+    assert ranking.rank(made.state).best == "8"
     by_loss = dataclasses.replace(made.state, sweep=made.sweep.model_copy(update={"select_by": "val_loss"}))
-    assert table.best_architecture(by_loss).name == "deep"
-    assert table.best_architecture(dataclasses.replace(made.state, records={})) is None
+    assert ranking.rank(by_loss).best == "deep"
+    assert ranking.rank(dataclasses.replace(made.state, records={})).best is None
 
 
 def test_the_report_shows_refits_and_their_failures(fake):

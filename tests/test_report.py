@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeping import Made
 
-from fmnist_mlp import data, metrics, table
+from fmnist_mlp import data, metrics, ranking, table
 from fmnist_mlp import plots as drawing
 from fmnist_mlp import report as reporting
 from fmnist_mlp.config import list_trials
@@ -491,7 +491,7 @@ def test_a_best_that_gives_no_probabilities_has_neither_loss_nor_calibration(thr
 def test_without_predictions_the_page_says_so_until_it_is_made_again(three, quick, what):
     page = Page(write_report(three))
     best = page.table("architecture")[1][0]["text"]
-    trial = table.best_trials(three.state)[best]
+    trial = ranking.rank(three.state).best_trials[best]
     path = three.results.record_folder(trial.fingerprint) / "predictions.npz"
     content, four = path.read_bytes(), np.zeros(4)
     if what == "missing":
@@ -581,7 +581,7 @@ def test_the_best_trial_is_shown_with_images_that_it_gets_right_and_wrong(with_i
     made, source = with_images
     page = whole_page(made, source)
     assert "samples.png" in plots(made)
-    trial = table.best_trials(made.state)[page.table("architecture")[1][0]["text"]]
+    trial = ranking.rank(made.state).best_trials[page.table("architecture")[1][0]["text"]]
     with np.load(made.results.record_folder(trial.fingerprint) / "predictions.npz") as arrays:
         mistakes = int((arrays["label"] != arrays["predicted"]).sum())
     assert f"of its {mistakes} mistake" in page.text

@@ -53,7 +53,7 @@ class Fake:
 
     def _run_trial(self, context, task):
         one = task.trial
-        context.report({"epoch": 1, "epochs": 3, "loss": 0.5, "val_accuracy": 0.5})
+        context.report({"epoch": 1, "epochs": 3, "loss": 0.5, "accuracy": 0.5, "val_accuracy": 0.5})
         self.trained.append((one.architecture.name, one.seed))
         fate = self.fate.get(self.trained[-1])
         if isinstance(fate, BaseException):

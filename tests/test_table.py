@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sweeping import Made, put_record
 
-from fmnist_mlp import config, metrics, stacks, table
+from fmnist_mlp import config, metrics, ranking, stacks, table
 from fmnist_mlp.results import METRICS, ClassScores, Latency, Results
 
 # ---- made-up sweeps
@@ -505,7 +505,7 @@ def test_test_images_decide_nothing(tmp_path):
         frame = read(made, "results.csv")
         assert frame.test_behind_best.notna().sum() == 2
         decided = frame[["architecture", "verdict", "behind_best", "behind_best_ci95_low", "seeds_needed", "pareto"]]
-        best = {architecture: trial.seed for architecture, trial in table.best_trials(made.state).items()}
+        best = {architecture: trial.seed for architecture, trial in ranking.rank(made.state).best_trials.items()}
         lines = (made.folder / "results.md").read_text().splitlines()
         order_of_rows = [line.split("|")[1] for line in lines if line.startswith("| ")]
         seen.append((decided.to_csv(), best, order_of_rows, frame.test_accuracy.tolist()))
@@ -1016,7 +1016,7 @@ def test_the_best_trial_is_that_of_the_best_validation_and_of_equals_the_first(s
         elif figure is not None:
             on_test = {"test_accuracy": i / 3, "test_loss": i / 3}
             keep(made, made.record(trial, val_accuracy=figure[0], val_loss=figure[1], **on_test))
-    assert table.best_trials(made.state) == ({} if best is None else {"a": made.plan[best]})
+    assert ranking.rank(made.state).best_trials == ({} if best is None else {"a": made.plan[best]})
 
 
 # ---- for people: sorting
@@ -1311,3 +1311,37 @@ def test_members_that_cannot_be_read_or_know_no_probabilities_are_in_no_ensemble
         made.put(made.record(trial))  # label and predicted alone
     (row,) = table.make_table(made.state, made.results)
     assert (row["ensembles"], row["ensemble_test_accuracy"]) == (0, None)
+
+
+def test_with_folds_the_members_of_an_ensemble_are_seeds_of_one_fold(tmp_path):
+    """Three seeds of two folds, two at a time: an ensemble a fold, and the third seed in none."""
+    from sklearn.metrics import accuracy_score
+
+    text = sweep_text("a", seeds=3, folds=2, more="ensemble: 2")
+    made, rng = Made(tmp_path, text), np.random.default_rng(0)
+    labels = rng.integers(0, 4, 50).astype(np.uint8)
+    kept = {}
+    for trial in made.plan:
+        keep(made, made.record(trial))
+        kept[trial.seed, trial.fold] = probabilities = rng.dirichlet(np.ones(4), 50).astype(np.float16)
+        put_probabilities(made, trial, labels, probabilities)
+    (row,) = table.make_table(made.state, made.results)
+    accuracies = [
+        accuracy_score(labels, (kept[0, fold].astype(float) + kept[1, fold].astype(float)).argmax(axis=1))
+        for fold in (0, 1)
+    ]
+    assert row["ensembles"] == 2
+    assert row["ensemble_test_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-12)
+    interval = metrics.mean_interval(accuracies, correction=1.0)  # folds share training images, for ensembles too
+    assert row["ensemble_test_accuracy_ci95_low"] == pytest.approx(interval.low)
+
+
+def test_one_seed_with_folds_makes_no_ensemble_and_the_table_says_so(tmp_path):
+    made = Made(tmp_path, sweep_text("a", seeds=1, folds=3, more="ensemble: 2"))
+    labels = np.zeros(5, np.uint8)
+    for trial in made.plan:
+        keep(made, made.record(trial))
+        put_probabilities(made, trial, labels, np.eye(4)[labels])
+    rows = table.make_table(made.state, made.results)
+    assert (rows[0]["ensembles"], rows[0]["ensemble_test_accuracy"]) == (0, None)
+    assert "No ensembles: 2 finished seeds of one architecture make one." in table.notes(made.state, rows)
