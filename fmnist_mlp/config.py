@@ -13,7 +13,6 @@ fingerprint follow from the field.
 with the data (do the layers fit the images, does the stack fit into memory) is checked by `check_shapes`.
 """
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -41,7 +40,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from fmnist_mlp import baselines, data, preprocess, stacks
+from fmnist_mlp import baselines, data, misreadings, preprocess, stacks
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.yaml_nodes import Node, Problems, harmless, quoted, read_document, read_text
 
@@ -184,7 +183,7 @@ def _read_step(written: Any) -> preprocess.Step:
     if keys & {"pca"}:
         raise ValueError(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {_in_message(written)}")
     unknown = [key for key in keys if isinstance(key, str) and key not in _STEP_WORDS]
-    near = _did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
+    near = misreadings.did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
     hint = near if "did you mean" in near else ""
     raise ValueError(f"steps are {_STEPS_IN_WORDS}, got {_in_message(written)}{hint}")
 
@@ -526,6 +525,7 @@ class Architecture:
         layer_lines: the line of each layer.
         key_lines: the line of each key of `training` that somebody gave, here or for the whole file.
         max_params: its own, else the sweep's; None is no limit. Decides whether it is trained, so no part of a trial.
+        as_listed: the layers with the activations that the file itself gives them; none for a stack of a grid.
     """
 
     name: str
@@ -535,6 +535,7 @@ class Architecture:
     layer_lines: tuple[int, ...] = ()
     max_params: int | None = None
     key_lines: dict[str, int] = field(default_factory=dict, compare=False)
+    as_listed: tuple[stacks.Layer, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def in_short(self) -> str:
@@ -577,6 +578,7 @@ class Sweep(SweepSettings):
         architectures: those listed, then what grids add to them, then the baselines.
         grid_stacks: how many stacks the grids expand to.
         grid_duplicates: how many of those are left out, being the same trials as another architecture.
+        doubts: lines and messages on what is hardly meant, as far as the file alone tells; `find_doubts` has them all.
     """
 
     name: str
@@ -585,6 +587,7 @@ class Sweep(SweepSettings):
     architectures: SkipValidation[tuple[Architecture | Baseline, ...]]
     grid_stacks: int = 0
     grid_duplicates: int = 0
+    doubts: tuple[tuple[int, str], ...] = ()
     text: str = Field("", repr=False)  # of the file, for messages that come later
 
 
@@ -636,10 +639,14 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     if root is None or not _is_mapping(root, problems):  # text that is no YAML says nothing about its settings
         raise problems.error()
 
+    # Keys of one's own, a place for anchors.
+    root = replace(root, value={key: entry for key, entry in root.value.items() if not key.startswith("x-")})
     reader = _Reader(problems, given)
     settings = reader.read_settings(root, Path(path).parent)
     listed, compared = reader.read_architectures(root), reader.read_baselines(root)
     _check_differ([*listed, *compared], problems, given)
+    if not isinstance(settings["dataset"], IdxFolder):  # Fashion-MNIST and its stand-in are known without looking
+        _report_pasted_ends(listed, *_FASHION_MNIST, problems)
     expanded = reader.read_grids(root)
     _check_refit(settings["refit"], [*listed, *expanded], problems)
     refit_seeds = len(settings["refit"].seeds or settings["seeds"]) if settings["refit"] else 0
@@ -657,6 +664,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         architectures=(*listed, *added, *compared),
         grid_stacks=len(expanded),
         grid_duplicates=len(expanded) - len(added),
+        doubts=tuple(reader.doubts),
         text=text,
     )
 
@@ -718,6 +726,7 @@ def check_shapes(
             problems.add(line, f"{error}{why} (architecture '{architecture.name}')")
             continue
         sizes[architecture.name] = size
+        _report_pasted_ends([architecture], image_shape, num_classes, problems)
         training = architecture.training
         needed = training_bytes(architecture, size)
         if memory_limit_bytes is not None and needed > memory_limit_bytes and not _is_over_budget(architecture, size):
@@ -742,6 +751,127 @@ def _parts_of_images(sweep: Sweep, validation_split: float, class_counts: Sequen
         raise SweepError(f"{sweep.path}: folds must be at most the {images:,} training images, got {sweep.folds}")
     parts = data.count_parts(class_counts, sweep.limit, validation_split, sweep.folds)
     return parts[0].tolist(), parts[1].tolist()
+
+
+def find_doubts(sweep: Sweep, image_shape: tuple[int, ...], num_classes: int) -> list[str]:
+    """What is allowed and yet hardly meant, for a warning: each with its line, as the messages of `SweepError` have it.
+
+    Writing the activation out says that a layer is meant as it stands, and silences the warning on it.
+    """
+    doubts = Problems(str(sweep.path), sweep.text)
+    for line, message in sweep.doubts:
+        doubts.add(line, message)
+    for architecture in sweep.architectures:
+        if isinstance(architecture, Architecture) and architecture.as_listed:
+            for line, message in _doubts_of_layers(architecture, image_shape, num_classes):
+                doubts.add(line, f"{message} (architecture '{architecture.name}')")
+    for architecture in sweep.architectures:
+        step = next(iter(architecture.training.preprocess), None)
+        if isinstance(step, preprocess.Rescale) and (abs(step.center) > 1 or step.scale > 2):
+            line = architecture.key_lines.get("preprocess", architecture.line)
+            doubts.add(
+                line,
+                "preprocess gets pixels between 0 and 1, not 0 to 255: to bring them to [-1, 1] write "
+                "preprocess: {center: 0.5, scale: 0.5}",
+            )
+    return doubts.lines("doubts")
+
+
+_FASHION_MNIST = (28, 28), 10  # shape of an image, number of classes
+
+
+def _report_pasted_ends(
+    architectures: Iterable[Architecture], image_shape: tuple[int, ...], num_classes: int, problems: Problems
+) -> None:
+    for architecture in architectures:
+        for line, message in _pasted_ends(architecture, image_shape, num_classes):
+            problems.add(line, f"{message} (architecture '{architecture.name}')")
+
+
+def _pasted_ends(
+    architecture: Architecture, image_shape: tuple[int, ...], num_classes: int
+) -> Iterator[tuple[int, str]]:
+    """Lines and messages on input and output layers that were pasted along, as only the data can tell."""
+    layers, lines = architecture.as_listed, architecture.layer_lines
+    if not layers:
+        return
+    *others, last = layers
+    before = others[-1] if others else None
+    ends = isinstance(last, stacks.Activation | stacks.Dense) and last.activation in ("linear", "sigmoid")
+    if ends and isinstance(last, stacks.Activation) and _units(before) in (1, num_classes):
+        if before.activation in (None, "linear"):
+            yield (
+                lines[-1],
+                f"{misreadings.PASTED_OUTPUT}, and the Dense of as many units as there are classes before it",
+            )
+    elif ends and _units(last) == num_classes:
+        yield lines[-1], f"{misreadings.PASTED_OUTPUT}; it has {num_classes} units, one for each class"
+    elif _is_open(last, num_classes) and len(layers) > 1 and _is_open(_first_dense(layers), math.prod(image_shape)):
+        yield (
+            lines[0],
+            f"the input ({math.prod(image_shape)}) and the output layer ({num_classes}) are added for you: remove both",
+        )
+
+
+def _doubts_of_layers(
+    architecture: Architecture, image_shape: tuple[int, ...], num_classes: int
+) -> Iterator[tuple[int, str]]:
+    layers, lines = architecture.as_listed, architecture.layer_lines
+    pixels, keep = math.prod(image_shape), "to keep it, write {Dense: {units: %d, activation: %s}}"
+    activation = architecture.training.activation
+    if layers and _is_open(layers[-1], num_classes, 1):
+        units = layers[-1].units
+        which = "one for each class" if units == num_classes else "of which all classes would have to be told"
+        yield (
+            lines[-1],
+            f"the last hidden layer has {units:,} unit{'s' * (units > 1)}, {which}. If it is the output layer: that is "
+            f"added for you, remove it; {keep % (units, activation)}",
+        )
+    if layers and _is_open(_first_dense(layers), pixels):
+        yield (
+            lines[0],
+            f"the first hidden layer has {pixels:,} units, as many as an image has pixels. If it is the input: that is "
+            f"known from the images, remove it; {keep % (pixels, activation)}",
+        )
+    for position, layer in enumerate(layers):
+        if isinstance(layer, stacks.BatchNormalization) and layer.momentum <= 0.3:
+            yield (
+                lines[position],
+                f"BatchNormalization keeps {layer.momentum:g} of its averages at each step, as Keras counts; "
+                f"PyTorch's momentum {layer.momentum:g} is written momentum: {1 - layer.momentum:g} here",
+            )
+        is_activation = isinstance(layer, stacks.Activation | stacks.LeakyReLU | stacks.PReLU | stacks.ELU)
+        if not is_activation or activation == "linear":
+            continue
+        between = list(itertools.takewhile(_passes_on, reversed(layers[:position])))
+        weighted = next(iter(layers[: position - len(between)][::-1]), None)
+        is_twice = not between and getattr(layer, "activation", None) == activation == "relu"  # relu of relu is relu
+        if hasattr(weighted, "use_bias") and weighted.activation is None and not is_twice:
+            name, own = type(weighted).__name__, getattr(layer, "activation", type(layer).__name__)
+            yield (
+                lines[position - len(between) - 1],
+                f"this {name} has {activation} of its own, as {name} without a word has here, and {own} follows; "
+                "for the second alone give it activation: linear",
+            )
+
+
+def _first_dense(layers: Sequence[stacks.Layer]) -> stacks.Layer | None:
+    return next((layer for layer in layers if not isinstance(layer, stacks.Flatten)), None)
+
+
+def _units(layer: stacks.Layer | None) -> int | None:
+    return layer.units if isinstance(layer, stacks.Dense) else None
+
+
+def _is_open(layer: stacks.Layer | None, *units: int) -> bool:
+    """Whether it is a Dense of so many units that the file gives no activation, as `10` and `{Dense: 10}` do."""
+    return _units(layer) in units and layer.activation is None
+
+
+def _passes_on(layer: stacks.Layer) -> bool:
+    """Whether it hands on what comes, but for normalising it or leaving out some."""
+    kinds = (stacks.BatchNormalization, stacks.LayerNormalization, stacks.Dropout, stacks.AlphaDropout)
+    return isinstance(layer, (*kinds, stacks.GaussianNoise))
 
 
 def _misfits_of_images(
@@ -944,6 +1074,9 @@ def json_schema() -> dict[str, Any]:
             },
         },
         "anyOf": [{"required": [key]} for key in ("architectures", "grid", "baselines")],
+        "patternProperties": {
+            "^x-": {"description": "Ignored: a place for anchors of your own, as x-mine: &mine {...}."}
+        },
         "additionalProperties": False,
         "$defs": {
             "architecture": architecture,
@@ -993,45 +1126,6 @@ def _in_words(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:,.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:,.1f} MiB"
 
 
-# What people write for what we call differently; other slips are found by likeness.
-_SYNONYMS = {
-    "lr": "learning_rate",
-    "wd": "weight_decay",
-    "batch": "batch_size",
-    "patience": "early_stopping",
-    "clipnorm": "gradient_clip",
-    "hidden_layers": "layers",
-    "units": "Dense",
-    "bn": "BatchNormalization",
-    "BatchNorm": "BatchNormalization",
-    "LayerNorm": "LayerNormalization",
-    "Linear": "Dense",
-    "MaxPool2D": "MaxPooling2D",
-    "alpha": "negative_slope",
-    "width": "units",
-    "widths": "units",
-    "cv": "folds",
-    "kfold": "folds",
-    "KNN": "KNeighborsClassifier",
-    "LogReg": "LogisticRegression",
-    "MLP": "MLPClassifier",
-    "k": "n_neighbors",
-}
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'epochs'?`, or the list of what there is where nothing is near."""
-    known = list(known)
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    near = _SYNONYMS.get(name) or by_lower.get(name.lower())
-    if near not in known:
-        close = difflib.get_close_matches(name[:100].lower(), by_lower, n=1)
-        near = by_lower[close[0]] if close else None
-    if near:
-        return f"; did you mean '{near}'?"
-    return f"; known: {', '.join(known)}" if known else ""
-
-
 # ---- nodes to settings ----
 
 _WithArguments = TypeVar("_WithArguments", bound=stacks.Layer | baselines.Classifier)
@@ -1045,6 +1139,7 @@ class _Reader:
         self._problems = problems
         self._overrides = overrides
         self._training: dict[str, tuple[int, Node]] = {}  # the valid keys of the file's `training`
+        self.doubts: list[tuple[int, str]] = []
         self.training_is_sound = True  # else rules between keys would judge what the user did not mean
         self._folds: int | None = None
         self._max_params: int | None = None
@@ -1052,13 +1147,22 @@ class _Reader:
     def read_settings(self, root: Node, folder: Path) -> dict[str, Any]:
         """The top-level keys of `SweepSettings`, complete with defaults; keeps what architectures and grids inherit."""
         known = [*SweepSettings.model_fields, "training", "architectures", "grid", "baselines"]
-        self._report_unknown(root, known)
+        self._report_unknown(root, known, "top")
         own = {key: entry for key, entry in root.value.items() if key in SweepSettings.model_fields}
         valid = self._read_fields(SweepSettings, own, "", context={"folder": folder})
         settings = SweepSettings.model_validate(
             {key: node.plain() for key, (_, node) in valid.items()}, context={"folder": folder}
         )
         values = {name: getattr(settings, name) for name in SweepSettings.model_fields}
+        line, node = valid.get("seeds", (0, Node(None, 0)))
+        if type(node.value) is int and node.value in _LIKELY_SEEDS and "seeds" not in self._overrides:
+            self.doubts.append(
+                (
+                    line,
+                    f"seeds: {node.value} asks for {node.value:,} trainings of each architecture, with seeds 0 to "
+                    f"{node.value - 1:,}; for the one seed {node.value} write seeds: [{node.value}]",
+                )
+            )
         if "seeds" in self._overrides:
             values["seeds"] = tuple(range(self._overrides["seeds"]))
             if values["refit"] is not None:
@@ -1071,7 +1175,7 @@ class _Reader:
 
         line, node = root.value.get("training", (None, Node(None, 1)))
         if isinstance(node.value, dict):
-            unknown = self._report_unknown(node, list(Training.model_fields), where=" in training")
+            unknown = self._report_unknown(node, list(Training.model_fields), "training", where=" in training")
             own = {key: entry for key, entry in node.value.items() if key in Training.model_fields}
             self._training = self._read_fields(Training, own, "")
             self._report_idle_split(own)
@@ -1110,7 +1214,7 @@ class _Reader:
         line, node = root.value.get("architectures", (None, None))
         if node is None:
             sources = ["architectures", "grid", "baselines"]
-            likely = any(difflib.get_close_matches(key[:50], sources) for key in root.value)
+            likely = any(misreadings.nearest(key, sources) for key in root.value)
             if not likely:  # else it is there, or a misspelt key, which is reported already
                 self._problems.add(
                     None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
@@ -1120,7 +1224,12 @@ class _Reader:
             self._problems.add(
                 line,
                 f"architectures must be a list of layer stacks, such as '- [64, 32]' in its own line, "
-                f"got {node.shown()}",
+                f"got {node.shown()}{misreadings.architectures_hint(node)}",
+            )
+            return []
+        if hint := misreadings.architectures_hint(node):
+            self._problems.add(
+                line, f"architectures must be a list of layer stacks, each a list itself, got numbers alone{hint}"
             )
             return []
         read = (self._read_architecture(item, number) for number, item in enumerate(node.value, start=1))
@@ -1152,7 +1261,8 @@ class _Reader:
             raw, layer_lines = None, ()
         if raw is not None and name is None and named is None:
             suffix = f" (architecture '{stacks.stack_name(raw, default_activation=None)}')"
-        unknown = self._report_unknown(node, ["name", "layers", "max_params", *Training.model_fields], suffix)
+        known = ["name", "layers", "max_params", *Training.model_fields]
+        unknown = self._report_unknown(node, known, "architecture", suffix)
         if "layers" not in entries and not unknown:
             self._problems.add(node.line, f"layers is missing, a list such as layers: [64, 32]{suffix}")
 
@@ -1171,7 +1281,19 @@ class _Reader:
         if name is None:
             name = _automatic_name(stacks.stack_name(raw, default_activation=None), _own_in_name(own, training))
         key_lines = {key: line for key, (line, _) in (self._training | own).items()}
-        return Architecture(name, layers, training, node.line, layer_lines, max_params, key_lines)
+        self._report_softmax(layers, key_lines, node.line, suffix if "activation" in own else "")
+        return Architecture(name, layers, training, node.line, layer_lines, max_params, key_lines, raw)
+
+    def _report_softmax(
+        self, layers: Sequence[stacks.Layer], key_lines: dict[str, int], line: int, suffix: str
+    ) -> None:
+        """`activation: softmax`, meant for the output layer, would stand on every hidden one."""
+        if layers and getattr(layers[-1], "activation", None) in ("softmax", "log_softmax"):
+            self._problems.add(
+                key_lines.get("activation", line),
+                "activation is that of the hidden layers, and softmax would end them: the output layer is added for "
+                f"you, with its softmax: remove it{suffix}",
+            )
 
     def _read_own_name(self, entries: dict[str, tuple[int, Node]]) -> tuple[str | None, Node | None]:
         """The name if it is given and valid, and its node if it is given at all."""
@@ -1196,13 +1318,18 @@ class _Reader:
 
     def _read_layers(self, node: Node, suffix: str) -> tuple[tuple[stacks.Layer, ...] | None, tuple[int, ...]]:
         if not isinstance(node.value, list):
-            self._problems.add(node.line, f"layers must be a list, such as [64, 32], got {node.shown()}{suffix}")
+            hint = misreadings.layers_hint(node)
+            self._problems.add(node.line, f"layers must be a list, such as [64, 32], got {node.shown()}{hint}{suffix}")
             return None, ()
         if len(node.value) > MAX_LAYERS:
             self._problems.add(node.line, f"at most {MAX_LAYERS} layers are allowed, got {len(node.value):,}{suffix}")
             return None, ()
-        layers = [self._read_layer(item, suffix) for item in node.value]
-        if any(layer is None for layer in layers):
+        pasted = misreadings.pasted_output(node.value)
+        if pasted:
+            self._problems.add(node.value[-1].line, f"{pasted}{suffix}")
+        items = node.value[:-1] if pasted else node.value
+        layers = [self._read_layer(item, suffix) for item in items]
+        if pasted or any(layer is None for layer in layers):
             return None, ()
         return tuple(layers), tuple(item.line for item in node.value)
 
@@ -1224,18 +1351,19 @@ class _Reader:
             self._problems.add(
                 node.line,
                 f"a layer is one name with its arguments in braces, such as {stacks.LAYERS[first].example}, "
-                f"got {len(value)} keys ({quoted(', '.join(value))[1:-1]}){suffix}",
+                f"got {len(value)} keys ({quoted(', '.join(value))[1:-1]}){misreadings.layer_hint(node)}{suffix}",
             )
             return None
         else:
             self._problems.add(
                 node.line,
                 "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as "
-                f"{{Dropout: 0.3}}, got {node.shown()}{suffix}",
+                f"{{Dropout: 0.3}}, got {node.shown()}{misreadings.layer_hint(node)}{suffix}",
             )
             return None
         if name not in stacks.LAYERS:
-            self._problems.add(node.line, f"unknown layer {quoted(name)}{_layer_hint(name)}{suffix}")
+            hint = misreadings.layer_hint(node) or misreadings.did_you_mean(name, stacks.LAYERS)
+            self._problems.add(node.line, f"unknown layer {quoted(name)}{hint}{suffix}")
             return None
         layer = stacks.LAYERS[name]
         if None in arguments:
@@ -1258,8 +1386,8 @@ class _Reader:
         known = list(layer.model_fields)
         unknown = [key for key in arguments if key not in known]
         for key in unknown:
-            near = _did_you_mean(key, known) if known else "; it takes none"
-            self._problems.add(arguments[key][0], f"{subject} has no argument {quoted(key)}{near}{suffix}")
+            hint = misreadings.argument_hint(subject, key, known)
+            self._problems.add(arguments[key][0], f"{subject} has no argument {quoted(key)}{hint}{suffix}")
         valid = self._read_fields(
             layer, {key: entry for key, entry in arguments.items() if key in known}, suffix, subject + " "
         )
@@ -1338,7 +1466,7 @@ class _Reader:
         unknown = [key for key in node.value if key not in (*listed, "name", "preprocess")]
         if unknown and not listed:
             line, key = node.value[unknown[0]][0], unknown[0]
-            near = _did_you_mean(key, baselines.CLASSIFIERS)
+            near = misreadings.did_you_mean(key, baselines.CLASSIFIERS)
             self._problems.add(line, f"unknown classifier {quoted(key)}{near}{suffix}")
             return None
         for key in unknown:
@@ -1349,7 +1477,7 @@ class _Reader:
             elif key in Training.model_fields or key == "max_params":
                 self._problems.add(line, f"{key} is for architectures, a baseline does not take it{suffix}")
             else:
-                near = _did_you_mean(key, ["name", "preprocess"])
+                near = misreadings.did_you_mean(key, ["name", "preprocess"])
                 self._problems.add(line, f"unknown key {quoted(key)}{near}{suffix}")
         if len(listed) != 1:
             got = f"{len(listed)}: {_listed(listed, 'and')}" if listed else "none"
@@ -1399,7 +1527,7 @@ class _Reader:
         # What each key says.
         entries = node.value
         known = [*Grid.model_fields, "after_each", "max_params", *Training.model_fields]
-        unknown = self._report_unknown(node, known, where=" in grid")
+        unknown = self._report_unknown(node, known, "grid", where=" in grid")
         missing = [key for key in ("depth", "units") if key not in entries]
         if missing and not unknown:  # a misspelt key is missing too, but that is one mistake
             self._problems.add(line, f"grid needs {_listed(missing, 'and')}: write grid: {_GRID_EXAMPLE}")
@@ -1441,6 +1569,7 @@ class _Reader:
             layer_lines = (entries["units"][0], *after_lines) * len(units)
             stack_name = stacks.stack_name(raw, default_activation=None)
             for training, own_in_name in settings:
+                self._report_softmax(activated[training.activation], key_lines, line, " (in grid)")
                 name, layers = _automatic_name(stack_name, own_in_name), activated[training.activation]
                 architectures.append(Architecture(name, layers, training, line, layer_lines, max_params, key_lines))
         return architectures
@@ -1519,23 +1648,24 @@ class _Reader:
 
     # -- keys and values --
 
-    def _report_unknown(self, node: Node, known: list[str], suffix: str = "", where: str = "") -> bool:
+    def _report_unknown(self, node: Node, known: list[str], place: str, suffix: str = "", where: str = "") -> bool:
         """Whether the mapping has keys that are not `known`; each is reported with the nearest, or where it belongs."""
         unknown = [key for key in node.value if key not in known]
         for key in unknown:
-            hint = _did_you_mean(key, known)
-            if "did you mean" not in hint:
-                for elsewhere, place in (
+            hint = misreadings.key_hint(key, node.value[key][1], node.value, place)
+            hint = hint or misreadings.did_you_mean(key, known)
+            if hint.startswith("; known: "):
+                for elsewhere, where_else in (
                     (Training, "under 'training'"),
                     (SweepSettings, "at the top of the file"),
                     (Grid, "under 'grid'"),
                 ):
-                    near = _did_you_mean(key, elsewhere.model_fields)
+                    near = misreadings.did_you_mean(key, elsewhere.model_fields)
                     if key in elsewhere.model_fields:
-                        hint = f"; it stands {place}"
+                        hint = f"; it stands {where_else}"
                         break
                     if "did you mean" in near:
-                        hint = f"{near.rstrip('?')}, {place}?"
+                        hint = f"{near.rstrip('?')}, {where_else}?"
                         break
             self._problems.add(node.value[key][0], f"unknown key {quoted(key)}{where}{hint}{suffix}")
         return bool(unknown)
@@ -1574,6 +1704,8 @@ class _Reader:
         return entries
 
 
+# What people take for their one seed.
+_LIKELY_SEEDS = frozenset({42, 123, 1234, 1337, 2023, 2024, 2025, 2026})
 # Arguments of scikit-learn's classifiers that follow from the trial.
 _NOT_FOR_THE_USER = {
     "random_state": "it is the seed of the trial",
@@ -1672,15 +1804,6 @@ def _automatic_name(stack_name: str, own_in_name: list[str]) -> str:
     return stacks.shorten_name("-".join([stack_name, *own_in_name]))
 
 
-def _layer_hint(name: str) -> str:
-    """What to write in place of an unknown layer."""
-    if name.isdecimal():
-        return f"; for a Dense of {name[:20]} units write the number without quotes"
-    if name in stacks.ACTIVATIONS or name in stacks.ACTIVATION_ALIASES:
-        return f"; for an activation write {{Activation: {name}}}"
-    return _did_you_mean(name, stacks.LAYERS)
-
-
 def _spoken(layer: str) -> str:
     """A layer's name inside a sentence: dropout, dense, but BatchNormalization."""
     return layer.lower() if layer.isalpha() and layer.istitle() else layer
@@ -1698,7 +1821,7 @@ def _explain(model: type[BaseModel], key: str, entry: tuple[int, Node], details:
             return line, f"{key} needs {inner}"
         inner_entry = node.value[inner]
         if kind == "extra_forbidden":
-            near = _did_you_mean(inner, nested.model_fields)
+            near = misreadings.did_you_mean(inner, nested.model_fields)
             return inner_entry[0], f"{key} has no key {quoted(inner)}{near}"
         inner_line, message = _explain(nested, inner, inner_entry, {**details, "loc": loc[1:]})
         return inner_line, f"{key} {message}"
@@ -1714,8 +1837,7 @@ def _explain(model: type[BaseModel], key: str, entry: tuple[int, Node], details:
         example = f"{fields[0][0]}: {'true' if fields[0][1].annotation is bool else 5}"
         return line, f"{key} must be a mapping such as {{{example}}}, got {node.shown()}"
     expectation, choices = _expectation(info, node.value)
-    near = difflib.get_close_matches(node.value[:100], choices, n=1) if isinstance(node.value, str) else []
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = misreadings.value_hint(key, node, choices, takes_number="number" in expectation)
     if not hint and len(choices) > 10:  # too many to stand in the expectation
         hint = f"; known: {', '.join(choices)}"
     return line, f"{key} must be {expectation}, got {node.shown()}{hint}"

@@ -99,6 +99,7 @@ class Plan:
         to_measure: architectures whose latency this run will measure, by what the latency is remembered by: those with
             the same layers are as quick.
         damaged: one line for each record that had to be passed over.
+        doubts: what the sweep file says and hardly means, by `config.find_doubts`.
         changes: one line for each architecture that the last run knew with other settings and this run trains again.
         stamps: by fingerprint, what `Results.stamp` said before the records were looked up.
         jobs: workers that this run will use; 0 is this process.
@@ -117,6 +118,7 @@ class Plan:
     to_measure: dict[str, list[Architecture]]
     damaged: list[str]
     changes: list[str]
+    doubts: list[str]
     stamps: dict[str, tuple[int, int] | None]
     jobs: int
     jobs_note: str | None = None
@@ -239,6 +241,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         to_measure=to_measure,
         damaged=damaged,
         changes=_changes(results.last_plan(sweep), to_train),
+        doubts=config.find_doubts(sweep, info.image_shape, info.num_classes),
         stamps=stamps,
         jobs=0,
         data_memory=memory if memory != before else None,

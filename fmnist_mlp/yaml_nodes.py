@@ -87,11 +87,15 @@ class Problems:
 
     def error(self) -> SweepError:
         """What was found, at most 20 problems of it written out."""
+        return SweepError("\n".join(self.lines()))
+
+    def lines(self, what: str = "problems") -> list[str]:
+        """What was found in the order of lines, each with the user's own line under it, and how much more there is."""
         found = sorted(self._found, key=lambda problem: problem[0])
         shown = [self._show(line, message) for line, message in found[:MAX_PROBLEMS_SHOWN]]
         if len(found) > MAX_PROBLEMS_SHOWN:
-            shown.append(f"{self._path}: and {len(found) - MAX_PROBLEMS_SHOWN:,} more problems")
-        return SweepError("\n".join(shown))
+            shown.append(f"{self._path}: and {len(found) - MAX_PROBLEMS_SHOWN:,} more {what}")
+        return shown
 
     def _show(self, line: int, message: str) -> str:
         if line == 0:
@@ -265,7 +269,7 @@ class _Composer:
         tag, typed = _tag(event), ("!!int", "!!float", "!!bool", "!!null")
         plain = event.style is None and tag is None
         _allow_tag(event, "!!str", *typed)
-        value = _resolve(event.value) if plain or tag in typed else event.value
+        value = resolve(event.value) if plain or tag in typed else event.value
         return Node(value, _line(event), source=event.value)
 
     def _sequence(self, event: events.SequenceStartEvent, depth: int) -> Node:
@@ -327,7 +331,7 @@ def _allow_tag(event: events.Event, *allowed: str) -> None:
         raise _BadYaml(_line(event), f"the tag {quoted(tag)} is not allowed; a sweep file holds plain values only")
 
 
-def _resolve(text: str) -> Any:
+def resolve(text: str) -> Any:
     """A plain scalar's value by YAML 1.2's core schema, so `1e-3` is a number and `on`, `no`, `12:30:00` are text."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None

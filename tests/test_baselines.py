@@ -431,7 +431,7 @@ MISTAKES = [
     ("baselines: [{SVC: {C: 0}}]", 1, "SVC C must be above 0, got 0 (baseline number 1)"),
     ("baselines: [{SVC: {C: .inf}}]", 1, "SVC C must be a number above 0, got .inf (baseline number 1)"),
     ("baselines: [{SVC: {C: .nan}}]", 1, "SVC C must be a number above 0, got .nan (baseline number 1)"),
-    ("baselines: [{SVC: {C: '1'}}]", 1, "SVC C must be a number above 0, got '1' (baseline number 1)"),
+    ("baselines: [{SVC: {C: '1'}}]", 1, "SVC C must be a number above 0, got '1'; write it without quotes: C: 1 (baseline number 1)"),
     ("baselines: [{SVC: {kernel: precomputed}}]", 1, "SVC kernel must be rbf, linear, poly or sigmoid, got 'precomputed' (baseline number 1)"),
     ("baselines: [{SVC: {gamma: scal}}]", 1, "SVC gamma must be scale, auto or a number at least 0, got 'scal'; did you mean 'scale'? (baseline number 1)"),
     ("baselines: [{SVC: {probability: true}}]", 1, None),

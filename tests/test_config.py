@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -223,15 +224,15 @@ ONE_LAYER = "architectures:\n  - name: wide\n    layers: [256, {}]\n"
         ("-64", "dense units must be from 1 to 1,000,000, got -64"),
         ("1e3", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got 1e3"),
         ("true", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got true"),
-        ("[64]", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got a list"),
+        ("[64]", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got a list; write its layers without the inner brackets: 64"),
         ("~", "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as {Dropout: 0.3}, got ~"),
         ("'64'", "unknown layer '64'; for a Dense of 64 units write the number without quotes"),
-        ("{Dense: '64'}", "dense units must be a whole number from 1 to 1,000,000, got '64'"),
+        ("{Dense: '64'}", "dense units must be a whole number from 1 to 1,000,000, got '64'; write it without quotes: units: 64"),
         ("relu", "unknown layer 'relu'; for an activation write {Activation: relu}"),
         ("batchnorm", "unknown layer 'batchnorm'; did you mean 'BatchNormalization'?"),
         ("{dense: 3}", "unknown layer 'dense'; did you mean 'Dense'?"),
         ("{Lambda: x}", f"unknown layer 'Lambda'; known: {', '.join(stacks.LAYERS)}"),
-        ("{Dense: 3, activation: relu}", "a layer is one name with its arguments in braces, such as {Dense: 64}, got 2 keys (Dense, activation)"),
+        ("{Dense: 3, activation: relu}", "a layer is one name with its arguments in braces, such as {Dense: 64}, got 2 keys (Dense, activation); write {Dense: {units: 3, activation: relu}}"),
     ],
 )  # fmt: skip
 def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
@@ -268,7 +269,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("select_by: cv_accuracy", "select_by: cv_accuracy needs folds; add a line such as folds: 5, or select by val_accuracy"),
         ("select_by: test_accuracy", "select_by must be val_accuracy, val_loss or cv_accuracy, got 'test_accuracy'; did you mean 'cv_accuracy'?"),
         ("max_params: 0", "max_params must be at least 1, got 0"),
-        ("max_params: 60k", "max_params must be a whole number at least 1, got '60k'"),
+        ("max_params: 60k", "max_params must be a whole number at least 1, got '60k'; write max_params: 60000"),
         ("depth: 3", "unknown key 'depth'; it stands under 'grid'"),
         ("training: {max_params: 5}", "unknown key 'max_params' in training; it stands at the top of the file"),
         ("training: 5", "training must be a mapping such as {epochs: 20}, got 5"),
@@ -308,7 +309,7 @@ def test_one_mistake_in_a_setting_gets_one_message(complain, line, message):
         ("Dense: 64", "an architecture is a list of layers; write - [{Dense: ...}], in brackets"),
         ("{layer: [64]}", "unknown key 'layer'; did you mean 'layers'? (architecture number 1)"),
         ("{name: x}", "layers is missing, a list such as layers: [64, 32] (architecture 'x')"),
-        ("{layers: 64}", "layers must be a list, such as [64, 32], got 64 (architecture number 1)"),
+        ("{layers: 64}", "layers must be a list, such as [64, 32], got 64; write layers: [64] (architecture number 1)"),
         ("{layers: [8], epochs: 0}", "epochs must be from 1 to 100,000, got 0 (architecture '8')"),
         ("{layers: [8], seeds: 3}", "unknown key 'seeds'; it stands at the top of the file (architecture '8')"),
         ("{layers: [8], name: 1e-3}", "name must be text, got 1e-3; write it in quotes: '1e-3'"),
@@ -433,6 +434,276 @@ def test_shapes_that_do_not_fit_are_named_with_the_line_of_the_layer(load):
     )
     with pytest.raises(SweepError, match="late"):
         check_shapes(sweep, (28, 28), 10)
+
+
+# ---- what is called otherwise elsewhere: from a phrase to what was written and the line that should have been ----
+
+OUTPUT = "the output layer is added for you: remove it"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("[8, {Dense: {units: 10, activation: softmax}}]", OUTPUT),
+        ("[8, {Dense: {units: 3, activation: softmax}}]", OUTPUT),
+        ("[8, {Dense: {units: 10, activation: Softmax}}]", OUTPUT),
+        ("[8, {Dense: {units: num_classes, activation: softmax}}]", OUTPUT),
+        ("[8, {Dense: {units: 10, activation: softmax, name: out}}]", OUTPUT),
+        ("[8, {Dense: {units: 10, activation: log_softmax}}]", OUTPUT),
+        ("[8, {dense: {units: 10, activation: softmax}}]", OUTPUT),
+        ("[8, {class_name: Dense, config: {units: 10, activation: softmax}}]", OUTPUT),
+        ("[8, {type: Dense, units: 10, activation: softmax}]", OUTPUT),
+        ("[8, {Dense: 10, activation: softmax}]", OUTPUT),
+        ("[8, {Dense: {units: 1, activation: sigmoid}}]", OUTPUT),
+        ('[8, "Dense(10, activation=\'softmax\')"]', OUTPUT),
+        ("[8, 10, {Activation: softmax}]", f"{OUTPUT}, and the Dense of 10 units before it if that gives a value a class"),
+        ("[8, 10, softmax]", f"{OUTPUT}, and the Dense of 10 units before it if that gives a value a class"),
+        ("[8, 10, Softmax]", f"{OUTPUT}, and the Dense of 10 units before it if that gives a value a class"),
+        ("[8, 10, {Softmax: {axis: -1}}]", f"{OUTPUT}, and the Dense of 10 units before it if that gives a value a class"),
+        ("[GlobalAveragePooling2D, {Activation: softmax}]", f"{OUTPUT}, and the layer before it if that gives a value a class"),
+        ("[8, {Dense: {units: 10, activation: linear}}]", f"{OUTPUT}; it has 10 units, one for each class"),
+        ("[8, {Dense: {units: 10, activation: sigmoid}}]", f"{OUTPUT}; it has 10 units, one for each class"),
+        ("[8, 10, {Activation: sigmoid}]", f"{OUTPUT}, and the Dense of as many units as there are classes before it"),
+        ("[784, 8, 10]", "the input (784) and the output layer (10) are added for you: remove both"),
+        ("[Flatten, {Dense: 784}, 8, {Dense: 10}]", "the input (784) and the output layer (10) are added for you: remove both"),
+        ("[Input, 8]", "unknown layer 'Input'; the input is known from the images: remove it"),
+        ("[{InputLayer: {shape: [28, 28]}}, 8]", "unknown layer 'InputLayer'; the input is known from the images: remove it"),
+        ("[{Flatten: {input_shape: [28, 28]}}, 8]", "flatten has no argument 'input_shape'; the input is known from the images: remove it"),
+        ("[{Dense: {units: 8, input_dim: 784}}]", "dense has no argument 'input_dim'; the input is known from the images: remove it"),
+        ("[{Rescaling: 0.0039}, 8]", "unknown layer 'Rescaling'; pixels are scaled to 0-1 for you: remove it, or see preprocess"),
+        ("[Normalization, 8]", "unknown layer 'Normalization'; write preprocess: standardize in its place, a key beside layers"),
+    ],
+)  # fmt: skip
+def test_a_pasted_input_or_output_layer_is_an_error_by_line(complain, layers, message):
+    shown, _ = complain(f"architectures:\n- name: pasted\n  layers: {layers}\n")
+    assert shown == f"architectures.yaml:3: {message} (architecture 'pasted')"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("training: {activation: softmax}\narchitectures:\n- [8]\n- [9]\n", "1: {} you, with its softmax: remove it"),
+        ("architectures:\n- {name: a, layers: [8], activation: softmax}\n", "2: {} you, with its softmax: remove it (architecture 'a')"),
+        ("grid:\n  depth: [1, 2]\n  units: [8, 4]\n  activation: [relu, softmax]\n", "4: {} you, with its softmax: remove it (in grid)"),
+    ],
+)  # fmt: skip
+def test_softmax_as_the_activation_of_every_layer_is_meant_for_the_output(complain, text, line):
+    words = "activation is that of the hidden layers, and softmax would end them: the output layer is added for"
+    assert complain(text)[0] == f"architectures.yaml:{line.format(words)}"
+    assert len(complain(text)) == 2
+
+
+def test_softmax_and_sigmoid_inside_a_stack_are_nobody_elses_business(load):
+    sweep = load(
+        "architectures:\n- [{Dense: {units: 8, activation: softmax}}, 8]\n- [{Dense: {units: 10, activation: linear}}, {Activation: softmax}, 8]\n"
+        "- [{Dense: {units: 64, activation: sigmoid}}]\n- [{Dense: {units: 10, activation: relu}}]\n- {layers: [32], activation: sigmoid}\n"
+        "- [8, {Dense: {units: 8, activation: softmax}}, {Activation: linear}]\n"
+    )  # fmt: skip
+    assert len(check_shapes(sweep, (28, 28), 10)) == 6
+    assert config.find_doubts(sweep, (28, 28), 10) == []
+
+
+def test_with_images_of_ones_own_the_ends_are_judged_by_them(load):
+    sweep = load(
+        "dataset: {idx: x}\narchitectures:\n- [64, {Dense: {units: 3, activation: linear}}]\n- [20, 8, 3]\n- [784, 8, 10]\n"
+    )
+    with pytest.raises(SweepError) as caught:
+        check_shapes(sweep, (4, 5), 3)
+    assert str(caught.value).split("\n")[::2] == [
+        f"architectures.yaml:3: {OUTPUT}; it has 3 units, one for each class (architecture '64-3.linear')",
+        "architectures.yaml:4: the input (20) and the output layer (3) are added for you: remove both (architecture '20-8-3')",
+    ]
+    assert len(check_shapes(load("dataset: {idx: x}\narchitectures:\n- [784, 8, 10]\n"), (4, 5), 3)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("architectures:\n- [64, 10]\n", "2: the last hidden layer has 10 units, one for each class. If it is the output layer: that is added for you, remove it; to keep it, write {Dense: {units: 10, activation: relu}} (architecture '64-10')"),
+        ("architectures:\n- [64, 1]\n", "2: the last hidden layer has 1 unit, of which all classes would have to be told. If it is the output layer: that is added for you, remove it; to keep it, write {Dense: {units: 1, activation: relu}} (architecture '64-1')"),
+        ("architectures:\n- {layers: [784, 64], activation: tanh}\n", "2: the first hidden layer has 784 units, as many as an image has pixels. If it is the input: that is known from the images, remove it; to keep it, write {Dense: {units: 784, activation: tanh}} (architecture '784-64-tanh')"),
+        ("architectures:\n- [64, BatchNormalization, {Activation: relu}]\n", "2: this Dense has relu of its own, as Dense without a word has here, and relu follows; for the second alone give it activation: linear (architecture '64-bn-relu')"),
+        ("architectures:\n- [{Dense: 64}, LeakyReLU]\n", "2: this Dense has relu of its own, as Dense without a word has here, and LeakyReLU follows; for the second alone give it activation: linear (architecture '64-leakyrelu0.3')"),
+        ("architectures:\n- [64, {BatchNormalization: {momentum: 0.1}}]\n", "2: BatchNormalization keeps 0.1 of its averages at each step, as Keras counts; PyTorch's momentum 0.1 is written momentum: 0.9 here (architecture '64-bn.momentum0.1')"),
+        ("training:\n  preprocess: {center: 127.5, scale: 127.5}\narchitectures:\n- [8]\n- [9]\n", "2: preprocess gets pixels between 0 and 1, not 0 to 255: to bring them to [-1, 1] write preprocess: {center: 0.5, scale: 0.5}"),
+        ("seeds: 42\narchitectures:\n- [8]\n", "1: seeds: 42 asks for 42 trainings of each architecture, with seeds 0 to 41; for the one seed 42 write seeds: [42]"),
+    ],
+)  # fmt: skip
+def test_what_is_allowed_and_hardly_meant_is_a_warning_by_line(load, text, words):
+    (said,) = config.find_doubts(load(text), (28, 28), 10)
+    assert said.split("\n")[0] == f"architectures.yaml:{words}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [64, {Dense: {units: 10, activation: relu}}]", "- [64, 10, 64]", "- [64, {Activation: relu}]", "- [{Dense: {units: 64, activation: linear}}, BatchNormalization, {Activation: relu}]",
+        "- [{Dense: {units: 784, activation: relu}}, 64]", "- {layers: [64, BatchNormalization, {Activation: relu}], activation: linear}", "- [MaxPooling2D, {Activation: tanh}, 64]",
+        "- {layers: [64], preprocess: [standardize, {center: 3, scale: 5}]}", "- {layers: [64], preprocess: {center: 0.2860, scale: 0.3530}}", "- [64, 11]",
+    ],
+)  # fmt: skip
+def test_what_is_meant_gets_no_warning(load, text):
+    assert (
+        config.find_doubts(load(f"architectures:\n{text}\ngrid: {{depth: 1, units: [10, 784]}}\n"), (28, 28), 10) == []
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted([ROOT / "architectures.yaml", *(ROOT / "sweeps").glob("*.yaml")]), ids=lambda path: path.stem
+)
+def test_nothing_in_the_shipped_files_is_doubtful(path):
+    assert config.find_doubts(load_sweep(path), (28, 28), 10) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("hidden_layer_sizes: [64, 32]", "unknown key 'hidden_layer_sizes'; write layers: [64, 32]"),
+        ("net_arch: [64, 32]", "unknown key 'net_arch'; write layers: [64, 32]"),
+        ("neurons: [64, 32]", "unknown key 'neurons'; write layers: [64, 32]"),
+        ("layer_sizes: (64, 32)", "unknown key 'layer_sizes'; write layers: [64, 32]"),
+        ("hidden_units: 64", "unknown key 'hidden_units'; write layers: [64]"),
+        ("hiddenLayerSizes: 64-32", "unknown key 'hiddenLayerSizes'; write layers: [64, 32]"),
+        ("hidden_layers: [64, {dropout: 0.2}, 32, {Dense: {units: 10, activation: softmax}}]", "unknown key 'hidden_layers'; write layers: [64, {Dropout: 0.2}, 32]"),
+        ("{n_layers: 3, units: 32}", "unknown key 'n_layers'; list the units of each layer: write layers: [32, 32, 32]"),
+        ("small: [64]", "unknown key 'small'; write - {name: small, layers: [64]}"),
+        ("my net: [64, {Dropout: 0.2}]", "unknown key 'my net'; write - {name: my-net, layers: [64, {Dropout: 0.2}]}"),
+        ("{large: [128, 64], epochs: 5}", "unknown key 'large'; write - {name: large, layers: [128, 64], epochs: 5}"),
+        ("small: {layers: [64]}", "unknown key 'small'; write - {name: small, layers: [64]}"),
+        ("{layers: '64, 32'}", "layers must be a list, such as [64, 32], got '64, 32'; write layers: [64, 32]"),
+        ("{layers: 64-32}", "layers must be a list, such as [64, 32], got '64-32'; write layers: [64, 32]"),
+        ("{layers: {Dense: 64, Dropout: 0.2}}", "layers must be a list, such as [64, 32], got a mapping (key: value); write layers: [64, {Dropout: 0.2}]"),
+        ("{class_name: Sequential, config: {layers: [{class_name: InputLayer, config: {}}, {class_name: Flatten, config: {}}, {class_name: Dense, config: {units: 64, activation: relu}}, {class_name: Dense, config: {units: 10, activation: softmax}}]}}",
+         "unknown key 'class_name'; this is Keras's own form: write layers: [Flatten, {Dense: {units: 64, activation: relu}}] without the output layer"),
+        ("{layers: [128, 64], dropout: 0.3}", "unknown key 'dropout'; dropout is a layer: write layers: [128, {Dropout: 0.3}, 64, {Dropout: 0.3}]"),
+        ("{layers: [128], batch_norm: true}", "unknown key 'batch_norm'; it is a layer: write layers: [128, BatchNormalization]"),
+        ("{layers: [8], loss: sparse_categorical_crossentropy}", "unknown key 'loss'; the loss is cross-entropy for every stack: remove it"),
+        ("{layers: [8], output_activation: softmax}", "unknown key 'output_activation'; the output layer, with its softmax, is added for you: remove it"),
+        ("{layers: [8], seed: 42}", "unknown key 'seed'; write seeds: [42], at the top of the file"),
+    ],
+)  # fmt: skip
+def test_an_architecture_by_another_name_gets_the_line_to_write(complain, item, message):
+    shown = complain(f"architectures:\n- {item}\n")[0]
+    assert re.sub(r" \(architecture .*\)$", "", shown) == f"architectures.yaml:2: {message}"
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("{class_name: Dense, config: {units: 64, activation: relu}}", "got 2 keys (class_name, config); write {Dense: {units: 64, activation: relu}}"),
+        ("{class_name: Dropout, config: {rate: 0.2, seed: null, noise_shape: null, dtype: float32}}", "got 2 keys (class_name, config); write {Dropout: 0.2}"),
+        ("{module: keras.layers, class_name: BatchNormalization, config: {axis: 1}}", "got 3 keys (module, class_name, config); write BatchNormalization"),
+        ("{type: Linear, units: 64}", "got 2 keys (type, units); write 64"),
+        ("{units: 64, activation: ReLU}", "got 2 keys (units, activation); write {Dense: {units: 64, activation: relu}}"),
+        ("{Dropout: 0.2, seed: 1}", "got 2 keys (Dropout, seed); write {Dropout: 0.2}"),
+        ("ReLU", "unknown layer 'ReLU'; for an activation write {Activation: relu}"),
+        ("{GELU: {}}", "unknown layer 'GELU'; for an activation write {Activation: gelu}"),
+        ("nn.ReLU", "unknown layer 'nn.ReLU'; for an activation write {Activation: relu}"),
+        ("nn.ReLU()", "unknown layer 'nn.ReLU()'; for an activation write {Activation: relu}"),
+        ("softmax", "unknown layer 'softmax'; for an activation write {Activation: softmax}"),
+        ("Softmax", f"unknown layer 'Softmax'; {OUTPUT}; for an activation between layers write {{Activation: softmax}}"),
+        ("dropout", "unknown layer 'dropout'; did you mean 'Dropout'?"),
+        ("leaky_relu_", "unknown layer 'leaky_relu_'; did you mean 'LeakyReLU'?"),
+        ("BatchNorm1d", "unknown layer 'BatchNorm1d'; did you mean 'BatchNormalization'?"),
+        ("keras.layers.Dense", "unknown layer 'keras.layers.Dense'; did you mean 'Dense'?"),
+        ("Dense(64)", "unknown layer 'Dense(64)'; write 64"),
+        ('"layers.Dense(64, activation=\'tanh\')"', "unknown layer 'layers.Dense(64, activation='tanh')'; write {Dense: {units: 64, activation: tanh}}"),
+        ('"nn.Linear(784, 64)"', "unknown layer 'nn.Linear(784, 64)'; write 64"),
+        ("Dropout(0.2)", "unknown layer 'Dropout(0.2)'; write {Dropout: 0.2}"),
+        ("64x3", "unknown layer '64x3'; for 3 Dense of 64 units write 64, 64, 64"),
+        ("2*128", "unknown layer '2*128'; for 2 Dense of 128 units write 128, 128"),
+        ("{Dense: {units: 8, kernel_initializer: he_normal}}", "dense has no argument 'kernel_initializer'; it is Keras's default here: remove it"),
+        ("{Dense: {units: 8, kernel_regularizer: l2}}", "dense has no argument 'kernel_regularizer'; remove it; weight_decay in training is what there is of the kind"),
+        ("{Dense: {units: 8, name: fc1}}", "dense has no argument 'name'; it is for Keras to decide here: remove it"),
+        ("{Dense: {units: 8, dropout: 0.2}}", "dense has no argument 'dropout'; dropout is a layer: write {Dropout: 0.3} after the dense"),
+        ("{Dense: {units: 8, activation: ReLU}}", "dense activation must be the name of an activation (linear is none), got 'ReLU'; did you mean 'relu'?"),
+        ("{Dropout: {p: 0.2}}", "dropout has no argument 'p'; did you mean 'rate'?"),
+        ("{Dropout: {rate: 0.2, seed: 1}}", "dropout has no argument 'seed'; it is the seed of the trial: remove it"),
+        ("{Dropout: 20%}", "dropout rate must be a number at least 0 and below 1, got '20%'; write rate: 0.2"),
+    ],
+)  # fmt: skip
+def test_a_layer_in_other_words_gets_the_line_to_write(complain, layer, message):
+    shown = complain(f"architectures:\n- name: a\n  layers: [{layer}, 8]\n")[0]
+    beginning = "a layer is one name with its arguments in braces, such as "
+    found = re.sub(r" \(architecture 'a'\)$", "", shown).removeprefix("architectures.yaml:3: ")
+    assert re.sub(f"^{beginning}.*?, got ", "got ", found) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("training: {optimizer: SGD}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'SGD'; did you mean 'sgd'?"),
+        ("training: {optimizer: Adam}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'Adam'; did you mean 'adam'?"),
+        ("training: {optimizer: keras.optimizers.AdamW}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'keras.optimizers.AdamW'; did you mean 'adamw'?"),
+        ("training: {optimizer: Adam(1e-3)}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'Adam(1e-3)'; did you mean 'adam'?"),
+        ("training: {optimizer: {name: Adam, learning_rate: 1e-3}}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a mapping (key: value); write optimizer: adam, and its arguments as keys of their own, as learning_rate: 1e-3"),
+        ("training: {optimizer: {adam: {lr: 1e-3}}}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a mapping (key: value); write optimizer: adam, and its arguments as keys of their own, as learning_rate: 1e-3"),
+        ("training: {activation: ReLU}", "activation must be the name of an activation (linear is none), got 'ReLU'; did you mean 'relu'?"),
+        ("training: {activation: LeakyReLU}", "activation must be the name of an activation (linear is none), got 'LeakyReLU'; did you mean 'leaky_relu'?"),
+        ("training: {learning_rate: '1e-3'}", "learning_rate must be a number above 0 and at most 1,000, got '1e-3'; write it without quotes: learning_rate: 1e-3"),
+        ("training: {epochs: '20'}", "epochs must be a whole number from 1 to 100,000, got '20'; write it without quotes: epochs: 20"),
+        ("training: {validation_split: 20%}", "validation_split must be a number above 0 and below 1, got '20%'; write validation_split: 0.2"),
+        ("limit: 10k", "limit must be a whole number from 1 to 1,000,000,000, got '10k'; write limit: 10000"),
+        ("limit: '10,000'", "limit must be a whole number from 1 to 1,000,000,000, got '10,000'; write limit: 10_000"),
+        ("training: {epoch: 5}", "unknown key 'epoch' in training; did you mean 'epochs'?"),
+        ("training: {batch: 5}", "unknown key 'batch' in training; did you mean 'batch_size'?"),
+        ("training: {batchSize: 5}", "unknown key 'batchSize' in training; did you mean 'batch_size'?"),
+        ("training: {learning-rate: 5}", "unknown key 'learning-rate' in training; did you mean 'learning_rate'?"),
+        ("training: {solver: sgd}", "unknown key 'solver' in training; did you mean 'optimizer'?"),
+        ("training: {dropout: 0.3}", "unknown key 'dropout' in training; dropout is a layer: write {Dropout: 0.3} in layers, after the Dense that it is for"),
+        ("training: {loss: mse}", "unknown key 'loss' in training; the loss is cross-entropy for every stack: remove it"),
+        ("training: {metrics: [accuracy]}", "unknown key 'metrics' in training; which figures are taken is the same for every stack (results/README.md): remove it"),
+        ("training: {validation_data: x}", "unknown key 'validation_data' in training; validation images are set aside from the training images, see validation_split: remove it"),
+        ("training: {verbose: 2}", "unknown key 'verbose' in training; --quiet on the command line says less: remove it"),
+        ("training: {shuffle: true}", "unknown key 'shuffle' in training; images are shuffled in every epoch, by seed: remove it"),
+        ("training: {pca: 50}", "unknown key 'pca' in training; write preprocess: {pca: 50}"),
+        ("training: {normalize: true}", "unknown key 'normalize' in training; write preprocess: standardize (pixels are scaled to 0-1 anyway)"),
+        ("seed: 42", "unknown key 'seed'; write seeds: [42]"),
+        ("models: [[64]]", "unknown key 'models'; did you mean 'architectures'?"),
+        ("n_jobs: 4", "unknown key 'n_jobs'; --jobs on the command line says how many train side by side: remove it"),
+    ],
+)  # fmt: skip
+def test_a_setting_in_other_words_gets_the_line_to_write(complain, line, message):
+    assert complain(f"{line}\n{STACK}")[0] == f"architectures.yaml:1: {message}"
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("{small: [64], large: [128, 64]}", "got a mapping (key: value); write - {name: small, layers: [64]}"),
+        ("{small: {layers: [64], epochs: 3}}", "got a mapping (key: value); write - {name: small, layers: [64], ...}"),
+        ("{hidden_layer_sizes: [64, 32]}", "got a mapping (key: value); write - layers: [64, 32]"),
+        ("[64, 32]", "got numbers alone; write - [64, 32] for one stack of these layers"),
+    ],
+)
+def test_architectures_that_are_no_list_of_stacks_get_the_line_to_write(complain, written, hint):
+    (shown, _) = complain(f"architectures: {written}\n")
+    assert shown.startswith("architectures.yaml:1: architectures must be a list of layer stacks, ")
+    assert shown.endswith(hint)
+
+
+def test_keys_that_begin_with_x_are_a_place_for_ones_own_anchors(load, complain):
+    text = "x-defaults: &d\n  learning_rate: 5e-4\n  epochs: 2\narchitectures:\n- {<<: *d, layers: [64]}\n- {<<: [*d], layers: [32], epochs: 3}\n"
+    first, second = load(f"{text}x-unused: [anything, {{at: all}}]\n").architectures
+    assert (first.training.learning_rate, first.training.epochs, second.training.epochs) == (0.0005, 2, 3)
+    plain = (
+        "training: {learning_rate: 5e-4}\narchitectures:\n- {layers: [64], epochs: 2}\n- {layers: [32], epochs: 3}\n"
+    )
+    assert {*fingerprints(load(text)).values()} == {*fingerprints(load(plain)).values()}
+    # A mistake in it is named where it stands; elsewhere no key of one's own is taken.
+    assert complain(text.replace("epochs: 2", "epochs: 0"))[0].startswith("architectures.yaml:3: epochs must be from 1")
+    assert complain("training: {x-mine: 1}\n" + STACK)[0].startswith(
+        "architectures.yaml:1: unknown key 'x-mine' in training"
+    )
+
+
+def test_thousands_of_misspelt_layers_are_answered_at_once(complain):
+    """One search for likeness a name, whatever else; the whole took 5 s."""
+    names = (f"D{number:x}nseLayr{number % 7}" for number in range(15_000))
+    text = "architectures:\n" + "".join(f"- [{', '.join(group)}]\n" for group in zip(*[names] * 100, strict=True))
+    began = time.process_time()
+    assert complain(text)[-1] == "architectures.yaml: and 14,980 more problems"
+    assert time.process_time() - began < 3
 
 
 # ---- trials and fingerprints ----
