@@ -267,7 +267,8 @@ def _with_root_first() -> str:
 def _sweep_trials(work: Work) -> list[dict]:
     """From the table and the records that the sweep left."""
     results, trials = work.folder / "results", []
-    with (results / work.sweep_file.stem / "trials.csv").open(newline="", encoding="utf-8") as table:
+    (path,) = results.glob("*/trials.csv")  # a quick look has a folder of its own
+    with path.open(newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table):
             record = json.loads((results / "_records" / row["fingerprint"] / "record.json").read_text())
             seconds = record["measured"]["epoch_seconds"]

@@ -5,6 +5,7 @@ Exit codes: 0 every trial is done; 1 some trial failed; 2 the user can mend it (
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import shlex
@@ -69,7 +70,7 @@ def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = F
 
 
 def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
-    sweep = config.load_sweep(parsed.sweep, config.Overrides(parsed.epochs, parsed.seeds, parsed.limit))
+    sweep = config.load_sweep(parsed.sweep, _overrides(parsed))
     options = _options(parsed, sweep)
     plan = runner.make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
     _print_warnings(plan, err)
@@ -104,7 +105,7 @@ def _report(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     # Imported here: no other verb draws the results.
     from fmnist_mlp import report
 
-    sweep = config.load_sweep(parsed.sweep, config.Overrides(parsed.epochs, parsed.seeds, parsed.limit))
+    sweep = _sweep_to_report(parsed)
     is_wanted = parsed.data_dir is not None or sweep.dataset in ("auto", "fashion_mnist")
     options = runner.Options(results_dir=parsed.results_dir, data_dir=_data_dir(parsed) if is_wanted else None)
     plan = runner.make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
@@ -113,6 +114,15 @@ def _report(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     page = report.report(plan.state, rows, results, source=plan.source, again=True)
     out.print(f"open {_shown(page)}", markup=False, soft_wrap=True)
     return DONE
+
+
+def _sweep_to_report(parsed: argparse.Namespace) -> config.Sweep:
+    """Of a sweep file, or of a sweep or quick look by the name of its folder under the results."""
+    known = dict(Results(parsed.results_dir).sweeps())
+    named = config.read_folder_name(parsed.sweep)
+    if named is None or parsed.sweep not in known or Path(parsed.sweep).is_file():
+        return config.load_sweep(parsed.sweep, _overrides(parsed))
+    return config.load_sweep(known[parsed.sweep], dataclasses.replace(named[1], **_overrides(parsed).given))
 
 
 def _clean(parsed: argparse.Namespace, out: Console, err: Console) -> int:
@@ -147,7 +157,8 @@ def _explore(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     source = data.find_data(dataset, _data_dir(parsed) if dataset == "auto" else parsed.data_dir, notify=notify)
     if source.fallback_reason:
         err.print(Text(f"STAND-IN DATA: {source.fallback_reason}", style="bold yellow"))
-    folder = parsed.results_dir / "_explore" / source.dataset.replace(":", "-")
+    limit = "" if parsed.limit is None else f"+limit-{parsed.limit}"  # a quick look, as a sweep's
+    folder = parsed.results_dir / "_explore" / f"{source.dataset.replace(':', '-')}{limit}"
     page = explore.explore(source, folder, sample=parsed.sample, limit=parsed.limit, seed=parsed.seed, notify=notify)
     out.print(f"open {page}", markup=False, soft_wrap=True)
     return DONE
@@ -230,7 +241,11 @@ def _parser() -> argparse.ArgumentParser:
         "sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s"
     )
     parser.add_argument("--version", action="version", version=f"fmnist_mlp {__version__}")
-    what = parser.add_argument_group("what to train")
+    what = parser.add_argument_group(
+        "what to train",
+        "A quick look has a table, models and curves of its own, in results/<sweep>+epochs-2+limit-1000+seeds-1 and a "
+        "folder of that name in logs; those of the full sweep stay as they are.",
+    )
     what.add_argument(
         "--dry-run", action="store_true", help="check the file, print the plan with exact parameter counts, stop"
     )
@@ -241,9 +256,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATTERN",
         help="train only these architectures (* and ?; repeatable)",
     )
-    what.add_argument("--epochs", type=_count, metavar="N", help="epochs of every architecture, for a quick look")
-    what.add_argument("--seeds", type=_count, metavar="N", help="seeds 0 to N-1, for a quick look")
-    what.add_argument("--limit", type=_count, metavar="N", help="use only N training images, for a quick look")
+    what.add_argument("--epochs", type=_count, metavar="N", help="epochs of every architecture: a quick look")
+    what.add_argument("--seeds", type=_count, metavar="N", help="seeds 0 to N-1; fewer than the file's: a quick look")
+    what.add_argument("--limit", type=_count, metavar="N", help="use only N training images: a quick look")
     what.add_argument("--fresh", action="store_true", help="train again what is done already")
     what.add_argument("--retry-failed", action="store_true", help="train again what failed")
     what.add_argument("--fail-fast", action="store_true", help="stop at the first trial that fails")
@@ -308,7 +323,11 @@ def _verbs_parser() -> argparse.ArgumentParser:
     clean.set_defaults(run=_clean)
     report = verb.add_parser("report", help="pictures and a page of a sweep's results, from what is trained already")
     report.add_argument(
-        "sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s"
+        "sweep",
+        nargs="?",
+        default="architectures.yaml",
+        metavar="SWEEP.yaml",
+        help="or the name of a folder in results, also that of a quick look; default: %(default)s",
     )
     for name, what in (("epochs", "epochs"), ("seeds", "seeds"), ("limit", "training images")):
         report.add_argument(f"--{name}", type=_count, metavar="N", help=f"{what}, as the sweep was run with")
@@ -387,6 +406,10 @@ def _data_dir(parsed: argparse.Namespace) -> Path | None:
     """The option, else the variable."""
     from_shell = os.environ.get("FASHION_MNIST_DIR")
     return parsed.data_dir or (Path(from_shell) if from_shell else None)
+
+
+def _overrides(parsed: argparse.Namespace) -> config.Overrides:
+    return config.Overrides(epochs=parsed.epochs, seeds=parsed.seeds, limit=parsed.limit)
 
 
 def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
@@ -472,8 +495,9 @@ def _print_plan(plan: runner.Plan, out: Console) -> None:
     train_images = min(plan.sweep.limit or info.train_images, info.train_images)
     images = f"{train_images:,} training and {info.test_images:,} test images"
     out.print(
-        f"[bold]{escape(plan.sweep.name)}[/]: {_listed_in_words(plan.sweep)}, "
-        f"{_plural(len(plan.all_trials), 'trial')}: {', '.join(counts)}"
+        f"[bold]{escape(plan.sweep.title)}[/]: {_listed_in_words(plan.sweep)}, "
+        f"{_plural(len(plan.all_trials), 'trial')}: {', '.join(counts)}",
+        soft_wrap=True,
     )
     if plan.sweep.refit and not plan.refits:
         out.print(f"then the best by {plan.sweep.select_by} again, on all training images (refit)")
@@ -675,7 +699,7 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str | None, out: 
         names[4:4] = [(select_by.replace("_", " "), "right")]
         names += [("trials", "right")] if has_refits else ["Pareto", ("trials", "right")]  # a line holds so much
     names += [("refit: test accuracy", "right")] if has_refits else []
-    columns = _new_table(*names, title=f"{plan.sweep.name} on {_shown(plan.info.dataset)}")
+    columns = _new_table(*names, title=f"{plan.sweep.title} on {_shown(plan.info.dataset)}")
     for row in table.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
         cells = [
             escape(row["architecture"]),
@@ -710,10 +734,17 @@ def _print_failures(plan: runner.Plan, err: Console) -> None:
 def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: runner.Summary, out: Console) -> None:
     if summary.trained:
         out.print(f"trained {_plural(summary.trained, 'trial')} in {_duration(summary.seconds)}")
-    folder = options.results_dir / plan.sweep.name
+    folder = options.results_dir / plan.sweep.folder_name
     out.print(f"table: {_shown(folder / 'results.csv')}", markup=False, soft_wrap=True)
     if (folder / "report.html").exists():
         out.print(f"report: {_shown(folder / 'report.html')}", markup=False, soft_wrap=True)
+    if plan.sweep.is_quick_look:
+        full = _shown(options.results_dir / plan.sweep.name)
+        out.print(
+            f"a quick look ({plan.sweep.overrides_in_words}): {full} is left to the full sweep",
+            markup=False,
+            soft_wrap=True,
+        )
     out.print(
         f"curves: tensorboard --logdir {_shown(shlex.quote(str(options.logs_dir)))}", markup=False, soft_wrap=True
     )

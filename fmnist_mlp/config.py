@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -514,6 +514,16 @@ class Overrides:
     seeds: int | None = None
     limit: int | None = None
 
+    @property
+    def options(self) -> str:
+        """As they are typed: `--epochs 2 --limit 1000`."""
+        return " ".join(f"--{option} {value}" for option, value in self.given.items())
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Those that there are, by the name of the option, always in one order."""
+        return {option: value for option, value in sorted(vars(self).items()) if value is not None}
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -579,6 +589,10 @@ class Sweep(SweepSettings):
         grid_stacks: how many stacks the grids expand to.
         grid_duplicates: how many of those are left out, being the same trials as another architecture.
         doubts: lines and messages on what is hardly meant, as far as the file alone tells; `find_doubts` has them all.
+        overrides: what the command line put in place of the file's own values, as far as it differs from them.
+        file_limit: the file's own, where `limit` may be overridden.
+        file_seeds: the same of `seeds`.
+        file_refit_seeds: the same of `refit`; empty where it names none.
     """
 
     name: str
@@ -589,6 +603,57 @@ class Sweep(SweepSettings):
     grid_duplicates: int = 0
     doubts: tuple[tuple[int, str], ...] = ()
     text: str = Field("", repr=False)  # of the file, for messages that come later
+    overrides: Overrides = Overrides()
+    file_limit: int | None = None
+    file_seeds: tuple[int, ...] = ()
+    file_refit_seeds: tuple[int, ...] = ()
+
+    @property
+    def quick_look(self) -> Overrides:
+        """What keeps this from being what the file asks for; more seeds than those of the file do not."""
+        has_all_seeds = {*self.file_seeds, *self.file_refit_seeds} <= {*self.seeds}
+        return replace(self.overrides, seeds=None) if has_all_seeds else self.overrides
+
+    @property
+    def is_quick_look(self) -> bool:
+        return self.quick_look != Overrides()
+
+    @property
+    def folder_name(self) -> str:
+        """Of its folders under results and logs; a quick look has its own: `architectures+epochs-2+limit-1000`."""
+        return "+".join([self.name, *(f"{option}-{value}" for option, value in self.quick_look.given.items())])
+
+    @property
+    def title(self) -> str:
+        """The name, and in words what is not as the file has it: `architectures, a quick look (2 epochs)`."""
+        if self.is_quick_look:
+            return f"{self.name}, a quick look ({self.overrides_in_words})"
+        return f"{self.name} ({self.overrides_in_words})" if self.overrides.seeds else self.name
+
+    @property
+    def overrides_in_words(self) -> str:
+        """`2 epochs, 1,000 training images, 1 seed (the file asks for 5)`; nothing where all is as in the file."""
+        epochs, limit, seeds = self.overrides.epochs, self.overrides.limit, self.overrides.seeds
+        words = [] if epochs is None else [f"{epochs:,} epoch{'s' * (epochs != 1)}"]
+        words += [] if limit is None else [f"{limit:,} training image{'s' * (limit != 1)}"]
+        if seeds is not None:
+            others = ", ".join(map(str, self.file_seeds[:10]))
+            are_nested = {*self.seeds} <= {*self.file_seeds} or {*self.file_seeds} <= {*self.seeds}
+            asked_for = f"{len(self.file_seeds):,}" if are_nested else f"others: {others}"
+            if not {*self.file_refit_seeds} <= {*self.seeds}:
+                asked_for += f" and {len(self.file_refit_seeds):,} refits"
+            words.append(f"{seeds:,} seed{'s' * (seeds != 1)}, the file asks for {asked_for}")
+        return ", ".join(words)
+
+    def with_images(self, train_images: int) -> Self:
+        """The same once the data set is known: as many images as there are is no limit, here or in the file."""
+        limit, file_limit = (
+            None if limit is None or limit >= train_images else limit for limit in (self.limit, self.file_limit)
+        )
+        overrides = self.overrides
+        if overrides.limit is not None:
+            overrides = replace(overrides, limit=None if limit == file_limit else min(overrides.limit, train_images))
+        return self.model_copy(update={"limit": limit, "file_limit": file_limit, "overrides": overrides})
 
 
 @dataclass(frozen=True)
@@ -631,7 +696,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     Raises:
         SweepError: with all problems of the file, one line each and the user's own line under it.
     """
-    given = {option: value for option, value in vars(overrides).items() if value is not None}
+    given = overrides.given
     _check_overrides(given)
     text = read_text(path)
     problems = Problems(str(path), text)
@@ -666,6 +731,8 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         grid_duplicates=len(expanded) - len(added),
         doubts=tuple(reader.doubts),
         text=text,
+        **reader.of_the_file,
+        overrides=Overrides(**{option: value for option, value in given.items() if option in reader.overridden}),
     )
 
 
@@ -1115,6 +1182,21 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+# The one place that says how `Sweep.folder_name` looks.
+_FOLDER_NAME = re.compile(
+    rf"(?P<name>{NAME_PATTERN})(\+epochs-(?P<epochs>\d{{1,9}}))?(\+limit-(?P<limit>\d{{1,10}}))?"
+    r"(\+seeds-(?P<seeds>\d{1,9}))?"
+)
+
+
+def read_folder_name(text: str) -> tuple[str, Overrides] | None:
+    """The sweep's name and what was overridden, from what `Sweep.folder_name` gives; None for any other text."""
+    parts = _FOLDER_NAME.fullmatch(text)
+    if parts is None or name_problem(parts["name"]) is not None:
+        return None
+    return parts["name"], Overrides(**{key: int(parts[key]) for key in ("epochs", "limit", "seeds") if parts[key]})
+
+
 # ---- words for messages ----
 
 
@@ -1138,6 +1220,8 @@ class _Reader:
     def __init__(self, problems: Problems, overrides: dict[str, int]):
         self._problems = problems
         self._overrides = overrides
+        self.overridden: set[str] = set()  # those of the overrides that are not what the file says anyway
+        self.of_the_file: dict[str, Any] = {}  # what `Sweep` remembers of the file's own values
         self._training: dict[str, tuple[int, Node]] = {}  # the valid keys of the file's `training`
         self.doubts: list[tuple[int, str]] = []
         self.training_is_sound = True  # else rules between keys would judge what the user did not mean
@@ -1163,12 +1247,7 @@ class _Reader:
                     f"{node.value - 1:,}; for the one seed {node.value} write seeds: [{node.value}]",
                 )
             )
-        if "seeds" in self._overrides:
-            values["seeds"] = tuple(range(self._overrides["seeds"]))
-            if values["refit"] is not None:
-                values["refit"] = values["refit"].model_copy(update={"seeds": None})
-        if "limit" in self._overrides:
-            values["limit"] = self._overrides["limit"]
+        self._override(values)
         values["select_by"] = self._decide_select_by(values, own)
         self._check_folds(values, own)
         self._folds, self._max_params = values["folds"], values["max_params"]
@@ -1184,6 +1263,20 @@ class _Reader:
             self._problems.add(line, f"training must be a mapping such as {{epochs: 20}}, got {node.shown()}")
             self.training_is_sound = False
         return values
+
+    def _override(self, values: dict[str, Any]) -> None:
+        """Put `--seeds` and `--limit` in place of the file's values, and remember those."""
+        seeds, refit = range(self._overrides.get("seeds", 0)), values["refit"]
+        self.of_the_file = {"file_seeds": values["seeds"], "file_limit": values["limit"]}
+        self.of_the_file["file_refit_seeds"] = (refit and refit.seeds) or ()
+        if seeds and {*seeds} != {*values["seeds"]}:
+            self.overridden.add("seeds")
+            values["seeds"] = tuple(seeds)
+            if refit is not None:
+                values["refit"] = refit.model_copy(update={"seeds": None})
+        if "limit" in self._overrides and values["limit"] != self._overrides["limit"]:
+            self.overridden.add("limit")
+            values["limit"] = self._overrides["limit"]
 
     def _decide_select_by(self, values: dict[str, Any], own: dict[str, tuple[int, Node]]) -> SelectBy:
         if values["select_by"] is None:
@@ -1407,6 +1500,8 @@ class _Reader:
         entries = {**self._training, **own}
         values = {key: node.plain() for key, (_, node) in entries.items()}
         if "epochs" in self._overrides:
+            if values.get("epochs", Training.model_fields["epochs"].default) != self._overrides["epochs"]:
+                self.overridden.add("epochs")
             values["epochs"] = self._overrides["epochs"]
         try:
             return Training.model_validate(values), []

@@ -86,7 +86,7 @@ def report(
     _show_settings(page, content)
     _show_how(page, content)
     text = page.to_html(
-        f"{state.sweep.name} on {content.dataset}",
+        f"{state.sweep.title} on {content.dataset}",
         lead=_summary(content),
         warnings=_warnings(content),
         # The verdict is a sentence among numbers.
@@ -100,7 +100,7 @@ def _key(state: ranking.SweepState, rows: Sequence[dict], source: DataSource | N
     """A hash of all that the page is made of; curves, scores by class and predictions go with the metrics."""
     parts = [
         [FORMAT, importlib.metadata.version("matplotlib"), importlib.metadata.version("numpy")],
-        [state.sweep.name, state.dataset, state.select_by, state.sweep.folds, state.sweep.limit],
+        [state.sweep.title, state.dataset, state.select_by, state.sweep.folds, state.sweep.limit],
         [source and source.kind, source and source.fallback_reason],
         list(rows),
         [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
@@ -278,7 +278,8 @@ class _Content:
     @property
     def subtitle(self) -> str:
         """What every picture is of, in letters that the font has."""
-        return f"{plots.shortened(self.state.sweep.name, 40)} on {plots.shortened(self.dataset, 40)}"
+        quick_look = ", a quick look," if self.state.sweep.is_quick_look else ""
+        return f"{plots.shortened(self.state.sweep.name, 40)}{quick_look} on {plots.shortened(self.dataset, 40)}"
 
     @property
     def which_shown(self) -> str:
@@ -418,8 +419,12 @@ def _warnings(content: _Content) -> list[str]:
     notes = [f"{trial.in_words}: {note}" for those in content.done.values() for trial, r in those for note in r.notes]
     if notes:
         said.append(f"scikit-learn warned: {listed(notes, 3)}.")
-    if state.sweep.limit:
-        said.append(f"A quick look: trained on {state.sweep.limit:,} of the training images only.")
+    if state.sweep.is_quick_look:
+        said.append(
+            f"A quick look: {state.sweep.overrides_in_words}. The full sweep's results have a place of their own."
+        )
+    elif state.sweep.limit:
+        said.append(f"Trained on {state.sweep.limit:,} of the training images only.")
     return said + content.problems
 
 

@@ -336,7 +336,7 @@ class Results:
     # ---- what belongs to one sweep
 
     def sweep_folder(self, sweep: Sweep) -> Path:
-        return self.root / sweep.name
+        return self.root / sweep.folder_name
 
     def last_plan(self, sweep: Sweep) -> dict[str, dict]:
         """The settings of each architecture, by name, as the sweep's latest run found them; empty before the first."""
@@ -344,26 +344,28 @@ class Results:
         return architectures if isinstance(architectures, dict) else {}
 
     def claim_sweep(self, sweep: Sweep, plan: Sequence[Trial]) -> None:
-        """Remember that `<root>/<sweep>/` belongs to this sweep file, and what the file asks for now.
+        """Remember that this sweep's folder (a quick look has its own) belongs to its file, and what is asked for now.
 
         Raises:
             SweepError: it belongs to another file that still exists, or cannot be written.
         """
-        marker = self.sweep_folder(sweep) / "sweep.json"
         # Relative to the results, so that the project folder can be moved or mounted elsewhere.
         ours = _relative(sweep.path, self.root)
-        theirs = _read_json(marker).get("sweep_file")
-        other = _resolved(self.root, theirs)
-        if theirs != ours and other is not None and _exists(other):
-            raise SweepError(
-                f"{marker.parent} holds the results of {other}: give {sweep.path} "
-                "a name of its own (name: ...) or use another --results-dir"
-            )
+        # A quick look goes by the sweep's name too, so that name must not be another file's.
+        for folder in (self.root / sweep.name, self.sweep_folder(sweep)):
+            theirs = _read_json(folder / "sweep.json").get("sweep_file")
+            other = _resolved(self.root, theirs)
+            if theirs != ours and other is not None and _exists(other):
+                raise SweepError(
+                    f"{folder} holds the results of {other}: give {sweep.path} "
+                    "a name of its own (name: ...) or use another --results-dir"
+                )
+        marker = self.sweep_folder(sweep) / "sweep.json"
         content = {"sweep_file": ours, "architectures": {t.architecture.name: t.settings for t in plan}}
         self._write(marker, json.dumps(content, sort_keys=True) + "\n")
 
     def sweeps(self) -> list[tuple[str, Path]]:
-        """Every sweep that has results here: its name and its file."""
+        """Every sweep and every quick look that has results here: the name of its folder, and its file."""
         found = []
         for marker in sorted(self.root.glob("*/sweep.json")):
             sweep_file = _resolved(self.root, _read_json(marker).get("sweep_file"))

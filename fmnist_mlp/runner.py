@@ -219,7 +219,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         memory_limit_bytes=available_memory_bytes(),
         class_counts=info.class_counts,
     )
-    sweep = _without_idle_limit(sweep, info)
+    sweep = sweep.with_images(info.train_images)
     over_budget = config.over_budget(sweep, sizes)
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
     stamps = {trial.fingerprint: results.stamp(trial.fingerprint) for trial in trials}
@@ -683,8 +683,8 @@ class Leftover:
 def find_leftovers(results_dir: Path, logs_dir: Path, data_dir: Path | None = None) -> list[Leftover]:
     """What lies under results and logs that no sweep file asks for any more; deletes nothing.
 
-    The sweep files are those that the results remember. Trials of quick looks (`--epochs`, `--limit`) are among what is
-    found: no file asks for them.
+    The sweep files are those that the results remember. Quick looks (`--epochs`, `--limit`, `--seeds`), their tables
+    and those of their trials that the full sweep does not share, are among what is found: no file asks for them.
 
     Args:
         data_dir: as in `Options`.
@@ -699,20 +699,19 @@ def find_leftovers(results_dir: Path, logs_dir: Path, data_dir: Path | None = No
             reason = f"its sweep file {sweep_file} is gone"
             leftovers += [(results_dir / name, reason), (logs_dir / name, reason)]
             continue
+        if options := (config.read_folder_name(name) or ("", config.Overrides()))[1].options:
+            reason = f"a quick look ({options}) at {sweep_file}"
+            leftovers += [(results_dir / name, reason), (logs_dir / name, reason)]
         sweep = config.load_sweep(sweep_file)
         source = data.find_data(sweep.dataset, data_dir if sweep.dataset in ("auto", "fashion_mnist") else None)
         info = data.describe(source, results.load_data_memory())
+        sweep = sweep.with_images(info.train_images)
         for plain_fit in (False, True):
-            trials = config.list_trials(
-                _without_idle_limit(sweep, info), data_identity=info.identity, plain_fit=plain_fit
-            )
+            trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=plain_fit)
             wanted |= {trial.fingerprint for trial in trials}
             if sweep.refit is not None:  # of whichever architecture was the best at the time
                 refits = config.list_refits(
-                    _without_idle_limit(sweep, info),
-                    sweep.architectures,
-                    data_identity=info.identity,
-                    plain_fit=plain_fit,
+                    sweep, sweep.architectures, data_identity=info.identity, plain_fit=plain_fit
                 )
                 wanted |= {trial.fingerprint for trial in refits}
     leftovers += [
@@ -738,12 +737,6 @@ def _trained_what(record_folder: Path) -> str:
         return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
     except (OSError, ValueError, TypeError, LookupError):
         return ""
-
-
-def _without_idle_limit(sweep: Sweep, info: DataInfo) -> Sweep:
-    """As many images as there are is no limit: the same trials as without."""
-    is_idle = sweep.limit is not None and sweep.limit >= info.train_images
-    return sweep.model_copy(update={"limit": None}) if is_idle else sweep
 
 
 def _size_bytes(folder: Path) -> int:

@@ -481,6 +481,9 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
             said.append("Too few seeds: no comparison with the best where too few finished trials share a seed.")
     if verdicts & {"worse", "tied with best"}:
         said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
+    dense = {t.architecture.name: t for t in state.trials if not isinstance(t.architecture, Baseline)}.values()
+    if any(t.settings["loop"] == "plain" and not stacks.is_convolutional(t.architecture.layers) for t in dense):
+        said.append("Trained by Keras's own loop (--plain-fit).")
     if any(row["seeds_needed"] for row in rows):
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
     if any(row["refit_trials"] for row in rows):
@@ -517,7 +520,7 @@ def markdown(state: SweepState, rows: Sequence[dict]) -> str:
         if has_refits:
             cells += [with_spread(row, "refit_test_accuracy"), interval_in_words(row, "refit_test_accuracy")]
         lines.append(f"| {' | '.join(cells)} |")
-    title = f"# {state.sweep.name} on {state.dataset}"
+    title = f"# {state.sweep.title} on {state.dataset}"
     return "\n".join([title, "", *lines, "", *notes(state, rows)]) + "\n"
 
 

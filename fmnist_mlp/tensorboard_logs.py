@@ -7,7 +7,7 @@ Each figure is made where what it needs is at hand, and shown where its name is 
 - When it is done, its worker has the model and the images: confusion matrix, mistakes, precision-recall curves and the
   last hidden layer of some test images go into its record (`write_scores`), beside the curves (`keep_events`).
 - The parent makes the folder a view of that record: linked event files, one HParams session and the final figures
-  under the architecture's present name (`SweepLogs.sync`, `show`). So after a rename, a rerun or a quick look the logs
+  under the architecture's present name (`SweepLogs.sync`, `show`). So after a rename or a rerun the logs
   hold the curves of the latest plan and no others.
 - At the end of a run the parent adds what belongs to no single trial (`SweepLogs.show_sweep`): a page and the graph of
   each architecture in `<architecture>/`, and in `_sweep/` the table, the Pareto picture, the chart of each
@@ -65,7 +65,7 @@ class SweepLogs:
     """
 
     def __init__(self, root: Path, sweep: Sweep):
-        self.folder = Path(root) / sweep.name
+        self.folder = Path(root) / sweep.folder_name
 
     def trial_folder(self, trial: Trial) -> Path:
         """`logs/<sweep>/<architecture>/[refit-]seed-0[/fold-0]`: TensorBoard's name of the run."""
@@ -121,7 +121,7 @@ class SweepLogs:
                 shutil.rmtree(folder, ignore_errors=True)
                 return
             trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
-            key = _hash([_FORMAT, str(state.sweep.path), trials, rows])
+            key = _hash([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows])
             if list(folder.glob(f"{_EVENTS}.{key}.sweep")):
                 return
             for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
@@ -639,7 +639,8 @@ def _architecture_page(state: ranking.SweepState, architecture: Architecture | B
     }
     lines += ["", "| setting | |", "|---|---|"]
     lines += [f"| {name} | {_in_words(value)} |" for name, value in settings.items() if value is not None]
-    command = f"python sweep.py {shlex.quote(str(sweep.path))} --only {architecture.name}"
+    options = "".join(f" {option}" for option in [sweep.overrides.options] if option)
+    command = f"python sweep.py {shlex.quote(str(sweep.path))} --only {architecture.name}{options}"
     return "\n".join([*lines, "", f"Trained by `{command}`.", ""])
 
 
@@ -845,7 +846,9 @@ def _draw_pareto(state: ranking.SweepState, rows: Sequence[dict]):
         axes.tick_params(axis="x", which="both", labelrotation=30)
         axes.margins(x=0.12, y=0.15)
         axes.set(
-            xlabel="parameters", ylabel=measure.replace("_", " ") + unit, title=f"{state.sweep.name} on {state.dataset}"
+            xlabel="parameters",
+            ylabel=measure.replace("_", " ") + unit,
+            title=f"{state.sweep.title} on {state.dataset}",
         )
         axes.grid(alpha=0.25)
         content = io.BytesIO()

@@ -481,8 +481,8 @@ def test_quiet_prints_nothing_where_all_went_well(run, trained):
 def test_only_trains_the_named_and_the_table_keeps_all(run, project, trained):
     assert run("tiny.yaml", "--jobs", "0", "--only", "w*", "--seeds", "1").code == 0
     assert trained == [("wide", 0)]
-    assert list(project.rows()) == ["8", "wide"]
-    assert project.rows()["8"]["test_accuracy"] == ""
+    assert list(project.rows("tiny+seeds-1")) == ["8", "wide"]
+    assert project.rows("tiny+seeds-1")["8"]["test_accuracy"] == ""
     assert run("tiny.yaml", "--jobs", "0", "--only", "8", "--only", "wide").code == 0
     assert sorted(trained) == [("8", 0), ("8", 1), ("wide", 0), ("wide", 1)]
 
@@ -499,15 +499,17 @@ def test_overrides_are_part_of_what_a_trial_is(run, project, trained):
     full = run("tiny.yaml", "--jobs", "0")
     assert full.code == 0
     rows = project.rows()
+    before = state(project.results / "tiny", project.logs / "tiny")
     for option, number in (("--epochs", 1), ("--limit", 100), ("--seeds", 1)):
         del trained[:]
         assert run("tiny.yaml", "--jobs", "0", option, number).code == 0
         assert len(trained) == (0 if option == "--seeds" else 4)  # one seed of two is a part of what is done
         if option == "--limit":
-            assert project.record("8")["settings"]["limit"] == 100
+            assert project.record("8", sweep="tiny+limit-100")["settings"]["limit"] == 100
         if option == "--epochs":
-            assert {row["epochs"] for row in project.rows().values()} == {"1.0"}
-    assert {seed for _, seed in project.trials()} == {0}
+            assert {row["epochs"] for row in project.rows("tiny+epochs-1").values()} == {"1.0"}
+    assert {seed for _, seed in project.trials("tiny+seeds-1")} == {0}
+    assert state(project.results / "tiny", project.logs / "tiny") == before
     assert run("tiny.yaml").code == 0
     assert project.rows() == rows
 
@@ -849,14 +851,18 @@ def explore(project, capsys):
 
 def test_a_page_of_the_images_is_made_where_it_says(explore, project):
     ran = explore("--synthetic", "--limit", "300", "--sample", "100")
-    assert (ran.code, ran.out) == (0, "open results/_explore/synthetic/index.html\n")
-    assert (project.results / "_explore/synthetic/index.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert (ran.code, ran.out) == (0, "open results/_explore/synthetic+limit-300/index.html\n")
+    assert (
+        (project.results / "_explore/synthetic+limit-300/index.html")
+        .read_text(encoding="utf-8")
+        .startswith("<!DOCTYPE html>")
+    )
     assert "STAND-IN" not in ran.err, "it was asked for"
 
 
 def test_the_stand_in_is_not_shown_for_fashion_mnist_without_a_word(explore):
     ran = explore("--limit", "300", "--sample", "100")
-    assert (ran.code, ran.out) == (0, "open results/_explore/synthetic/index.html\n")
+    assert (ran.code, ran.out) == (0, "open results/_explore/synthetic+limit-300/index.html\n")
     assert "STAND-IN DATA" in ran.err
 
 
@@ -885,6 +891,51 @@ def test_a_sweep_draws_its_report_and_the_verb_draws_it_again(run, project, draw
     assert cli.verbs(["report", "tiny.yaml"]) == 0
     assert "open results/tiny/report.html" in capsys.readouterr().out
     assert page.read_text(encoding="utf-8") == first
+
+
+def test_every_view_of_a_quick_look_says_that_it_is_one_and_of_what(run, project, drawn, capsys):
+    run("tiny.yaml", "--jobs", "0")
+    before = state(project.results / "tiny", project.logs / "tiny")
+    ran = run("tiny.yaml", "--jobs", "0", "--epochs", "1", "--limit", "900", "--seeds", "1")
+    quick, words = "tiny+epochs-1+limit-900+seeds-1", "1 epoch, 900 training images, 1 seed, the file asks for 2"
+    title = f"tiny, a quick look ({words})"
+    assert ran.out.startswith(f"{title}: 2 architectures, 2 trials: 0 done, 2 to train\n")
+    assert f"\n{title} on synthetic" in ran.out
+    assert f"table: results/{quick}/results.csv\nreport: results/{quick}/report.html\n" in ran.out
+    assert f"\na quick look ({words}): results/tiny is left to the full sweep\n" in ran.out
+    assert (project.results / quick / "results.md").read_text("utf-8").startswith(f"# {title} on synthetic\n")
+    page = (project.results / quick / "report.html").read_text("utf-8")
+    assert f"<h1>{title} on " in page
+    assert f"A quick look: {words}." in page
+    (events,) = (project.logs / quick / "_sweep").glob("*.sweep")
+    assert f"# {title} on synthetic\n".encode() in events.read_bytes()
+    (events,) = (project.logs / quick / "wide").glob("*.architecture")
+    assert b"--only wide --epochs 1 --limit 900 --seeds 1" in events.read_bytes()
+
+    (project.results / quick / "report.html").unlink()
+    assert cli.verbs(["report", quick]) == 0
+    assert f"open results/{quick}/report.html" in capsys.readouterr().out
+    assert (project.results / quick / "report.html").read_text("utf-8") == page
+    assert state(project.results / "tiny", project.logs / "tiny") == before
+
+
+def test_more_seeds_than_the_file_asks_for_are_the_full_sweep_and_said(run, project, trained):
+    ran = run("tiny.yaml", "--jobs", "0", "--seeds", "3")
+    assert ran.out.startswith("tiny (3 seeds, the file asks for 2): 2 architectures, 6 trials")
+    assert (
+        (project.results / "tiny/results.md").read_text("utf-8").startswith("# tiny (3 seeds, the file asks for 2) on ")
+    )
+    assert "quick look" not in ran.out
+
+
+def test_keras_own_loop_is_no_quick_look_but_is_said(run, project, trained):
+    """It trains all that the file asks for; the table says by which loop, and so does every row of trials.csv."""
+    run("tiny.yaml", "--jobs", "0")
+    note = "Trained by Keras's own loop (--plain-fit)."
+    assert note not in (project.results / "tiny/results.md").read_text("utf-8")
+    assert note in run("tiny.yaml", "--jobs", "0", "--plain-fit").out
+    assert note in (project.results / "tiny/results.md").read_text("utf-8")
+    assert {row["loop"] for row in project.trials().values()} == {"plain"}
 
 
 def test_a_refit_is_announced_run_and_shown(run, project, trained):

@@ -37,7 +37,9 @@ from fmnist_mlp import data
 
 TINY = """\
 dataset: synthetic
+limit: 600
 seeds: 2
+training: {epochs: 2}
 architectures:
   - name: plain
     layers: [16]
@@ -46,7 +48,6 @@ architectures:
     optimizer: adamw
     schedule: cosine
 """
-QUICK = ("--limit", "600", "--epochs", "2")
 TRIALS = [(name, seed) for name in ("plain", "mixed") for seed in (0, 1)]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
@@ -54,7 +55,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 @pytest.fixture(scope="module")
 def _trained_once(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("finished"), TINY)
-    project.said = project.sweep(*QUICK, "--jobs", "1")
+    project.said = project.sweep("--jobs", "1")
     return project
 
 
@@ -167,10 +168,10 @@ def test_nothing_is_left_lying_about(finished):
 
 
 def test_a_rerun_trains_nothing_and_rewrites_nothing(finished):
-    first = finished.sweep(*QUICK)  # a copy has its links cut: once it may put them right
+    first = finished.sweep()  # a copy has its links cut: once it may put them right
     assert "4 done, 0 to train" in first.stdout
     before = state(finished.results, finished.logs)
-    again = finished.sweep(*QUICK)
+    again = finished.sweep()
     assert again.stderr == ""
     assert "4 done, 0 to train" in again.stdout
     assert state(finished.results, finished.logs) == before
@@ -179,11 +180,11 @@ def test_a_rerun_trains_nothing_and_rewrites_nothing(finished):
     assert all(line in again.stdout for line in numbers)
 
 
-def test_the_same_sweep_without_the_options_is_another_one(finished):
-    assert "0 done, 4 to train" in finished.sweep("--dry-run").stdout
-    assert "0 done, 4 to train" in finished.sweep("--dry-run", "--epochs", "2").stdout
-    assert "2 done, 0 to train" in finished.sweep("--dry-run", *QUICK, "--seeds", "1").stdout
-    assert "4 done, 2 to train" in finished.sweep("--dry-run", *QUICK, "--seeds", "3").stdout
+def test_the_same_sweep_with_other_options_is_another_one(finished):
+    assert "0 done, 4 to train" in finished.sweep("--dry-run", "--limit", "2000", "--epochs", "20").stdout
+    assert "0 done, 4 to train" in finished.sweep("--dry-run", "--limit", "2000").stdout
+    assert "2 done, 0 to train" in finished.sweep("--dry-run", "--seeds", "1").stdout
+    assert "4 done, 2 to train" in finished.sweep("--dry-run", "--seeds", "3").stdout
 
 
 def test_names_order_and_comments_train_nothing_and_everything_follows_the_new_name(finished):
@@ -192,7 +193,7 @@ def test_names_order_and_comments_train_nothing_and_everything_follows_the_new_n
     plain, _, mixed = TINY.partition("  - name: mixed")
     head, _, plain = plain.partition("  - name: plain")
     finished.write(f"# reordered\n{head}  - name: regularised{mixed}  - name: plain{plain}")
-    assert "4 done, 0 to train" in finished.sweep(*QUICK).stdout
+    assert "4 done, 0 to train" in finished.sweep().stdout
     assert finished.rows() == {
         "regularised": rows["mixed"] | {"architecture": "regularised"},
         "plain": rows["plain"],
@@ -208,14 +209,14 @@ def test_names_order_and_comments_train_nothing_and_everything_follows_the_new_n
 def test_another_sweep_file_with_the_same_stack_shares_its_records(finished):
     alone = TINY.replace("name: mixed", "name: theirs").replace("  - name: plain\n    layers: [16]\n", "")
     finished.write(alone, "other.yaml")
-    said = finished.sweep("other.yaml", *QUICK)
+    said = finished.sweep("other.yaml")
     assert "2 done, 0 to train" in said.stdout
     assert list(finished.rows("other")) == ["theirs"]
     assert by_itself(finished.rows("other")["theirs"]) == by_itself(finished.rows()["mixed"])
     assert set(finished.curves("other").values()) == {1}
     assert (finished.results / "other/models/theirs.keras").is_file()
     before = state(finished.results / "tiny", finished.logs / "tiny")
-    assert "4 done" in finished.sweep(*QUICK).stdout
+    assert "4 done" in finished.sweep().stdout
     assert {path: about[2] for path, about in state(finished.results / "tiny", finished.logs / "tiny").items()} == {
         path: about[2] for path, about in before.items()
     }
@@ -286,14 +287,15 @@ def test_the_exported_models_work_where_fmnist_mlp_cannot_be_imported(finished, 
 @pytest.mark.parametrize("jobs", ["1", "2", "4", "0"])
 def test_the_numbers_do_not_depend_on_how_many_workers_there_are(finished, tmp_path, jobs):
     other = Project(tmp_path / "other", TINY)
-    other.sweep(*QUICK, "--jobs", jobs)
+    other.sweep("--jobs", jobs)
     assert different(other.numbers(), finished.numbers()) == []
 
 
 LARGER = """\
 dataset: synthetic
+limit: 600
 seeds: [1, 0]
-training: {optimizer: rmsprop, batch_size: 64, epochs: 1}
+training: {optimizer: rmsprop, batch_size: 64, epochs: 2}
 architectures:
   - [64, LayerNormalization, {GaussianNoise: 0.1}]
   - {name: mixed, layers: [16, BatchNormalization, {Dropout: 0.3}, 8],
@@ -308,7 +310,7 @@ architectures:
 @pytest.mark.slow
 def test_the_numbers_do_not_depend_on_what_else_is_trained(finished, tmp_path):
     larger = Project(tmp_path / "other", LARGER)
-    said = larger.sweep(*QUICK, "--jobs", "1")
+    said = larger.sweep("--jobs", "1")
     ours, theirs = finished.numbers(), larger.numbers()
     assert len(theirs["trials.csv"]) == 12
     for key, value in ours.items():
@@ -342,7 +344,7 @@ def test_what_the_users_shell_sets_does_not_reach_a_trial(finished, tmp_path):
         "PYTHONHASHSEED": "7",
         "LC_ALL": "C",
     }
-    other.sweep(*QUICK, "--jobs", "1", environment=surroundings)
+    other.sweep("--jobs", "1", environment=surroundings)
     assert different(other.numbers(), finished.numbers()) == []
     assert json.loads((keras_home / "keras.json").read_text()) == settings  # the user's own file
 
@@ -354,7 +356,7 @@ def test_what_the_users_shell_sets_does_not_reach_a_trial(finished, tmp_path):
 def test_only_what_changed_is_trained_again(finished):
     rows, before = finished.rows(), state(finished.results / "_records")
     finished.write(TINY.replace("layers: [16]\n", "layers: [16]\n    learning_rate: 0.01\n"))
-    said = finished.sweep(*QUICK, "--jobs", "1")
+    said = finished.sweep("--jobs", "1")
     assert "2 done, 2 to train" in said.stdout
     assert by_itself(finished.rows()["mixed"]) == by_itself(rows["mixed"])
     assert finished.rows()["plain"]["test_loss"] != rows["plain"]["test_loss"]
@@ -363,23 +365,28 @@ def test_only_what_changed_is_trained_again(finished):
     learning_rate = scalars(finished.logs / "tiny/plain/seed-0/train")["epoch_learning_rate"]
     assert learning_rate == [(0, pytest.approx(0.01)), (1, pytest.approx(0.01))]
     finished.write(TINY)
-    assert "4 done, 0 to train" in finished.sweep(*QUICK).stdout
+    assert "4 done, 0 to train" in finished.sweep().stdout
     assert finished.rows() == rows
 
 
 @pytest.mark.slow
 def test_a_quick_look_never_passes_for_the_full_thing(finished):
+    """All that the full sweep left stays as it is, to the byte; the quick look has the same in a place of its own."""
     numbers, curves = finished.numbers(), finished.curves()
-    looked = finished.sweep("--limit", "600", "--epochs", "1", "--jobs", "1", "--quiet")
+    full = [finished.results / "tiny", finished.logs / "tiny"]
+    before = state(*full)
+    looked = finished.sweep("--epochs", "1", "--jobs", "1", "--quiet")
     assert (looked.stdout, looked.stderr) == ("", "")
-    assert {row["epochs"] for row in finished.rows().values()} == {"1.0"}
-    assert finished.rows()["plain"]["test_loss"] != numbers["results.csv"][0]["test_loss"]
-    assert finished.curves() == curves
+    assert state(*full) == before
+    quick = "tiny+epochs-1"
+    assert {row["epochs"] for row in finished.rows(quick).values()} == {"1.0"}
+    assert finished.rows(quick)["plain"]["test_loss"] != numbers["results.csv"][0]["test_loss"]
+    assert finished.curves(quick) == curves
     for name, seed in TRIALS:
         for part in ("train", "validation"):
-            found = scalars(finished.logs / f"tiny/{name}/seed-{seed}/{part}")
+            found = scalars(finished.logs / f"{quick}/{name}/seed-{seed}/{part}")
             assert [step for step, _ in found["epoch_loss"]] == [0]
-    assert "4 done, 0 to train" in finished.sweep(*QUICK).stdout
+    assert "4 done, 0 to train" in finished.sweep().stdout
     assert different(finished.numbers(), numbers) == []
     assert finished.curves() == curves
     for name, seed in TRIALS:
@@ -390,7 +397,7 @@ def test_a_quick_look_never_passes_for_the_full_thing(finished):
 @pytest.mark.slow
 def test_training_afresh_gives_the_same_and_leaves_each_epoch_once(finished):
     numbers, before = finished.numbers(), state(finished.results / "_records")
-    said = finished.sweep(*QUICK, "--jobs", "1", "--fresh", "--only", "mixed")
+    said = finished.sweep("--jobs", "1", "--fresh", "--only", "mixed")
     assert "2 to train" in said.stdout
     assert different(finished.numbers(), numbers) == []
     assert state(finished.results / "_records") != before
@@ -401,7 +408,9 @@ def test_training_afresh_gives_the_same_and_leaves_each_epoch_once(finished):
 
 DIVERGES = """\
 dataset: synthetic
+limit: 600
 seeds: 2
+training: {epochs: 2}
 architectures:
   - {name: diverges, layers: [64, 64], activation: linear, optimizer: sgd, learning_rate: 1000}
   - [8]
@@ -411,7 +420,7 @@ architectures:
 @pytest.mark.slow
 def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
     project = Project(tmp_path, DIVERGES)
-    ran = project.sweep(*QUICK, "--jobs", "1", "--quiet", code=1)
+    ran = project.sweep("--jobs", "1", "--quiet", code=1)
     failed = [line for line in ran.stderr.splitlines() if line.startswith("failed: diverges seed 0: ")]
     assert len(failed) == 2  # when it happens, and at the end
     assert all(re.search("loss became (nan|inf) in epoch 1: try a smaller learning_rate", line) for line in failed)
@@ -426,14 +435,14 @@ def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
     assert [path.name for path in (project.results / "tiny/models").iterdir()] == ["8.keras"]
 
     before = state(project.results, project.logs)
-    again = project.sweep(*QUICK, code=1)
+    again = project.sweep(code=1)
     assert "2 done, 2 failed before, 0 to train" in again.stdout
     assert "failed: diverges seed 1: " in again.stderr
     assert "--retry-failed" in again.stderr
     assert state(project.results, project.logs) == before
 
     good = state(project.record_folder("8", 0), project.record_folder("8", 1))
-    retried = project.sweep(*QUICK, "--jobs", "1", "--retry-failed", "--fail-fast", code=1)
+    retried = project.sweep("--jobs", "1", "--retry-failed", "--fail-fast", code=1)
     assert "2 done, 2 failed before, 2 to train" in retried.stdout
     assert state(project.record_folder("8", 0), project.record_folder("8", 1)) == good
     assert (project.rows()["8"], project.rows()["diverges"]) == (rows["8"], rows["diverges"])
@@ -443,9 +452,9 @@ def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
 @pytest.mark.slow
 def test_fail_fast_stops_and_the_next_run_does_the_rest(tmp_path):
     project = Project(tmp_path, DIVERGES)  # the larger stack comes first
-    project.sweep(*QUICK, "--jobs", "1", "--fail-fast", code=1)
+    project.sweep("--jobs", "1", "--fail-fast", code=1)
     assert (project.rows()["8"]["trials"], project.rows()["diverges"]["failed"]) == ("0", "1")
-    rest = project.sweep(*QUICK, "--jobs", "1", code=1)
+    rest = project.sweep("--jobs", "1", code=1)
     assert "1 failed before, 3 to train" in rest.stdout
     assert project.rows()["8"]["trials"] == "2"
 
@@ -458,7 +467,7 @@ def test_damaged_records_are_reported_and_trained_again_to_the_same_numbers(fini
     empty.write_bytes(b"")
     newer.write_text(newer.read_text().replace('"format": 2', '"format": 99'))
     foreign.write_text(foreign.read_text().replace(foreign.parent.name, "0" * 64))
-    said = finished.sweep(*QUICK, "--jobs", "1")
+    said = finished.sweep("--jobs", "1")
     assert "0 done, 4 to train" in said.stdout
     for path, reason in (
         (cut, "not a whole record"),
@@ -473,7 +482,7 @@ def test_damaged_records_are_reported_and_trained_again_to_the_same_numbers(fini
 
     untouched = state(*(finished.record_folder(*trial) for trial in TRIALS[1:]))
     (finished.record_folder("plain", 0) / "model.keras").unlink()
-    said = finished.sweep(*QUICK, "--jobs", "1")
+    said = finished.sweep("--jobs", "1")
     assert "lacks model.keras" in said.stderr
     assert "3 done, 1 to train" in said.stdout
     assert different(finished.numbers(), numbers) == []
@@ -656,7 +665,7 @@ def test_a_class_may_be_missing_from_a_small_limit(tmp_path):
     write_idx(project.folder / "images/mine", [0] * 300 + list(range(10)), list(range(10)), size=10)
     said = project.sweep("--jobs", "1", "--limit", "8")
     assert "8 training and 10 test images" in said.stdout
-    assert 0 <= float(project.rows()["16"]["test_accuracy"]) <= 1
+    assert 0 <= float(project.rows("tiny+limit-8")["16"]["test_accuracy"]) <= 1
 
 
 @pytest.mark.slow
@@ -679,10 +688,11 @@ def test_the_real_images(tmp_path):
     said = project.sweep("--limit", "3000", "--epochs", "3", "--jobs", "1", environment=images)
     assert "fashion_mnist: 3,000 training and 10,000 test images" in said.stdout
     assert said.stderr == ""
-    row = project.rows()["64-32"]
+    quick = "tiny+epochs-3+limit-3000"
+    row = project.rows(quick)["64-32"]
     assert (row["params"], row["dataset"]) == ("52650", "fashion_mnist")
     assert 0.6 < float(row["test_accuracy"]) < 0.9
-    assert len(read_csv(project.results / "tiny/trials.csv")) == 1
+    assert len(read_csv(project.results / quick / "trials.csv")) == 1
     before = state(project.folder)
     again = project.sweep("--limit", "3000", "--epochs", "3", "--data-dir", images["FASHION_MNIST_DIR"])
     assert "1 done, 0 to train" in again.stdout

@@ -536,7 +536,7 @@ def fixed_and_trained(project):
     ]
 
 
-ONE_TRIAL = ("--only", "wide", "--seeds", "1")
+ONE_TRIAL = ("--only", "wide")
 
 
 def test_e_and_c_nothing_is_fitted_on_test_images(fitted, other_test_images):

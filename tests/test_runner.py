@@ -466,10 +466,41 @@ def test_quick_looks_and_damaged_records_are_left_over(fake):
     fake.run()
     quick, _ = fake.run(overrides=Overrides(epochs=1, seeds=1, limit=20))
     (fake.folder / "results/_records" / quick.trials[0].fingerprint / "record.json").write_text("{")
-    reasons = sorted(leftovers(fake).values())
-    assert reasons == ["a record that no sweep asks for"] + [
+    view = f"a quick look (--epochs 1 --limit 20 --seeds 1) at {fake.folder / 'fake.yaml'}"
+    assert leftovers(fake).pop("fake+epochs-1+limit-20+seeds-1") == view
+    found = runner.find_leftovers(fake.folder / "results", fake.folder / "logs")
+    assert sorted(leftover.reason for leftover in found) == [view, view, "a record that no sweep asks for"] + [
         f"a record that no sweep asks for: {units}, seed 0, 1 epochs, 20 images" for units in (16, 32)
     ]
+
+
+def test_the_records_that_a_quick_look_shares_with_the_full_sweep_are_no_leftovers(fake):
+    """Fewer seeds are a part of what the file asks for, also where the full sweep was never run."""
+    fake.run(overrides=Overrides(seeds=1))
+    assert list(leftovers(fake)) == ["fake+seeds-1"]
+    fake.run()
+    assert sorted(fake.trained) == [(name, 1) for name in ("8", "wide", "wider")]
+
+
+def test_a_quick_look_goes_by_the_name_of_a_sweep_that_is_its_own_file(fake):
+    fake.run()
+    other = fake.folder / "other.yaml"
+    other.write_text(SWEEP)
+    plan = runner.make_plan(load_sweep(other, Overrides(epochs=1)), fake.options)
+    with pytest.raises(SweepError, match=r"results/fake holds the results of .*fake\.yaml: give .*other\.yaml a name"):
+        runner.run_sweep(plan, fake.options, Listener())
+    assert not (fake.folder / "results/fake+epochs-1").exists()
+
+
+def test_as_many_images_as_there_are_are_no_quick_look(fake):
+    fake.run(overrides=Overrides(limit=203))
+    assert len(fake.rows()) == 6
+    assert not list((fake.folder / "results").glob("*+*"))
+    assert fake.plan(Overrides(limit=202)).sweep.folder_name == "fake+limit-202"
+    fake.write(SWEEP + "limit: 50\n")
+    assert fake.plan(Overrides(limit=1000)).sweep.folder_name == "fake+limit-203"
+    fake.write(SWEEP + "limit: 1000\n")
+    assert fake.plan(Overrides(limit=203)).sweep.folder_name == "fake"
 
 
 def test_what_a_vanished_sweep_file_left_is_found(fake):

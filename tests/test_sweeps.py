@@ -138,7 +138,10 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     said = capsys.readouterr()
     assert (code, said.err) == (cli.DONE, "")
 
-    rows, trials = project.rows(path.stem), project.trials(path.stem)
+    seeds = "" if len(planned.sweep.seeds) == 1 else "+seeds-1"
+    epochs = "".join(f"+epochs-{number}" for number in with_few_epochs(path, planned.sweep)[1:])
+    folder = path.stem + epochs + "+limit-300" + seeds
+    rows, trials = project.rows(folder), project.trials(folder)
     assert list(rows) == [item.name for item in planned.sweep.architectures]
     assert {name.removesuffix(" refit") for name, _ in trials} == set(wanted)
     for name, row in rows.items():
@@ -154,8 +157,8 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
         if name not in baselines:
             assert (row["params"], row["flops"]) == (trials[name, 0]["params"], trials[name, 0]["flops"])
             assert float(row["latency_seconds"]) > 0
-            assert (project.results / path.stem / "models" / f"{name}.keras").is_file()
-    assert (project.results / path.stem / "report.html").is_file()
+            assert (project.results / folder / "models" / f"{name}.keras").is_file()
+    assert (project.results / folder / "report.html").is_file()
     assert "0 to train" in _rerun(project, path, options, where, capsys)
 
 
