@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -218,23 +219,148 @@ def test_every_kind_of_file_shows_the_same_garment(kind, tmp_path):
 
 def test_a_16_bit_png_keeps_its_grays():
     levels = np.linspace(0, 65535, 28 * 28).astype(np.uint16).reshape(28, 28)
-    pixels = load_image(encode(Image.fromarray(levels)), invert="no").pixels
-    np.testing.assert_allclose(pixels, levels / 257, atol=0.51)
+    prepared = load_image(encode(Image.fromarray(levels)), invert="no")
+    np.testing.assert_allclose(prepared.pixels, levels / 257, atol=0.51)
+    assert "bits" not in prepared.note
+
+
+def png_of_16_bits(values):
+    """Pillow writes no colours of 16 bits: uint16 `(height, width, channels)`."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+def tiff_of_16_bits(values, order="<", packed=False):
+    """The same as TIFF, gray or RGB."""
+    height, width, channels = values.shape
+    pixels = values.astype(order + "u2").tobytes()
+    pixels = zlib.compress(pixels) if packed else pixels
+    bits_at = 8 + 2 + 10 * 12 + 4
+    tags = {256: width, 257: height, 258: bits_at if channels > 1 else 16, 259: 8 if packed else 1}
+    tags |= {262: 2 if channels > 1 else 1, 273: bits_at + 6, 277: channels, 278: height, 279: len(pixels), 284: 1}
+    short = {258, 259, 262, 277, 284}
+    directory = struct.pack(order + "H", len(tags))
+    for tag, value in tags.items():
+        if tag in short and (tag != 258 or channels == 1):
+            directory += struct.pack(order + "HHIHH", tag, 3, 1, value, 0)
+        else:
+            directory += struct.pack(order + "HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    return start + directory + bytes(4) + struct.pack(order + "HHH", 16, 16, 16) + pixels
+
+
+def gray_and_opacity(values):
+    return png_of_16_bits(np.dstack([values[:, :, 0], np.full(values.shape[:2], 65535, np.uint16)]))
+
+
+IN_16_BITS = {
+    "a gray PNG": lambda values: png_of_16_bits(values[:, :, :1]),
+    "a gray PNG with opacity": gray_and_opacity,
+    "a PNG in colours": png_of_16_bits,
+    "a PNG in colours with opacity": lambda values: png_of_16_bits(
+        np.dstack([values, np.full_like(values[:, :, :1], 65535)])
+    ),
+    "a gray TIFF": lambda values: encode(Image.fromarray(values[:, :, 0]), "TIFF"),
+    "a gray TIFF, packed": lambda values: encode(Image.fromarray(values[:, :, 0]), "TIFF", compression="tiff_lzw"),
+    "a gray TIFF, the upper byte first": lambda values: tiff_of_16_bits(values[:, :, :1], ">"),
+    "a TIFF in colours": tiff_of_16_bits,
+    "a TIFF in colours, the upper byte first": lambda values: tiff_of_16_bits(values, ">"),
+    "a TIFF in colours, packed": lambda values: tiff_of_16_bits(values, packed=True),
+}
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", IN_16_BITS)
+def test_fewer_bits_in_a_file_of_16_are_understood_and_noted(kind, bits):
+    gray = np.asarray(draw_garment((120, 160), (40, 40, 40), (250, 250, 250)).convert("L"))
+    values = np.rint(np.repeat(gray[:, :, None], 3, axis=2) * ((2**bits - 1) / 255)).astype(np.uint16)
+    prepared = load_image(IN_16_BITS[kind](values))
+    np.testing.assert_allclose(prepared.pixels, load_image(Image.fromarray(gray)).pixels, atol=1)
+    assert (f"values of {bits} bits; dark on light" in prepared.note) == (bits < 16)
+
+
+def test_a_dark_picture_whose_file_says_its_depth_stays_dark():
+    dark = np.full((28, 28), 900, np.uint16)  # of 65535
+    maximum = b"P5 28 28 65535\n"
+    assert load_image(maximum + dark.astype(">u2").tobytes(), invert="no").pixels.max() <= 4
+    assert load_image(encode(Image.fromarray(dark), "JPEG2000"), invert="no").pixels.max() <= 4
+    # 12 bits of a TIFF, two values in three bytes: 900 of 4095.
+    twelve = bytearray(tiff_of_16_bits(dark[:, :, None]))
+    twelve[twelve.index(struct.pack("<HHIHH", 258, 3, 1, 16, 0)) + 8] = 12
+    start = len(twelve) - 2 * 28 * 28
+    packed = bytes(twelve[:start]) + bytes([900 >> 4, (900 & 15) << 4 | 900 >> 8, 900 & 255]) * (28 * 28 // 2)
+    prepared = load_image(packed, invert="no")
+    assert {*np.unique(prepared.pixels)} == {round(900 * 255 / 4095)}
+    assert "values of 12 bits" in prepared.note
+
+
+@pytest.mark.parametrize("values", [np.full((30, 40), -5, np.int32), np.full((30, 40), np.nan, np.float32)])
+def test_a_measurement_without_any_range_is_blank(values):
+    assert "blank" in load_image(Image.fromarray(values)).note
+
+
+def stored_turned(upright, orientation):
+    """As a camera stores it that is held so: turned back by what undoes the orientation."""
+    undone = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+    return upright if undone is None else upright.transpose(Image.Transpose(undone))
+
+
+def oriented(kind, orientation, **options):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(stored_turned(draw_garment((300, 400)), orientation), kind, exif=exif, **options)
+
+
+def exif_after_the_pixels(orientation):
+    content = oriented("PNG", orientation)
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    return content[:start] + content[end:-12] + content[start:end] + content[-12:]
+
+
+def orientation_in_xmp(orientation):
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    return encode(stored_turned(draw_garment((300, 400)), orientation), "JPEG", xmp=xmp.encode(), quality=100)
+
+
+ORIENTED = {
+    "PNG": lambda orientation: oriented("PNG", orientation),
+    "PNG, said after the pixels": exif_after_the_pixels,
+    "JPEG": lambda orientation: oriented("JPEG", orientation, quality=100),
+    "JPEG, said in XMP": orientation_in_xmp,
+    "MPO": lambda orientation: oriented("MPO", orientation, save_all=True, append_images=[draw_garment()], quality=100),
+    "WebP": lambda orientation: oriented("WEBP", orientation, lossless=True),
+    "AVIF": lambda orientation: oriented("AVIF", orientation, quality=100, subsampling="4:4:4"),
+    "TIFF": lambda orientation: oriented("TIFF", orientation),
+    "TIFF, packed": lambda orientation: oriented("TIFF", orientation, compression="tiff_lzw"),
+    "a picture, not unpacked": lambda orientation: Image.open(io.BytesIO(oriented("TIFF", orientation))),
+}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_its_exif_says(orientation):
-    upright = draw_garment((300, 400))
-    # Stored as a camera would that is held so: turned back by what undoes the orientation.
-    stored = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
-    turned = upright if stored is None else upright.transpose(Image.Transpose(stored))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    content = encode(turned, exif=exif)
-    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))), upright)
-    prepared = load_image(content)
-    np.testing.assert_array_equal(prepared.pixels, load_image(upright).pixels)
+@pytest.mark.parametrize("kind", ORIENTED)
+def test_a_picture_is_turned_once_as_its_file_says(kind, orientation):
+    prepared = load_image(ORIENTED[kind](orientation))
+    expected = load_image(draw_garment((300, 400)))
     assert "fitted from 300x400" in prepared.note
+    if kind.startswith(("JPEG", "MPO", "AVIF")):  # they blur edges
+        assert np.abs(prepared.pixels.astype(int) - expected.pixels).mean() < 4
+    else:
+        np.testing.assert_array_equal(prepared.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pillow_itself_turns_the_stored_pictures_upright(orientation):
+    """The files above say what they should."""
+    content = oriented("PNG", orientation)
+    np.testing.assert_array_equal(ImageOps.exif_transpose(Image.open(io.BytesIO(content))), draw_garment((300, 400)))
 
 
 def test_a_damaged_orientation_is_passed_over():
@@ -298,11 +424,146 @@ def test_a_picture_that_is_transparent_all_over_is_blank():
     assert "blank" in load_image(encode(Image.new("RGBA", (50, 60), (255, 0, 0, 0)))).note
 
 
+# ---- large pictures ----
+
+
+def test_a_photo_of_108_megapixels_is_unpacked_smaller():
+    photo = draw_garment((300, 400)).resize((9000, 12000), Image.Resampling.NEAREST)
+    prepared = load_image(encode(photo, "JPEG", quality=60))
+    assert "fitted from 9000x12000" in prepared.note
+    assert np.abs(prepared.pixels.astype(int) - load_image(draw_garment()).pixels).mean() < 4
+    with pytest.raises(UnreadableImage, match=r"too many pixels, at most 89 million are read, of a JPEG 300 million"):
+        load_image(encode(photo.convert("1")))
+
+
+def test_a_jpeg_2000_of_any_number_of_levels_is_read():
+    photo = draw_garment((300, 400)).resize((1500, 2000), Image.Resampling.NEAREST)
+    for levels in (1, 2, 6):
+        prepared = load_image(encode(photo, "JPEG2000", num_resolutions=levels))
+        assert "fitted from 1500x2000" in prepared.note
+        assert np.abs(prepared.pixels.astype(int) - load_image(draw_garment()).pixels).mean() < 4
+
+
+# ---- backgrounds ----
+
+
+def on_background(shade, noise=0):
+    """The garment on a background of such a lightness: a function of x and y, -1 to 1, giving 0 to 1."""
+    picture = np.asarray(draw_garment((300, 400)), float)
+    y, x = np.mgrid[-1:1:400j, -1:1:300j]
+    shaded = picture * shade(x, y)[:, :, None] + np.random.default_rng(0).normal(0, noise, picture.shape)
+    return encode(Image.fromarray(shaded.clip(0, 255).astype(np.uint8)), "JPEG")
+
+
+UNEVEN = {
+    "light from one side": lambda x, y: 0.85 + 0.15 * x,
+    "light that falls off": lambda x, y: 1 - 0.25 * (x**2 + y**2) / 2,
+    "a floor below a wall": lambda x, y: np.where(y > 0.6, 0.6, 1.0),
+    "a shadow in a corner": lambda x, y: 1 - 0.4 * np.exp(-4 * ((x - 1) ** 2 + (y - 1) ** 2)),
+}
+
+
+@pytest.mark.parametrize("shade", UNEVEN.values(), ids=UNEVEN)
+def test_an_uneven_background_is_noted(shade):
+    assert "; uneven background: part of it counts as garment; fitted" in load_image(on_background(shade)).note
+
+
+EVEN = {
+    "even light": on_background(lambda x, y: np.ones_like(x)),
+    "a little falling off": on_background(lambda x, y: 1 - 0.06 * (x**2 + y**2) / 2),
+    "grain": on_background(lambda x, y: np.ones_like(x), noise=6),
+    "cut off at one side": encode(draw_garment((300, 400), box=(50, 80, 250, 500)), "JPEG"),
+    "at three sides": encode(draw_garment((300, 400), box=(0, 40, 300, 400)), "JPEG"),
+    "white on nearly white": encode(draw_garment((300, 400), (255, 255, 255), (225, 225, 225), (0, 40, 300, 400))),
+}
+
+
+@pytest.mark.parametrize("content", EVEN.values(), ids=EVEN)
+def test_an_ordinary_picture_is_not_called_uneven(content):
+    assert "uneven" not in load_image(content).note
+
+
+@pytest.mark.slow
+def test_hardly_any_test_image_that_fills_its_frame_is_called_uneven():
+    folder = os.environ.get("FASHION_MNIST_DIR")
+    if not folder:
+        pytest.skip("needs FASHION_MNIST_DIR")
+    images = data.load_data(data.find_data("fashion_mnist", Path(folder))).x_test[:500]
+    large = [Image.fromarray(image).resize((280, 280), Image.Resampling.NEAREST) for image in images]
+    assert np.mean(["uneven" in load_image(image).note for image in large]) < 0.02
+
+
+# ---- what is no picture here ----
+
+
+def box(kind, *brands):
+    content = kind + bytes(4) + b"".join(brands)
+    return struct.pack(">I", 8 + len(content)) + b"ftyp" + content + bytes(100)
+
+
+HINTS = {
+    "HEIC": (box(b"heic", b"mif1", b"heic"), r"it is HEIC, .*save or send it as JPEG \(iPhone: Settings > Camera"),
+    "HEIC that says a general brand first": (box(b"mif1", b"heic"), "it is HEIC"),
+    "several HEIC": (box(b"msf1", b"hevc"), "it is HEIC"),
+    "a film": (box(b"isom", b"mp42"), "it is a film: take a still"),
+    "a film of an iPhone": (box(b"qt  "), "it is a film"),
+    "a raw photo": (box(b"crx ", b"isom"), "it is a camera's raw file: save it as JPEG"),
+    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n", "it is JPEG XL: save it as PNG or JPEG"),
+    "PDF": (b"%PDF-1.7\n", "it is PDF: save the picture that is in it"),
+    "SVG": (b'<?xml version="1.0"?>\n<!-- a tool -->\n<svg xmlns="x"/>', r"it is a drawing \(SVG\): save it as PNG"),
+    "a page that was saved": (b"\n<!DOCTYPE html><p>", "it is a web page: save the picture"),
+    "an archive": (b"PK\3\4rest", "it is an archive or a model"),
+    "an array": (b"\x93NUMPY\1\0", "it is a NumPy array: save each image as PNG"),
+    "IDX": (struct.pack(">IIII", 2051, 1, 28, 28) + bytes(784), "it is a data set in IDX format"),
+    "text": (b"a text", "is no image of a kind that is read here$"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), HINTS.values(), ids=HINTS)
+def test_what_is_read_nowhere_here_says_what_it_is_and_what_helps(content, message):
+    with pytest.raises(UnreadableImage, match=message):
+        load_image(content)
+
+
+def test_what_is_not_among_the_formats_says_how_to_save_it():
+    content = encode(draw_garment(), "TIFF")
+    with pytest.raises(
+        UnreadableImage, match="no image of a kind that is read here: it is TIFF, save it as PNG or JPEG"
+    ):
+        load_image(content, formats=("PNG", "JPEG"))
+
+
+def bmp_with_run_lengths(width, height):
+    rows = b"".join(bytes([width, shade]) + b"\0\0" for shade in range(height)) + b"\0\1"
+    palette = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
+    header = (b"BM", 1078 + len(rows), 0, 0, 1078, 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    return struct.pack("<2sIHHIIiiHHIIiiII", *header) + palette + rows
+
+
+def test_run_lengths_may_be_left_out_like_a_format():
+    content = bmp_with_run_lengths(40, 30)
+    assert "fitted from 40x30" in load_image(content).note
+    assert "fitted from 300x400" in load_image(encode(draw_garment(), "BMP"), formats=("BMP",)).note
+    with pytest.raises(UnreadableImage, match="it is BMP with run lengths, save it as PNG or JPEG"):
+        load_image(content, formats=("BMP",))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "F"])
+def test_a_picture_without_pixels_is_refused(mode):
+    with pytest.raises(UnreadableImage, match="the image: has no pixels"):
+        load_image(Image.new(mode, (0, 5)))
+
+
 # ---- hostile files ----
 
 
 def bmp_header(width, height):
     return struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def webp_header(width, height):
+    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + struct.pack("<I", 100) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + canvas + bytes(70)
 
 
 HOSTILE = {
@@ -322,6 +583,7 @@ HOSTILE = {
     "a bomb": (png_header(60_000, 60_000), "has too many pixels, at most 89 million are read"),
     "a bomb under Pillow's limit for errors": (png_header(12_000, 12_000), "has too many pixels"),
     "a BMP bomb": (bmp_header(40_000, 40_000), "has too many pixels"),
+    "a WebP bomb": (webp_header(16_383, 16_383), "has too many pixels"),
     "EPS, for which Pillow starts Ghostscript": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) (w) file\nshowpage\n",
         "is no image of a kind that is read here",
