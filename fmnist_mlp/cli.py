@@ -478,7 +478,7 @@ def _print_warnings(plan: runner.Plan, err: Console) -> None:
     if plan.source.fallback_reason:
         err.print(Text(f"STAND-IN DATA: {plan.source.fallback_reason}", style="bold yellow"))
         err.print(Text("The generated images are not Fashion-MNIST: every row says dataset synthetic.", style="yellow"))
-    for line in [*plan.doubts, *plan.damaged]:
+    for line in [*plan.info.warnings, *plan.doubts, *plan.damaged]:
         err.print(Text(line, style="yellow"))
     if plan.jobs_note:
         err.print(Text(plan.jobs_note, style="yellow"))

@@ -13,8 +13,10 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import itertools
 import math
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -109,6 +111,7 @@ class DataInfo:
 
     Args:
         class_counts: training images of each class, `num_classes` of them.
+        warnings: what makes these images hard to learn from and was hardly meant, a sentence each.
     """
 
     identity: str
@@ -118,6 +121,7 @@ class DataInfo:
     image_shape: tuple[int, int]
     num_classes: int
     class_counts: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def find_data(dataset, data_dir: Path | None = None, *, notify: Callable[[str], None] | None = None) -> DataSource:
@@ -223,12 +227,13 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         data.image_shape,
         data.num_classes,
         tuple(np.bincount(data.y_train, minlength=data.num_classes).tolist()),
+        _warnings(data) if source.kind == "idx" else (),
     )
     if files == _stamps(source):  # else they changed while they were read
         memory[key] = {
             "format": _MEMORY_FORMAT,
             "files": files,
-            "info": asdict(info) | {"image_shape": [*info.image_shape], "class_counts": [*info.class_counts]},
+            "info": {key: [*v] if isinstance(v, tuple) else v for key, v in asdict(info).items()},
         }
     return info
 
@@ -253,20 +258,37 @@ def require_files(folder: Path, asked_by: str) -> list[Path]:
     """The paths of a data set's four files: training images and labels, test images and labels.
 
     Args:
-        folder: where they lie, gzipped or not.
+        folder: where they lie, gzipped or not. Names such as `emnist-letters-train-images-idx3-ubyte.gz` and
+            `test-labels-idx1-ubyte` do too, where only one set of four is there.
         asked_by: what names the folder, for the message: `--data-dir`.
 
     Raises:
         SweepError: some are missing; the message names them.
     """
     found = [_find_file(folder, file) for file in _FILES]
-    missing = [file.gz_name for file, path in zip(_FILES, found, strict=True) if path is None]
-    if missing:
+    if None not in found:
+        return found
+    sets = _sets_by_other_names(folder)
+    whole = [paths for paths in sets.values() if None not in paths]
+    if len(whole) == 1:
+        return whole[0]
+    if whole:
         raise SweepError(
-            f"{folder}: {' and '.join(missing)} missing; expected {_all_names()} there, gzipped or not: put the "
-            f"missing file there or correct {asked_by}"
+            f"{folder}: holds {len(whole)} data sets ({', '.join(sorted(paths[0].name for paths in whole))}); expected "
+            f"one, of {_all_names()}: move each into a folder of its own, or give one these names"
         )
-    return found
+    missing = [file for file, path in zip(_FILES, found, strict=True) if path is None]
+    renames = [
+        f"{path.name} as {file.gz_name}"
+        for paths in sets.values()
+        for file, path in zip(_FILES, paths, strict=True)
+        if file in missing and path is not None
+    ]
+    rename = f" (is it there by another name? {', '.join(renames[:4])} would be found)" if renames else ""
+    raise SweepError(
+        f"{folder}: {' and '.join(file.gz_name for file in missing)} missing; expected {_all_names()} there, gzipped "
+        f"or not: put the missing file there or correct {asked_by}{rename}"
+    )
 
 
 def limit_indices(y_train: np.ndarray, limit: int | None) -> np.ndarray:
@@ -435,6 +457,29 @@ def _find_file(folder, file):
     return None
 
 
+def _sets_by_other_names(folder):
+    """Files that are called nearly as they should be, by what stands before `train` or `test`: four each, or None."""
+    sets = {}
+    try:
+        names = sorted(entry.name for entry in itertools.islice(os.scandir(folder), _MOST_LOOKED_AT))
+    except OSError:
+        return {}
+    for name in sorted(names, key=lambda name: (name.endswith(".gz"), name)):  # those that read fastest first
+        match = _NEARLY.fullmatch(name.lower())
+        if match:
+            number = 2 * (match["part"] not in ("train", "training")) + (match["holds"] == "label")
+            paths = sets.setdefault(match["set"].strip("-_. "), [None] * len(_FILES))
+            paths[number] = paths[number] or folder / name
+    return sets
+
+
+_MOST_LOOKED_AT = 10_000  # entries of a folder
+_NEARLY = re.compile(
+    r"(?P<set>.*?)(?<![a-z])(?P<part>training|train|testing|test|t10k)[-_. ]*(?P<holds>image|label)s?"
+    r"[-_. ]*(idx[-_]?[13])?[-_. ]*(ubyte)?([-_. ]?\(\d+\))?(\.idx|\.bin)?(\.gz)?"
+)
+
+
 def _all_names():
     return ", ".join(file.gz_name for file in _FILES)
 
@@ -451,7 +496,7 @@ def _stamps(source):
     return stamps
 
 
-_MEMORY_FORMAT = 1  # raise it when the checks or the identity change
+_MEMORY_FORMAT = 4  # raise it when the checks or the identity change
 
 
 def _remembered(entry, files, dataset):
@@ -459,7 +504,7 @@ def _remembered(entry, files, dataset):
     if not isinstance(entry, dict) or entry.get("format") != _MEMORY_FORMAT or entry.get("files") != files:
         return None
     try:
-        tuples = {name: tuple(entry["info"][name]) for name in ("image_shape", "class_counts")}
+        tuples = {name: tuple(entry["info"][name]) for name in ("image_shape", "class_counts", "warnings")}
         info = DataInfo(**entry["info"] | tuples | {"dataset": dataset})
     except (KeyError, TypeError):
         return None
@@ -467,6 +512,7 @@ def _remembered(entry, files, dataset):
     sound = isinstance(info.identity, str) and info.identity and len(info.image_shape) == 2
     sound = sound and all(type(number) is int and number > 0 for number in numbers)
     sound = sound and all(type(count) is int and count >= 0 for count in info.class_counts)
+    sound = sound and all(isinstance(warning, str) for warning in info.warnings)
     sound = sound and (len(info.class_counts), sum(info.class_counts)) == (info.num_classes, info.train_images)
     return info if sound else None
 
@@ -490,7 +536,7 @@ def _read_idx(path, file, remedy):
         with path.open("rb") as raw:
             is_packed = raw.peek(2)[:2] == b"\x1f\x8b"  # by content: some tools unpack and keep the name
             with gzip.GzipFile(fileobj=raw) if is_packed else contextlib.nullcontext(raw) as content:
-                header, shape = _read_header(content, file, bad)
+                header, shape = _read_header(content, path, file, bad)
                 size = math.prod(shape)
                 if size > MAX_FILE_BYTES:
                     raise bad(f"its header claims {size:,} bytes of {file.holds}, at most {MAX_FILE_BYTES:,} are read")
@@ -517,7 +563,32 @@ def _read_idx(path, file, remedy):
 _DEFLATE_MOST = 1040  # deflate packs 1032 to 1 at best (zlib.net/zlib_tech.html)
 
 
-def _read_header(content, file, bad):
+# Code in the header: what it is called, and how numpy reads it.
+_OTHER_TYPES = {
+    0x09: ("signed bytes", "i1"),
+    0x0B: ("16-bit integers", ">i2"),
+    0x0C: ("32-bit integers", ">i4"),
+    0x0D: ("32-bit floats", ">f4"),
+    0x0E: ("64-bit floats", ">f8"),
+}
+
+
+def _conversion(path, file, dtype):
+    """Python that writes the file anew as unsigned bytes, beside a packed one and in place of an unpacked one."""
+    dimensions, target = file.dimensions, path.with_name(path.name.removesuffix(".gz"))
+    scaled = "x * 255 if x.max() <= 1 else x" if file.holds == "images" else "x"
+    return (
+        f"import gzip, pathlib, numpy as np; raw = pathlib.Path({str(path)!r}).read_bytes(); "
+        "raw = gzip.decompress(raw) if raw[:2] == b'\\x1f\\x8b' else raw; "
+        f"shape = np.frombuffer(raw, '>u4', {dimensions}, 4); "
+        f"x = np.frombuffer(raw, {dtype!r}, offset={4 + 4 * dimensions}).reshape(shape); x = np.rint({scaled}); "
+        "assert x.min() >= 0 and x.max() <= 255; "
+        f"pathlib.Path({str(target)!r}).write_bytes(bytes([0, 0, 8, {dimensions}]) + shape.tobytes() + "
+        "x.astype('u1').tobytes())"
+    )
+
+
+def _read_header(content, path, file, bad):
     """Reads and checks the header. Returns its bytes and the shape: `(n,)` or `(n, height, width)`."""
     magic = content.read(4)
     if len(magic) == 4 and magic[:3] == b"\0\0\x08" and magic[3] in (1, 3) and magic[3] != file.dimensions:
@@ -525,11 +596,17 @@ def _read_header(content, file, bad):
         raise bad(f"holds {other}, expected {file.holds}: were two files swapped?")
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] == 0:
         raise bad(f"is not an IDX file: begins with {_hex(magic)}, expected 00 00 08 0{file.dimensions}")
-    if magic[2] != 0x08:
+    if magic[2] != 0x08 and magic[2] not in _OTHER_TYPES:
         raise bad(f"its values are of IDX type 0x{magic[2]:02x}, expected 0x08 (unsigned bytes)")
     if magic[3] != file.dimensions:
         raise bad(f"has {magic[3]} dimensions, expected {file.dimensions} for {file.holds}")
     sizes = content.read(4 * file.dimensions)
+    if magic[2] != 0x08:
+        name, dtype = _OTHER_TYPES[magic[2]]
+        raise SweepError(
+            f"{path}: its values are {name} (IDX type 0x{magic[2]:02x}), expected unsigned bytes (0x08): convert the "
+            f"file, in Python: {_conversion(path, file, dtype)}"
+        )
     if len(sizes) < 4 * file.dimensions:
         raise bad(f"is cut short within its header ({4 + len(sizes)} of {4 + 4 * file.dimensions} bytes)")
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
@@ -598,6 +675,50 @@ def _check_fit(paths, x_train, y_train, x_test, y_test):
             f"{paths[1]}: only {classes} of the labels 0 to {num_classes - 1} occur; expected classes numbered from 0 "
             f"without gaps: number them anew"
         )
+
+
+def _warnings(data):
+    """What is wrong with the range of pixels: they are divided by 255, whatever they were meant to be."""
+    problems, ranges = {}, {}
+    for part, images in (("training", data.x_train), ("test", data.x_test)):
+        occurring = np.flatnonzero(_count_values(images))
+        low, high = ranges[part] = int(occurring[0]), int(occurring[-1])
+        around_zero = (occurring <= _FEW) | (occurring >= 256 - _FEW)
+        cast = 2 < len(occurring) <= 2 * _FEW + 1 and around_zero.all() and 1 in occurring and 255 in occurring
+        if high <= 1:
+            problem = "pixels between 0 and 1"
+            remedy = "multiply them by 255, before they are made whole numbers: np.rint(images * 255)"
+        elif cast:
+            problem = f"only the pixels {', '.join(map(str, occurring))}, as numbers around 0 that were cast to bytes"
+            remedy = "bring them to 0-255 first; preprocess: standardize brings them around 0 again"
+        elif high - low < _NARROW:
+            problem = f"pixels between {low} and {high} alone"
+            remedy = f"spread them over 0-255: np.rint((images - {low}) * (255 / {max(1, high - low)}))"
+        else:
+            continue
+        problems.setdefault((problem, remedy), []).append(part)
+    said = [
+        f"The {' and '.join(parts)} images have {problem}, of 0 to 255. Networks get pixels divided by 255, so they "
+        f"see hardly anything: {remedy}, and write the files again."
+        for (problem, remedy), parts in problems.items()
+    ]
+    train, test = (high - low for low, high in ranges.values())
+    if not said and not 0.5 <= test / train <= 2:
+        said.append(
+            f"Pixels of training images are {ranges['training'][0]} to {ranges['training'][1]}, "
+            f"those of test images {ranges['test'][0]} to {ranges['test'][1]}: bring both to one range, 0 to 255."
+        )
+    return tuple(said)
+
+
+_NARROW = 64  # a quarter of the range
+_FEW = 4
+
+
+def _count_values(images):
+    """How often each of 0 to 255 occurs; a thousand images at a time, for numpy counts in 64 bits."""
+    batches = (images[start : start + 1000] for start in range(0, len(images), 1000))
+    return sum(np.bincount(batch.reshape(-1), minlength=256) for batch in batches)
 
 
 def _identity(digests):

@@ -34,6 +34,7 @@ class SweepState:
         over_budget: names of the architectures that are larger than their `max_params`.
         latencies: by architecture name, where they are known.
         refits: trials that train an architecture again on all training images, after the choice.
+        warnings: what is wrong with the images, a sentence each.
     """
 
     sweep: Sweep
@@ -44,6 +45,7 @@ class SweepState:
     over_budget: frozenset[str] = frozenset()
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     refits: Sequence[Trial] = ()
+    warnings: Sequence[str] = ()
 
     @property
     def select_by(self) -> str:

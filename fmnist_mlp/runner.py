@@ -148,6 +148,7 @@ class Plan:
             self.over_budget,
             self.latencies,
             self.refits,
+            self.info.warnings,
         )
 
     def train_cost(self, trial: Trial) -> float:

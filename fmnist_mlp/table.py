@@ -466,7 +466,7 @@ def pareto_in_words(row: Mapping[str, Any]) -> str:
 
 def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
     """What a reader of the table has to know, a sentence each."""
-    said, verdicts = [], {row["verdict"] for row in rows}
+    said, verdicts = [*state.warnings], {row["verdict"] for row in rows}
     if "best" in verdicts and len({row["architecture"] for row in rows if row["trials"]}) > 1:
         said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over trials.")
     compared = [row for row in rows if row["behind_best"] is not None]
@@ -481,6 +481,7 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
             said.append("Too few seeds: no comparison with the best where too few finished trials share a seed.")
     if verdicts & {"worse", "tied with best"}:
         said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
+        said += _differing_splits(state)
     dense = {t.architecture.name: t for t in state.trials if not isinstance(t.architecture, Baseline)}.values()
     if any(t.settings["loop"] == "plain" and not stacks.is_convolutional(t.architecture.layers) for t in dense):
         said.append("Trained by Keras's own loop (--plain-fit).")
@@ -504,6 +505,20 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         marked = ", ".join(f"{row['architecture']} ({row['mixed']})" for row in rows if row["mixed"])
         said.append(f"Not all trials ran alike: {marked}.")
     return said
+
+
+def _differing_splits(state: SweepState) -> list[str]:
+    """Trials of one seed share a split only where as many images are set aside: where not, blocks of seeds are none."""
+    splits = {t.architecture.name: t.settings["training"].get("validation_split", 0.2) for t in state.trials}
+    if state.sweep.folds or len({*splits.values()}) < 2:
+        return []
+    usual = Counter(splits.values()).most_common(1)[0][0]
+    others = [f"{name} {split:g}" for name, split in splits.items() if split != usual]
+    shown = ", ".join(others[:_MOST_NAMED]) + (", ..." if len(others) > _MOST_NAMED else "")
+    return [
+        f"validation_split is {usual:g}, but not for {shown}: there seeds share no split with the others, so verdicts "
+        "between them are less sure than they say."
+    ]
 
 
 def markdown(state: SweepState, rows: Sequence[dict]) -> str:

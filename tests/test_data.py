@@ -262,7 +262,14 @@ DAMAGES = {
     ),
     "images where labels belong": (put(TEST_LABELS, header(1, 1, 1) + b"0"), "holds images, expected labels: were two"),
     "test labels swapped with training labels": (swap(TRAIN_LABELS, TEST_LABELS), "12 images, but .* has 6 labels"),
-    "floats": (put(TRAIN_IMAGES, header(1, 1, 1, kind=0x0D) + bytes(4)), "are of IDX type 0x0d, expected 0x08"),
+    "floats": (
+        put(TRAIN_IMAGES, header(1, 1, 1, kind=0x0D) + bytes(4)),
+        "are 32-bit floats \\(IDX type 0x0d\\), expected unsigned bytes \\(0x08\\): convert the file, in Python: ",
+    ),
+    "a type that IDX does not have": (
+        put(TRAIN_IMAGES, header(1, 1, 1, kind=7)),
+        "are of IDX type 0x07, expected 0x08",
+    ),
     "colour images": (put(TRAIN_IMAGES, header(1, 1, 1, 3) + bytes(3)), "has 4 dimensions, expected 3 for images"),
     "a header cut short": (put(TRAIN_IMAGES, header(1, 1, 1)[:9]), "cut short within its header \\(9 of 16 bytes\\)"),
     "a file cut short": (
@@ -331,7 +338,111 @@ def test_damage_is_one_line_that_names_the_file_and_the_remedy(folder, what):
         load_idx(folder)
     line = one_line(excinfo)
     assert str(folder) in line
-    assert re.search("copy|put|replace|number them", line), line
+    assert re.search("copy|put|replace|number them|convert", line), line
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize(("kind", "dtype"), [(9, "i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+def test_files_of_other_numbers_are_converted_by_the_lines_of_the_message(tmp_path, kind, dtype, ending):
+    """Pixels between 0 and 1 where they are floats, 0 to 127 where a signed byte holds no more."""
+    arrays = [array // 2 if array.ndim == 3 else array for array in tiny_arrays()]
+    expected = load_idx(write_folder(tmp_path / "bytes", arrays))
+    folder = write_folder(tmp_path / "it's mine", arrays, [name.removesuffix(".gz") + ending for name in NAMES])
+    for file, array in zip(data._FILES, arrays, strict=True):
+        values = array / 255 if array.ndim == 3 and "f" in dtype else array
+        content = header(*array.shape, kind=kind) + values.astype(dtype).tobytes()
+        path = folder / (file.gz_name.removesuffix(".gz") + ending)
+        path.write_bytes(gzip.compress(content) if ending else content)
+    for _ in range(4):
+        with pytest.raises(SweepError, match="convert the file, in Python: ") as excinfo:
+            load_idx(folder)
+        exec(one_line(excinfo).partition("in Python: ")[2], {})
+    assert load_idx(folder).identity == expected.identity
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"emnist-letters-{name.replace('t10k', 'test')}" for name in NAMES],
+        [name.replace("t10k", "test") for name in NAMES],
+        [name.replace("t10k", "test").removesuffix(".gz") for name in NAMES],
+        [name.replace("-", "_").removesuffix(".gz") for name in NAMES],
+        ["Train-Images-idx3-ubyte", "Train-Labels-idx1-ubyte", "Test-Images-idx3-ubyte", "Test-Labels-idx1-ubyte"],
+        ["kmnist_train_images.idx", "kmnist_train_labels.idx", "kmnist_test_images.idx", "kmnist_test_labels.idx"],
+        [name.replace(".gz", " (1).gz") for name in NAMES],
+        [*NAMES[:2], *(name.replace("t10k", "test") for name in NAMES[2:])],
+    ],
+    ids=lambda names: names[2],
+)
+def test_other_names_are_found_where_only_one_set_is_there(tmp_path, names):
+    expected = load_idx(write_folder(tmp_path / "usual", tiny_arrays())).identity
+    folder = write_folder(tmp_path / "other", tiny_arrays(), names)
+    (folder / "train-notes.txt").write_text("x")
+    (folder / "emnist-letters-mapping.txt").write_text("x")
+    assert load_idx(folder).identity == expected
+    memory = {}
+    assert describe(find_data(idx(folder)), memory) == describe(find_data(idx(folder)), memory)
+
+
+def test_usual_names_come_before_others_and_two_sets_by_other_names_are_told(tmp_path):
+    folder = write_folder(tmp_path / "a", tiny_arrays())
+    expected = load_idx(folder).identity
+    for prefix in ("emnist-letters-", "emnist-digits-"):
+        write_folder(folder, tiny_arrays(train=9), [prefix + name for name in NAMES])
+    assert load_idx(folder).identity == expected
+    for name in NAMES:
+        (folder / name).unlink()
+    with pytest.raises(SweepError) as excinfo:
+        load_idx(folder)
+    assert (
+        f"{folder}: holds 2 data sets (emnist-digits-{TRAIN_IMAGES}, emnist-letters-{TRAIN_IMAGES}); expected one, of"
+        in one_line(excinfo)
+    )
+
+
+def test_a_missing_file_that_is_there_by_another_name_is_told(folder):
+    (folder / TEST_LABELS).rename(folder / f"my-{TEST_LABELS}")
+    with pytest.raises(SweepError, match=f"{TEST_LABELS} missing; .*my-{TEST_LABELS} as {TEST_LABELS} would be found"):
+        load_idx(folder)
+
+
+TO_255 = "multiply them by 255, before they are made whole numbers: np.rint\\(images \\* 255\\)"
+TO_255_FROM_16 = "alone, of 0 to 255. .*np.rint\\(\\(images - 0\\) \\* \\(255 / 16\\)\\)"
+AROUND_0 = "only the pixels 0, 1, 255, as numbers around 0 that were cast to bytes"
+
+
+def spread(images, low, high):
+    return (low + images.astype(int) * (high - low) // 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "change", "words"),
+    [
+        ("0 to 1", lambda x: spread(x, 0, 1), f"^The training and test .* 0 and 1, of 0 to 255. .* {TO_255}"),
+        ("all 0", lambda x: x * 0, "^The training and test images have pixels between 0 and 1"),
+        ("4 bits", lambda x: spread(x, 0, 16), f"pixels between 0 and 16 {TO_255_FROM_16}"),
+        ("grey", lambda x: spread(x, 100, 140), "pixels between 100 and 140 alone"),
+        ("-1 to 1, cast", lambda x: np.array([255, 0, 1], np.uint8)[x % 3], AROUND_0),
+        ("black and white", lambda x: (x > 127) * np.uint8(255), None),
+        ("dark", lambda x: x // 3, None),
+        ("as they are", lambda x: x, None),
+    ],
+)  # fmt: skip
+def test_pixels_in_the_wrong_range_are_told_with_the_remedy(tmp_path, phrase, change, words):
+    x_train, y_train, x_test, y_test = tiny_arrays()
+    source = find_data(idx(write_folder(tmp_path / "a", [change(x_train), y_train, change(x_test), y_test])))
+    memory = {}
+    warnings = describe(source, memory).warnings
+    assert bool(warnings) == bool(words)
+    assert not words or re.search(words, warnings[0])
+    assert describe(source, json.loads(json.dumps(memory))).warnings == warnings
+
+
+def test_training_and_test_images_of_two_ranges_are_told(tmp_path):
+    x_train, y_train, x_test, y_test = tiny_arrays()
+    source = find_data(idx(write_folder(tmp_path / "a", [x_train, y_train, spread(x_test, 0, 100), y_test])))
+    (warning,) = describe(source, {}).warnings
+    assert "training images are 0 to 255, those of test images 0 to 97: bring both to one range" in warning
 
 
 def test_a_file_that_cannot_be_read_is_named(folder, monkeypatch):

@@ -1174,6 +1174,38 @@ def test_a_note_on_too_few_seeds_does_not_say_that_there_is_one(figures, tmp_pat
     assert ONE_SEED not in table.notes(made.state, rows)
 
 
+def made_of_splits(folder, *splits):
+    listed = "".join(
+        f"- {{name: n{i}, layers: [{4 + i}], validation_split: {split}}}\n" for i, split in enumerate(splits)
+    )
+    made = Made(folder, f"seeds: 3\narchitectures:\n{listed}")
+    for i, trial in enumerate(made.plan):
+        made.put(made.record(trial, val_accuracy=0.5 + i / 100))
+    return made
+
+
+def test_a_note_says_where_seeds_share_no_split(tmp_path):
+    """Of one seed 0.2 and 0.25 set other images aside: the blocks of Tukey's test are none there."""
+    made = made_of_splits(tmp_path, 0.25, 0.2, 0.25, 0.1)
+    assert table.notes(made.state, rows_of(made))[2] == (
+        "validation_split is 0.25, but not for n1 0.2, n3 0.1: there seeds share no split with the others, so verdicts "
+        "between them are less sure than they say."
+    )
+
+
+def test_where_all_set_as_many_images_aside_there_is_no_such_note(tmp_path):
+    made = made_of_splits(tmp_path, 0.25, 0.25)
+    assert table.notes(made.state, rows_of(made))[:2] == [BEST_BY, TUKEY]
+    assert not any("validation_split" in note for note in table.notes(made.state, rows_of(made)))
+
+
+def test_what_is_wrong_with_the_images_is_the_first_note(tmp_path):
+    made = made_of(tmp_path, {"a": [0.8, 0.9]})
+    state = dataclasses.replace(made.state, warnings=("pixels between 0 and 1",))
+    assert table.notes(state, rows_of(made)) == ["pixels between 0 and 1"]
+    assert table.markdown(state, rows_of(made)).endswith("\npixels between 0 and 1\n")
+
+
 def test_a_note_names_the_rows_that_did_not_run_like_the_rest(tmp_path):
     made = made_on(tmp_path, {"a": [{}], "b": [{"tensorflow": "2.20.0"}], "c": [{}], "d": [{"device": "gpu:A"}]})
     assert table.notes(made.state, rows_of(made)) == [
