@@ -14,6 +14,8 @@ import signal
 import sys
 import threading
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich import box
@@ -25,33 +27,39 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from fmnist_mlp import __version__, config, preprocess, ranking, runner, table
-from fmnist_mlp.engine import EngineError
+from fmnist_mlp.engine import EngineError, forget_warning_options
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
 
 DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+_NARROWEST = 40  # columns of a terminal; COLUMNS may say 1
 _SILENCE_SECONDS = 300.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `sweep.py` with these arguments (default: the process's own) and return its exit code."""
-    parsed = _parser().parse_args(arguments)
-    return _with_errors_for_people(_sweep, parsed, quiet=parsed.quiet)
+    with _standard_streams():
+        parsed = _parser().parse_args(arguments)
+        return _with_errors_for_people(_sweep, parsed, quiet=parsed.quiet)
 
 
 def verbs(arguments: list[str] | None = None) -> int:
     """Run `python -m fmnist_mlp VERB` with these arguments and return its exit code."""
-    parsed = _verbs_parser().parse_args(arguments)
-    return _with_errors_for_people(parsed.run, parsed)
+    with _standard_streams():
+        parsed = _verbs_parser().parse_args(arguments)
+        return _with_errors_for_people(parsed.run, parsed)
 
 
 def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = False) -> int:
     """Run `command(parsed, out, err)`; what the user can mend becomes its message, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without ± or a name's letters shows a ? in their place
-            stream.reconfigure(errors="replace")
-    wide = None if sys.stdout.isatty() else 120  # a pipe or a file has no width of its own
-    out = Console(highlight=False, soft_wrap=False, width=wide, quiet=quiet)
+    # A notebook's `!` gives its command a terminal, but its cell keeps every line that a display draws anew.
+    is_terminal = sys.stdout.isatty() and "JPY_PARENT_PID" not in os.environ
+    # A pipe or a file has no width of its own, nor anything that moves, whatever FORCE_COLOR and COLUMNS say.
+    out = Console(
+        highlight=False, soft_wrap=False, width=None if is_terminal else 120, force_interactive=is_terminal, quiet=quiet
+    )
+    if out.width < _NARROWEST:
+        out.width = _NARROWEST
     err = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         return command(parsed, out, err)
@@ -64,9 +72,65 @@ def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = F
     except KeyboardInterrupt:  # before or after the trials: while they run, Ctrl-C asks the engine to stop
         err.print("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # `python sweep.py | head`
-        sys.stderr.close()
-        return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _standard_streams() -> Iterator[None]:
+    """Whatever the shell made of them and of Python's warnings: they are there, and what they refuse stops no work.
+
+    Where one is closed (`>&-`), the next file or pipe that is opened would take its number, and with it what
+    TensorFlow prints.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one. Workers have it too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Stream(stream) for stream in before)
+    try:
+        with warnings.catch_warnings():
+            forget_warning_options()
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+class _Stream:
+    """Standard output or error, to nowhere from the moment on that nobody takes it: `| head`, a full disk, `>&-`.
+
+    A letter that it does not have (± in ASCII) shows as ?.
+    """
+
+    def __init__(self, stream):
+        self._stream = stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        if hasattr(self._stream, "reconfigure"):
+            self._stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._to_nowhere_if_refused():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._to_nowhere_if_refused():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _to_nowhere_if_refused(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: closed
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())  # what it still holds goes there too
+                os.close(nowhere)
 
 
 def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
@@ -563,7 +627,7 @@ class _Display(runner.Listener):
         self._live = Live(console=out, refresh_per_second=8, transient=True, get_renderable=self._render)
 
     def __enter__(self):
-        if self.plan.to_train and self.out.is_terminal and not self.out.quiet:
+        if self.plan.to_train and self.out.is_interactive and not self.out.quiet:
             self._live.start()
         self._watch_for_silence()
         return self
@@ -578,7 +642,7 @@ class _Display(runner.Listener):
 
     def _watch_for_silence(self):
         """Say once of a trial that it may hang; only the user can tell a hang from a very large network."""
-        for fingerprint, moment in list(self._heard.items()):
+        for fingerprint, moment in self._heard.copy().items():
             if time.monotonic() - moment > _SILENCE_SECONDS and self._heard.pop(fingerprint, None):
                 what = self._running.get(fingerprint, "a trial")
                 self._say(
@@ -643,7 +707,7 @@ class _Display(runner.Listener):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
         if not record.is_done:
             self._say(_failure(trial, record))
-        elif not self.out.is_terminal:
+        elif not self.out.is_interactive:
             loss, accuracy = record.metrics["test_loss"], record.metrics["test_accuracy"]
             self.out.print(
                 f"[{self._ended}/{self._trials}] {trial.in_words}: "
@@ -653,7 +717,10 @@ class _Display(runner.Listener):
             )
 
     def _render(self):
-        spent, total = sum(self._spent.values()), sum(self._cost.values())
+        # In a thread of its own, while the main one writes: each dictionary is copied in one step. (A signal handler
+        # that speaks would wait for a lock for ever.)
+        spent, total = sum(self._spent.copy().values()), sum(self._cost.copy().values())
+        running = self._running.copy()
         self._bar.update(
             self._task,
             completed=spent,
@@ -661,7 +728,7 @@ class _Display(runner.Listener):
             + (", measuring latency" if self._ended == self._trials and self.plan.to_measure else ""),
             left=self._time_left(spent, total),
         )
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in self._running.values()), self._bar)
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in running.values()), self._bar)
 
     def _time_left(self, spent: float, total: float) -> str:
         """From the share of the arithmetic that is done, once enough is done to tell."""

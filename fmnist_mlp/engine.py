@@ -33,6 +33,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -297,7 +298,7 @@ class LocalEngine(Engine):
         # Known before it starts: whatever is raised from here on (Ctrl-C), `run` ends it.
         self._workers.append(worker)
         try:
-            with _environment(self.settings.variables()), _signals_held_back():
+            with environment(self.settings.variables()), _signals_held_back():
                 process.start()
         except OSError as error:  # no more processes, memory or file descriptors
             self._bury(worker)
@@ -424,7 +425,7 @@ class InlineEngine(Engine):
         for_later = [task for task in tasks if task.call.alone]
         if not tasks or self._stop.is_set():
             return
-        with _environment(self.settings.variables()):
+        with environment(self.settings.variables()):
             self._initialize()
             group = None
             while waiting and not self._stop.is_set():
@@ -491,10 +492,41 @@ def start_process(variables: Mapping[str, str | None]) -> tuple[Any, connection.
     """
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_work, args=(theirs,), name="worker-0", daemon=True)
-    with _environment(variables), _signals_held_back():
+    with environment(variables), _signals_held_back():
         process.start()
     theirs.close()
     return process, ours
+
+
+@contextlib.contextmanager
+def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """These environment variables inside the block, None for those that are not to be; afterwards as before."""
+    before = {name: os.environ.get(name) for name in changes}
+    set_environment(changes)
+    try:
+        yield
+    finally:
+        set_environment(before)
+
+
+def set_environment(variables: Mapping[str, str | None]) -> None:
+    """Set environment variables, or with None remove them."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def forget_warning_options() -> None:
+    """Warn as Python does that nobody asked (PYTHONWARNINGS, -W): a shell in which warnings are errors is for others.
+
+    multiprocessing hands what the parent was asked on to its children, whatever their environment says.
+    """
+    if sys.warnoptions:
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
 
 
 def available_cores(root: Path = Path("/")) -> int:
@@ -660,24 +692,6 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    _set_environment(changes)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(variables: Mapping[str, str | None]):
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-@contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
     """A process started inside has these signals blocked from its first instruction; here they are only late."""
     if not _IS_POSIX:
@@ -712,6 +726,7 @@ def _cause_of_death(exitcode: int | None) -> str:
 
 def _work(pipe: connection.Connection):
     """The life of a worker: initialize, then one call after another until told to end."""
+    forget_warning_options()
     # Ctrl-C and many batch systems signal the whole process group; what that means is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -10,11 +10,15 @@ them are shown (`table`, `report`), the words around a picture (`pages`). matplo
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from fmnist_mlp import engine
 
 # What a column of results.csv is called on an axis.
 METRICS = {
@@ -96,6 +100,21 @@ CHARTS = {
 }
 
 
+def import_matplotlib() -> None:
+    """Import matplotlib, which reads MPLBACKEND meanwhile and fails where that names a module that is not here.
+
+    A notebook's kernel sets it for all that is started in a cell. We draw into memory and need no backend.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    with engine.environment({"MPLBACKEND": None}):
+        # Imported late: takes a fifth of a second, and a rerun with nothing to do needs none of it.
+        import matplotlib
+    if wanted := os.environ.get("MPLBACKEND"):
+        with contextlib.suppress(ValueError, ImportError):  # it may be there, for whoever draws in this process too
+            matplotlib.use(wanted)
+
+
 @contextlib.contextmanager
 def own_style(style: Mapping[str, Any] = CHARTS) -> Iterator[None]:
     """Draws alike on every machine, whatever its matplotlibrc says; the caller's settings come back.
@@ -103,7 +122,7 @@ def own_style(style: Mapping[str, Any] = CHARTS) -> Iterator[None]:
     Args:
         style: matplotlib's settings, beside those that all pictures share.
     """
-    # Imported late: takes a fifth of a second, and a rerun with nothing to do needs none of it.
+    import_matplotlib()
     import matplotlib.style
 
     shared = {

@@ -270,22 +270,14 @@ def import_keras():
         import keras
 
         return keras
-    # Imported here: it is needed only where TensorFlow is about to be loaded, which takes seconds.
-    from fmnist_mlp import trial
+    # Imported here: they are needed only where TensorFlow is about to be loaded, which takes seconds.
+    from fmnist_mlp import engine, trial
 
     # Level 3: TensorFlow 2.21 calls it an error that there is no GPU.
-    _set_environment(trial.worker_environment("cpu", threads=1) | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-    with trial.quiet_start():
+    engine.set_environment(trial.own_environment("cpu", threads=1) | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    with trial.quiet_start(), trial.keras_as_shipped():
         import keras
     return keras
-
-
-def _set_environment(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 def _is_shape(shape, dimensions: int) -> bool:

@@ -34,7 +34,15 @@ from fmnist_mlp.engine import (
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results, failed_record
 from fmnist_mlp.tensorboard_logs import SweepLogs, keep_events
-from fmnist_mlp.trial import LatencyTask, Task, measure_latency, run_trial, start_worker, worker_environment
+from fmnist_mlp.trial import (
+    LatencyTask,
+    Task,
+    measure_latency,
+    own_environment,
+    run_trial,
+    start_worker,
+    worker_environment,
+)
 from fmnist_mlp.yaml_nodes import quoted
 
 # A worker with TensorFlow, the images and a compiled program, in the default sweep (TensorFlow 2.21, Linux).
@@ -587,7 +595,7 @@ def _make_engine(plan: Plan, options: Options, threads: int, workers: _Workers, 
         plan.jobs = engine.jobs
         return engine
     settings = WorkerSettings(
-        environment=worker_environment(options.device, threads),
+        environment=(worker_environment if plan.jobs else own_environment)(options.device, threads),
         initializer=start_worker,
         initargs=(options.device, threads, plan.source),
     )

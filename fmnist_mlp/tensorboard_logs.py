@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_mlp import data, preprocess, ranking, stacks, table
+from fmnist_mlp import data, plots, preprocess, ranking, stacks, table
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
@@ -807,6 +807,7 @@ def _draw_pareto(state: ranking.SweepState, rows: Sequence[dict]):
     """A Pillow image: each architecture's parameters and validation, with the standard deviation over its trials."""
     # Imported here: takes a quarter of a second, and only a run that changed something needs it. The object API draws
     # into memory and knows no screen.
+    plots.import_matplotlib()
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

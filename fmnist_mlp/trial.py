@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp import baselines, data, metrics, preprocess, stacks, tensorboard_logs
+from fmnist_mlp import baselines, data, engine, metrics, preprocess, stacks, tensorboard_logs
 from fmnist_mlp.config import UNKNOWN_SIZE, Architecture, Baseline, Trial
 from fmnist_mlp.data import Dataset, DataSource
 from fmnist_mlp.engine import Failure, Stopped
@@ -76,15 +76,39 @@ class LatencyTask:
     results_root: Path
 
 
+# What a worker takes along from the shell: how to find programs, libraries, folders, the GPU, and what language it is.
+_PASSED_ON = frozenset(
+    """
+    PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR TMP TEMP XDG_CACHE_HOME XDG_CONFIG_HOME KERAS_HOME
+    PYTHONPATH PYTHONHOME PYTHONPLATLIBDIR PYTHONNOUSERSITE PYTHONUSERBASE PYTHONSAFEPATH PYTHONPYCACHEPREFIX
+    PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED PYTHONFAULTHANDLER VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV
+    __PYVENV_LAUNCHER__ NVIDIA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES
+    SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT OS USERPROFILE USERNAME HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA
+    ALLUSERSPROFILE PROGRAMDATA PROGRAMFILES PROGRAMFILES(X86) COMMONPROGRAMFILES NUMBER_OF_PROCESSORS
+    PROCESSOR_ARCHITECTURE PROCESSOR_IDENTIFIER CONDA_DLL_SEARCH_MODIFICATION_ENABLE
+    """.split()  # noqa: SIM905
+)
+_PASSED_ON_PREFIXES = ("LC_", "LD_", "DYLD_", "CUDA_", "ROCR_", "HIP_", "HSA_")
+# What libraries read that compute: of a process that runs already, only these are changed.
+_DECIDES_NUMBERS = ("KERAS_", "TF_", "XLA_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "DNNL_", "ONEDNN_")
+
+
 def worker_environment(device: str, threads: int) -> dict[str, str | None]:
     """Environment variables of a worker, to be set before it starts; None removes one.
 
-    What the user's shell sets behind our back (another Keras backend, XLA flags, thread counts) must not reach a
-    trial: its numbers are decided by its fingerprint alone.
+    What the user's shell, notebook or batch system sets behind our back (another Keras backend, XLA flags, thread
+    counts, warnings that are errors) must not reach a trial: its numbers are decided by its fingerprint alone, and so
+    is whether it fails. A worker starts from a list of what it may have.
     """
-    prefixes = ("KERAS_", "TF_", "XLA_", "OMP_", "OPENBLAS_", "MKL_")
-    keep = ("KERAS_HOME",)
-    environment: dict[str, str | None] = {n: None for n in os.environ if n.startswith(prefixes) and n not in keep}
+    names = {name for name in os.environ if not _is_passed_on(name.upper())}
+    return dict.fromkeys(names) | own_environment(device, threads)
+
+
+def own_environment(device: str, threads: int) -> dict[str, str | None]:
+    """As `worker_environment` for a process that runs already: only what decides numbers is changed."""
+    environment: dict[str, str | None] = dict.fromkeys(
+        name for name in os.environ if name.startswith(_DECIDES_NUMBERS) and name != "KERAS_HOME"
+    )
     environment |= {
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -97,6 +121,28 @@ def worker_environment(device: str, threads: int) -> dict[str, str | None]:
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
     return environment
+
+
+def _is_passed_on(name: str) -> bool:
+    return name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+
+
+@contextlib.contextmanager
+def keras_as_shipped():
+    """For the block that imports TensorFlow, and Keras with it: without what is the user's, and without matplotlib.
+
+    A keras.json may name another backend, or stop the import. Keras 3.15 imports matplotlib for its galleries, which
+    takes half a second and fails where MPLBACKEND names a module that is not here.
+    """
+    is_blocked = "matplotlib" not in sys.modules
+    if is_blocked:
+        sys.modules["matplotlib"] = None  # an ImportError, which Keras is prepared for
+    try:
+        with engine.environment({"KERAS_HOME": os.devnull}):  # no folder: nothing is read there, nor written
+            yield
+    finally:
+        if is_blocked:
+            del sys.modules["matplotlib"]
 
 
 def start_worker(device: str, threads: int, source: DataSource | None = None, load=None) -> dict[str, str]:
@@ -117,21 +163,21 @@ def start_worker(device: str, threads: int, source: DataSource | None = None, lo
     global _worker
     images = None if source is None else futures.ThreadPoolExecutor(1).submit(load or data.load_data, source)
     with quiet_start() as messages:
-        import tensorflow as tf
+        with keras_as_shipped():
+            import keras
+            import tensorflow as tf
 
         if _worker is None:  # TensorFlow takes thread counts once a process (`--jobs 0` may come here twice)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.get_logger().setLevel("ERROR")  # a worker compiles a program for each stack; TensorFlow takes it for a slip
         gpus = [] if device == "cpu" else _own_gpu(tf.config.list_physical_devices("GPU"))
-    import keras
-
     if device == "gpu" and not gpus:
         raise SweepError(_no_gpu(messages))
     for gpu in gpus:  # the other GPUs belong to the other workers, memory included
         tf.config.set_visible_devices(gpu, "GPU")
         tf.config.experimental.set_memory_growth(gpu, True)
-    # keras.json may say otherwise; the sweep file does not, so neither may the numbers.
+    # Keras may have been imported before (`--jobs 0`), with a keras.json that says otherwise.
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
@@ -348,7 +394,8 @@ def measure_latency(context, task: "LatencyTask") -> Latency:
         architecture.layers, input_shape, task.num_classes, 0, takes_pixels=preprocessing is None
     )
     model = models.exported_model(stack, preprocessing)
-    call = tf.function(lambda images: model(images, training=False), reduce_retracing=False)
+    # AutoGraph, for which there is nothing to do here, would leave a file in the temporary folder.
+    call = tf.function(lambda images: model(images, training=False), autograph=False)
 
     def median_seconds(batch_size: int, calls: int) -> float:
         images = tf.zeros((batch_size, *task.image_shape), tf.uint8)

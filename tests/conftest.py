@@ -2,10 +2,10 @@
 
 import os
 
-from fmnist_mlp.trial import worker_environment
+from fmnist_mlp.trial import own_environment
 
 # Before anything imports TensorFlow: the same surroundings as a worker's.
-for _name, _value in worker_environment("cpu", threads=1).items():
+for _name, _value in own_environment("cpu", threads=1).items():
     if _value is None:
         os.environ.pop(_name, None)
     else:
