@@ -230,31 +230,32 @@ def _explore(parsed: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _predict(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     # Imported here: no other command reads pictures.
-    from fmnist_mlp import pictures, predict
+    from fmnist_mlp import decoder, pictures, predict
 
     chosen = predict.choose_model(parsed.results_dir, parsed.sweep, parsed.model)
-    predictor = predict.Predictor(chosen.path, chosen.class_names)
     columns = _new_table("image", "class", ("probability", "right"), "then", "how it was read", title=chosen.name)
     failed = 0
-    for path in parsed.images:
-        try:
-            prepared = pictures.load_image(path, predictor.shape, parsed.invert)
-        except pictures.UnreadableImage as error:
-            failed += 1
-            err.print(Text(_shown(error), style="red"))
+    with decoder.Decoder() as reader:  # starts while the model is loaded
+        predictor = predict.Predictor(chosen.path, chosen.class_names)
+        for path in parsed.images:
+            try:
+                prepared = reader.load_image(path, predictor.shape, parsed.invert)
+            except pictures.UnreadableImage as error:
+                failed += 1
+                err.print(Text(_shown(error), style="red"))
+                if parsed.json:
+                    _print_json({"file": str(path), "error": str(error)}, out)
+                continue
+            top = predictor.predict(prepared.pixels)[: parsed.top]
+            (name, probability), *others = top
             if parsed.json:
-                _print_json({"file": str(path), "error": str(error)}, out)
-            continue
-        top = predictor.predict(prepared.pixels)[: parsed.top]
-        (name, probability), *others = top
-        if parsed.json:
-            said = {"file": str(path), "model": chosen.name, "class": name, "probability": probability}
-            said["top"] = [{"class": name, "probability": probability} for name, probability in top]
-            _print_json(said | {"inverted": prepared.inverted, "note": prepared.note}, out)
-        else:
-            then = ", ".join(f"{name} {probability:.4f}" for name, probability in others)
-            cells = [_shown(path), name, f"{probability:.4f}", then, prepared.note]
-            columns.add_row(*map(Text, cells))
+                said = {"file": str(path), "model": chosen.name, "class": name, "probability": probability}
+                said["top"] = [{"class": name, "probability": probability} for name, probability in top]
+                _print_json(said | {"inverted": prepared.inverted, "note": prepared.note}, out)
+            else:
+                then = ", ".join(f"{name} {probability:.4f}" for name, probability in others)
+                cells = [_shown(path), name, f"{probability:.4f}", then, prepared.note]
+                columns.add_row(*map(Text, cells))
     if columns.row_count:
         out.print(columns)
     return USER_ERROR if failed else DONE

@@ -267,9 +267,11 @@ _REDUCIBLE = ("JPEG", "MPO", "JPEG2000")  # MPO: a JPEG with further ones behind
 
 def _unpacked(picture: Image.Image, name: str, reopen: Callable[[], Image.Image]) -> Image.Image:
     """The picture with its pixels; of a large JPEG or JPEG 2000 no more of them than are looked at."""
-    levels = int(math.log2(max(1, min(picture.size) // _WORKING_EDGE)))
-    if picture.format == "JPEG2000" and levels:
-        picture.reduce = levels
+    halvings = range(1, max(1, min(picture.size) // _WORKING_EDGE).bit_length())
+    # Pillow 12.3 rounds sizes, OpenJPEG rounds them up: where they disagree, nothing is unpacked.
+    halvings = [n for n in halvings if all((size + (1 << n - 1)) >> n == -(-size >> n) for size in picture.size)]
+    if picture.format == "JPEG2000" and halvings:
+        picture.reduce = halvings[-1]
         with contextlib.suppress(OSError):  # it may have fewer levels
             picture.load()
             return picture

@@ -116,3 +116,10 @@ def truncated(kind, share=0.5):
     """A file whose end is missing."""
     content = encode(draw_garment((600, 600)), kind)
     return content[: int(len(content) * share)]
+
+
+def scan_bomb(edge=9400, scans=5000):
+    """A progressive JPEG of a megabyte whose last scan comes thousands of times: minutes for whoever unpacks it."""
+    content = encode(Image.new("L", (edge, edge), 128), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * scans + content[-2:]
