@@ -29,7 +29,7 @@ from rich.text import Text
 from fmnist_mlp import __version__, config, preprocess, ranking, runner, table
 from fmnist_mlp.engine import EngineError, forget_warning_options
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import Results
+from fmnist_mlp.results import MOST_MACHINE_FAILURES, Results
 
 DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 _NARROWEST = 40  # columns of a terminal; COLUMNS may say 1
@@ -148,7 +148,7 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
         summary = runner.run_sweep(plan, options, display, handle=display.set_engine)
 
     _print_table(plan, summary.rows, parsed.sort, out)
-    _print_failures(plan, err)
+    _print_failures(plan, options, err)
     if not summary.stopped:  # whoever stops a sweep wants it to end; the next run makes up for it
         # Imported here: after the trials, and only what has changed is drawn.
         from fmnist_mlp import report
@@ -792,11 +792,25 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str | None, out: 
 _VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
 
 
-def _print_failures(plan: runner.Plan, err: Console) -> None:
-    for trial in plan.failed:
-        err.print(_failure(trial, plan.records[trial.fingerprint]))
-    if plan.failed:
-        err.print("tracebacks are in the records (results/_records); train them again with --retry-failed")
+def _print_failures(plan: runner.Plan, options: runner.Options, err: Console) -> None:
+    """Every failure, and what next: those that are the machine's are no results."""
+    records = [plan.records[trial.fingerprint] for trial in plan.failed]
+    for trial, record in zip(plan.failed, records, strict=True):
+        err.print(_failure(trial, record))
+    again = sum(record.is_tried_again() for record in records)
+    if again:
+        err.print(
+            f"{_plural(again, 'failure')} of the machine (memory, disk, a killed worker), not of the trial: the next "
+            f"run tries again by itself, up to {MOST_MACHINE_FAILURES} in a row; fewer --jobs need less memory"
+        )
+    if len(records) > again:
+        folder = _shown(options.results_dir / "_records")
+        is_late = any("limit_seconds" in record.error for record in records)
+        err.print(
+            f"tracebacks are in the records ({folder}); train them again with --retry-failed"
+            + (" or a larger --trial-timeout" if is_late else ""),
+            markup=False,
+        )
 
 
 def _print_where_to_look(plan: runner.Plan, options: runner.Options, summary: runner.Summary, out: Console) -> None:

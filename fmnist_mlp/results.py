@@ -10,9 +10,11 @@ No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this mo
 
 import contextlib
 import datetime
+import errno
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -31,6 +33,7 @@ from fmnist_mlp.files import write_whole
 from fmnist_mlp.yaml_nodes import harmless
 
 RECORD_FORMAT = 2
+MOST_MACHINE_FAILURES = 3  # runs in a row; after them a trial that the machine fails is tried again only when asked
 METRICS = tuple(
     f"{part}_{name}"
     for part in ("test", "val")
@@ -73,6 +76,9 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
             baseline.
         weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline.
         notes: what scikit-learn warned of while a baseline was fitted, a line each.
+        error: of a failed trial: `type`, `message`, `traceback`; `limit_seconds` where it took longer than allowed.
+        machine_failures: in how many runs in a row the machine failed (memory, disk, a killed worker), this one among
+            them; 0 where the trial itself did.
         environment: library versions, device, commit.
         measured: clocks and memory; differs from run to run.
     """
@@ -96,12 +102,28 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     weights: str = ""
     notes: tuple[str, ...] = ()
     error: dict[str, str] | None = None
+    machine_failures: pydantic.NonNegativeInt = 0
     environment: dict[str, str] = {}
     measured: dict[str, Any] = {}
 
     @property
     def is_done(self) -> bool:
         return self.status == "done"
+
+    def is_tried_again(self, limit_seconds: float | None = None) -> bool:
+        """Whether the next run trains this trial again, unasked: what failed is no result yet.
+
+        Args:
+            limit_seconds: how long a trial may take now, where somebody has set a limit.
+        """
+        if self.is_done:
+            return False
+        before = self.error.get("limit_seconds")
+        if before is not None and limit_seconds is not None:
+            return limit_seconds > float(before)
+        # Records from before failures were counted have 0.
+        failures = self.machine_failures or is_of_the_machine(self.error["type"], self.error["message"])
+        return 0 < failures < MOST_MACHINE_FAILURES
 
     @property
     def is_baseline(self) -> bool:
@@ -142,6 +164,8 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
                 raise ValueError("a finished trial without the seconds of its epochs")
         elif not {"type", "message"} <= {*(self.error or {})}:
             raise ValueError("a failed trial without its error")
+        else:
+            float(self.error.get("limit_seconds", 0))
         started = self.measured.get("started_at_seconds", 0.0)
         if not (isinstance(started, int | float) and math.isfinite(started)):
             raise ValueError("a trial that began at no moment")
@@ -155,6 +179,7 @@ class Latency(pydantic.BaseModel, frozen=True, extra="forbid"):
     latency_1000_seconds: pydantic.PositiveFloat | None = None
     environment: dict[str, str] = {}
     error: str = ""
+    machine_failures: pydantic.NonNegativeInt = 0  # as in `Record`
 
 
 class Results:
@@ -474,7 +499,16 @@ def started_at(seconds: float) -> dict[str, str | float]:
 
 
 def failed_record(
-    trial: Trial, size, dataset: str, failure, *, environment: Mapping[str, str], started: float, seconds: float
+    trial: Trial,
+    size,
+    dataset: str,
+    failure,
+    *,
+    environment: Mapping[str, str],
+    started: float,
+    seconds: float,
+    failures_before: int = 0,
+    limit_seconds: float | None = None,
 ) -> Record:
     """The record of a trial that failed.
 
@@ -483,7 +517,10 @@ def failed_record(
         failure: `engine.Failure`.
         started: seconds since 1970.
         seconds: how long it ran.
+        failures_before: `Record.machine_failures` of the run before.
+        limit_seconds: how long it was given, where that was too little.
     """
+    error = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
     return Record(
         fingerprint=trial.fingerprint,
         status="failed",
@@ -492,10 +529,29 @@ def failed_record(
         params=size.params,
         trainable_params=size.trainable_params,
         flops=size.flops,
-        error={"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+        error=error | ({} if limit_seconds is None else {"limit_seconds": str(limit_seconds)}),
+        machine_failures=failures_before + 1 if is_of_the_machine(failure.type, failure.message) else 0,
         environment=dict(environment),
         measured=started_at(started) | {"seconds": seconds},
     )
+
+
+def is_of_the_machine(error_type: str, message: str) -> bool:
+    """Whether an error says that memory, disk or process gave out, and so nothing about the trial."""
+    return error_type in _MACHINE_ERRORS or re.search(_MACHINE_MESSAGES, message) is not None
+
+
+# TensorFlow's is for memory and disks; a worker that dies does so by the kernel's hand or by a fault in C.
+_MACHINE_ERRORS = ("MemoryError", "_ArrayMemoryError", "ResourceExhaustedError", "WorkerDied")
+_ERROR_NUMBERS = "|".join(
+    str(getattr(errno, name))
+    for name in ("EIO", "EAGAIN", "ENOMEM", "ENFILE", "EMFILE", "ENOSPC", "EROFS", "EDQUOT", "ESTALE")
+    if hasattr(errno, name)
+)
+_MACHINE_MESSAGES = (
+    rf"^\[Errno ({_ERROR_NUMBERS})\]|can't start new thread|No space left on device|(?i:out of memory)"
+    r"|RESOURCE_EXHAUSTED|std::bad_alloc|[Ff]ailed to allocate|CUDA_ERROR_|CU[A-Z]+_STATUS_(ALLOC|INTERNAL|NOT_)"
+)
 
 
 class DamagedRecord(Exception):

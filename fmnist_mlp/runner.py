@@ -32,7 +32,15 @@ from fmnist_mlp.engine import (
     available_memory_bytes,
 )
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Latency, Record, Results, failed_record
+from fmnist_mlp.results import (
+    MOST_MACHINE_FAILURES,
+    DamagedRecord,
+    Latency,
+    Record,
+    Results,
+    failed_record,
+    is_of_the_machine,
+)
 from fmnist_mlp.tensorboard_logs import SweepLogs, keep_events
 from fmnist_mlp.trial import (
     LatencyTask,
@@ -292,7 +300,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
     try:
         for outcome in _outcomes_with_refits(plan, options, logs, workers, handle, summary, home):
             trial = outcome.call.args[0].trial
-            record = _record_of(outcome, plan, results, logs, workers)
+            record = _record_of(outcome, plan, options, results, logs, workers)
             if record is not None:
                 plan.records[trial.fingerprint] = record.in_short(trial)
                 logs.show(results, trial, record)
@@ -346,7 +354,7 @@ def _to_train(trials: list[Trial], wanted: set[str], records: Mapping[str, Recor
         record = records.get(trial.fingerprint)
         if record is None or options.fresh:
             return True
-        return options.retry_failed and not record.is_done
+        return not record.is_done and (options.retry_failed or record.is_tried_again(options.trial_timeout))
 
     return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
 
@@ -403,7 +411,8 @@ def _latencies(
         latency = results.load_latency(key)
         if latency is not None:
             known[architecture.name] = latency
-        if latency is None or options.fresh or (options.retry_failed and latency.error):
+        is_tried_again = latency is not None and 0 < latency.machine_failures < MOST_MACHINE_FAILURES
+        if latency is None or options.fresh or is_tried_again or (options.retry_failed and latency.error):
             to_measure.setdefault(key, []).append(architecture)
     return known, to_measure
 
@@ -629,6 +638,7 @@ def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: boo
         checkpoint_seconds=options.checkpoint_seconds,
         wait=wait,
         histograms=plan.sweep.tensorboard.histograms,
+        failures_before=plan.records[trial.fingerprint].machine_failures if trial.fingerprint in plan.records else 0,
     )
     return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
 
@@ -647,12 +657,19 @@ def _take_latency(outcome: Outcome, plan: Plan, options: Options) -> None:
     if outcome.status != "done":
         if outcome.error.type == "SweepError":  # a full disk
             raise SweepError(outcome.error.message)
-        latency = Latency(error=f"{outcome.error.type}: {outcome.error.message}")
+        before = plan.latencies.get(plan.to_measure[outcome.call.key][0].name, Latency())
+        error = outcome.error
+        latency = Latency(
+            error=f"{error.type}: {error.message}",
+            machine_failures=before.machine_failures + 1 if is_of_the_machine(error.type, error.message) else 0,
+        )
         Results(options.results_dir).save_latency(outcome.call.key, latency)
     plan.latencies |= {architecture.name: latency for architecture in plan.to_measure[outcome.call.key]}
 
 
-def _record_of(outcome: Outcome, plan: Plan, results: Results, logs: SweepLogs, workers: _Workers) -> Record | None:
+def _record_of(
+    outcome: Outcome, plan: Plan, options: Options, results: Results, logs: SweepLogs, workers: _Workers
+) -> Record | None:
     """The record of a trial that ended: its worker wrote it, unless it died or was ended; then it is written here."""
     if outcome.status == "done":
         return outcome.value
@@ -670,6 +687,8 @@ def _record_of(outcome: Outcome, plan: Plan, results: Results, logs: SweepLogs, 
         environment=workers.environments.get(outcome.worker, {}),
         started=time.time() - outcome.seconds,
         seconds=outcome.seconds,
+        failures_before=outcome.call.args[0].failures_before,
+        limit_seconds=options.trial_timeout if outcome.status == "timed_out" else None,
     )
     with results.draft(trial.fingerprint) as draft:
         keep_events(logs.trial_folder(trial), draft, must_be_whole=False)

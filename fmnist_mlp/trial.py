@@ -51,6 +51,7 @@ class Task:
         checkpoint_seconds: a checkpoint is due at the end of an epoch when so long has passed since the last.
         wait: whether to wait for another sweep that trains this trial, or to pass it over.
         histograms: whether to log histograms of weights and gradient norms.
+        failures_before: `Record.machine_failures` of the run before.
     """
 
     trial: Trial
@@ -63,6 +64,7 @@ class Task:
     checkpoint_seconds: float = 10.0
     wait: bool = False
     histograms: bool = False
+    failures_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -669,11 +671,13 @@ def _keep_failure(task: Task, results: Results, error: Exception, started: float
         environment=_worker.environment,
         started=started,
         seconds=seconds,
+        failures_before=task.failures_before,
     )
     with results.draft(task.trial.fingerprint) as draft:
         tensorboard_logs.keep_events(task.log_folder, draft, must_be_whole=False)
         results.write_record(draft, record)
-    results.drop_checkpoint(task.trial.fingerprint)
+    if not record.machine_failures:  # else the next run goes on from there
+        results.drop_checkpoint(task.trial.fingerprint)
     return record
 
 

@@ -55,6 +55,35 @@ def test_a_record_comes_back_as_it_was_written(made):
     assert [x.hex() for x in loaded.history["loss"]] == [x.hex() for x in numbers]
 
 
+@pytest.mark.parametrize(
+    ("error_type", "message", "expected"),
+    [
+        ("MemoryError", "", True),
+        ("_ArrayMemoryError", "Unable to allocate 8.00 GiB for an array", True),
+        ("ResourceExhaustedError", "OOM when allocating tensor with shape[1000,1000]", True),
+        ("InternalError", "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 42 bytes", True),
+        ("InternalError", "failed call to cuInit: CUDA_ERROR_UNKNOWN", True),
+        ("OSError", "[Errno 28] No space left on device: '/tmp/x'", True),
+        ("OSError", "[Errno 24] Too many open files", True),
+        ("RuntimeError", "can't start new thread", True),
+        ("WorkerDied", "killed by SIGKILL (out of memory?)", True),
+        ("TrainingDiverged", "loss became nan in epoch 1", False),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'x'", False),
+        ("InvalidArgumentError", "Incompatible shapes: [32,8] vs. [32,4]", False),
+        ("TimedOut", "no result after 30 s", False),
+    ],
+)
+def test_a_failure_is_the_machines_or_the_trials(error_type, message, expected):
+    assert results.is_of_the_machine(error_type, message) == expected
+
+
+def test_a_record_from_before_failures_were_counted_is_tried_again_where_the_machine_failed(made):
+    record = made.record(made.plan[0], failed=True)
+    assert not record.is_tried_again()
+    died = record.model_copy(update={"error": {"type": "WorkerDied", "message": "killed by SIGKILL"}})
+    assert died.is_tried_again()
+
+
 def test_a_failed_record_needs_no_model(made):
     record = made.record(made.plan[0], failed=True)
     made.put(record)

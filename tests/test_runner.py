@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from sweeping import Made, invented_record
@@ -13,10 +14,11 @@ from test_trial import write_images
 
 from fmnist_mlp import runner
 from fmnist_mlp.config import Overrides, load_sweep
-from fmnist_mlp.engine import Stopped
+from fmnist_mlp.engine import Failure, Outcome, Stopped
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
 from fmnist_mlp.runner import Listener, Options
+from fmnist_mlp.tensorboard_logs import SweepLogs
 
 SWEEP = """
 name: fake
@@ -279,6 +281,55 @@ def test_what_failed_is_trained_again_only_when_asked(fake):
     fake.run(retry_failed=True)
     assert fake.trained == [("wide", 0)]
     assert {row["status"] for row in fake.rows()} == {"done"}
+
+
+@pytest.mark.parametrize("error", [MemoryError("no memory"), OSError(28, "No space left on device")])
+def test_what_the_machine_failed_is_trained_again_by_the_next_two_runs_then_only_when_asked(fake, error):
+    fake.fate["wide", 0] = error
+    for number in (1, 2, 3):
+        _, summary = fake.run()
+        assert ("wide", 0) in fake.trained
+        assert [record.machine_failures for record in summary.failed] == [number]
+    assert fake.run()[1].failed == []
+    assert fake.trained == []
+    _, summary = fake.run(retry_failed=True)
+    assert (fake.trained, [record.machine_failures for record in summary.failed]) == ([("wide", 0)], [4])
+    fake.fate.clear()
+    fake.run(retry_failed=True)
+    assert {row["status"] for row in fake.rows()} == {"done"}
+
+
+def test_a_failure_of_the_trials_own_ends_the_count_of_the_machines(fake):
+    fake.fate["wide", 0] = MemoryError()
+    fake.run()
+    fake.fate["wide", 0] = ValueError("loss became nan")
+    _, summary = fake.run()
+    assert summary.failed[0].machine_failures == 0
+    assert fake.plan().to_train == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_tried_again"), [(None, False), (5.0, False), (10.0, False), (10.5, True), (20.0, True)]
+)
+def test_a_trial_that_took_too_long_is_trained_again_when_the_limit_is_raised(fake, limit, is_tried_again):
+    plan = fake.plan(trial_timeout=10.0)
+    call = runner._call(plan.to_train[0], plan, fake.options, SweepLogs(fake.options.logs_dir, plan.sweep), False)
+    late = Outcome(call, "timed_out", error=Failure("TimedOut", "no result after 10 s"))
+    options = dataclasses.replace(fake.options, trial_timeout=10.0)
+    where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
+    record = runner._record_of(late, plan, options, *where, SimpleNamespace(environments={}))
+    assert (record.error["limit_seconds"], record.machine_failures) == ("10.0", 0)
+    assert (plan.to_train[0] in fake.plan(trial_timeout=limit).to_train) == is_tried_again
+
+
+def test_a_worker_that_died_twice_is_a_failure_of_the_machine(fake):
+    plan = fake.plan()
+    call = runner._call(plan.to_train[0], plan, fake.options, SweepLogs(fake.options.logs_dir, plan.sweep), False)
+    dead = Outcome(call, "crashed", error=Failure("WorkerDied", "killed by SIGKILL (out of memory?)"))
+    where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
+    record = runner._record_of(dead, plan, fake.options, *where, SimpleNamespace(environments={}))
+    assert record.machine_failures == 1
+    assert plan.to_train[0] in fake.plan().to_train
 
 
 def test_fail_fast_stops_at_the_first_failure_and_keeps_what_is_done(fake):
