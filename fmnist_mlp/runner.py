@@ -222,7 +222,8 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     """Find the images, list the trials, look up which are done; writes nothing.
 
     Raises:
-        SweepError: the data cannot be had, a stack does not fit the images, `only` names nothing.
+        SweepError: the data cannot be had, the stand-in would replace results on real images, a stack does not fit the
+            images, `only` names nothing.
     """
     results = Results(options.results_dir)
     memory = results.load_data_memory()
@@ -237,6 +238,8 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         class_counts=info.class_counts,
     )
     sweep = sweep.with_images(info.train_images)
+    if source.fallback_reason:
+        _keep_what_is_real(results, sweep, source.fallback_reason)
     over_budget = config.over_budget(sweep, sizes)
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
     stamps = {trial.fingerprint: results.stamp(trial.fingerprint) for trial in trials}
@@ -324,6 +327,16 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
 
 
 # ---- plan ---------------------------------------------------------------------------------------------------------
+
+
+def _keep_what_is_real(results: Results, sweep: Sweep, fallback_reason: str) -> None:
+    """Results on real images stay where the stand-in came unasked, since the others cannot be had today."""
+    identities = {str(one.get("data")) for one in results.last_plan(sweep).values() if isinstance(one, dict)}
+    if any(not identity.startswith("synthetic-") for identity in identities):
+        raise SweepError(
+            f"{results.sweep_folder(sweep)} holds results on real images, and the generated stand-in would take their "
+            f"place: {fallback_reason}; to train on the stand-in, take another --results-dir"
+        )
 
 
 def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Record], list[str]]:

@@ -14,6 +14,7 @@ from test_trial import write_images
 
 from fmnist_mlp import runner
 from fmnist_mlp.config import Overrides, load_sweep
+from fmnist_mlp.data import DataSource
 from fmnist_mlp.engine import Failure, Outcome, Stopped
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
@@ -541,6 +542,19 @@ def test_a_quick_look_goes_by_the_name_of_a_sweep_that_is_its_own_file(fake):
     with pytest.raises(SweepError, match=r"results/fake holds the results of .*fake\.yaml: give .*other\.yaml a name"):
         runner.run_sweep(plan, fake.options, Listener())
     assert not (fake.folder / "results/fake+epochs-1").exists()
+
+
+def test_the_stand_in_that_nobody_asked_for_never_replaces_results_on_real_images(fake, monkeypatch):
+    def find_nothing(*arguments, **options):
+        return DataSource("synthetic", fallback_reason="no network; give a folder")
+
+    fake.run()
+    monkeypatch.setattr(runner.data, "find_data", find_nothing)
+    with pytest.raises(SweepError, match=r"results/fake holds results on real images.*: no network; give a folder; "):
+        fake.plan()
+    quick = fake.plan(Overrides(epochs=1))
+    assert (quick.info.dataset, quick.sweep.folder_name) == ("synthetic", "fake+epochs-1")
+    assert fake.plan(results_dir=fake.folder / "others").info.dataset == "synthetic"
 
 
 def test_as_many_images_as_there_are_are_no_quick_look(fake):
