@@ -480,7 +480,10 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         else:
             said.append("Too few seeds: no comparison with the best where too few finished trials share a seed.")
     if verdicts & {"worse", "tied with best"}:
-        said.append("Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %.")
+        said.append(
+            "Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep where spreads are alike; "
+            "intervals are 95 %."
+        )
         said += _differing_splits(state)
     dense = {t.architecture.name: t for t in state.trials if not isinstance(t.architecture, Baseline)}.values()
     if any(t.settings["loop"] == "plain" and not stacks.is_convolutional(t.architecture.layers) for t in dense):

@@ -1138,7 +1138,10 @@ def test_an_interval_in_words():
 
 BEST_BY = "Best by val_accuracy, never by test images; ± is the standard deviation over trials."
 ONE_SEED = "One seed cannot tell architectures apart: ask for more (seeds: 5)."
-TUKEY = "Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep; intervals are 95 %."
+TUKEY = (
+    "Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep where spreads are alike; "
+    "intervals are 95 %."
+)
 WOULD_TELL = "(n seeds): so many would tell a difference as large as the one seen, four times in five."
 
 
