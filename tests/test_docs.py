@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from fmnist_mlp import cli, config
 
@@ -79,3 +80,49 @@ def test_make_has_the_two_commands_of_the_readme():
     commands = [shlex.split(line)[1] for line in re.findall(r"^make .*?(?=  #|$)", README, flags=re.MULTILINE)]
     assert commands[:2] == ["sweep", "test"]
     assert set(commands) <= set(targets)
+
+
+# ---- sentences that say what their rows show
+
+
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_what_seeds_move_is_the_spread_of_the_readmes_own_table():
+    spreads = [
+        float(spread) for spread in re.findall(r"^\| [\d-]+ \|.*?\| 0\.\d+ ± (0\.\d+) \|", README, flags=re.MULTILINE)
+    ]
+    assert len(spreads) == 4
+    assert f"a standard deviation of {100 * min(spreads):.2f} to {100 * max(spreads):.2f} points" in " ".join(
+        README.split()
+    )
+
+
+def test_the_one_ensemble_has_the_interval_of_its_test_images():
+    interval = binomtest(9233, 10_000).proportion_ci(confidence_level=0.95, method="wilson")
+    for page in (README, RESULTS):
+        assert "0.9233 ± 0.005" in page
+        assert f"{interval.low:.4f} to {interval.high:.4f}" in page
+
+
+def test_what_every_row_of_the_search_has_is_not_said_to_help():
+    sweep = config.load_sweep(ROOT / "sweeps" / "dense_search.yaml")
+    settings = [architecture.training for architecture in sweep.architectures]
+    assert all(one.augment.shift for one in settings)
+    assert {(one.label_smoothing, one.optimizer, one.schedule) for one in settings} == {(0.1, "adamw", "cosine")}
+    sentence = f"shifts, label smoothing, AdamW and the cosine stand in all {len(settings)} rows"
+    assert sentence in " ".join(RESULTS.split())
+
+
+def test_the_verdicts_that_the_search_is_said_to_give_are_those_of_its_table():
+    table = (ROOT / "docs" / "dense-search.md").read_text(encoding="utf-8")
+    rows = {cells[1]: cells for cells in (re.split(r" *\| *", line) for line in table.splitlines()) if len(cells) > 9}
+    verdicts = [cells[7].partition(" (")[0] for cells in rows.values() if cells[7] not in ("verdict", "---")]
+    assert f"{verdicts.count('tied with best')} of the {len(verdicts) - 1} others are tied with the best" in " ".join(
+        table.split()
+    )
+    assert rows["wide-1024x3-shift2-drop0.2"][7].startswith("tied with best")
+    assert rows["wide-1024x3-gelu-mixup"][7] == "best"
+    text = " ".join(RESULTS.split())
+    for name in ("small-base", "small-bn-after", "small-300-epochs", "mid-200-epochs", "mid-base", "small-lr4e-3"):
+        assert rows[name][6].partition(" ")[0] in text, name
