@@ -95,7 +95,7 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
                 for attribute, function in functions.items():
                     setattr(tensorboard_logs, attribute, function)
                 place = Path(way) / name / str(repeat)
-                task = trial.Task(one, source, None, place / "results", place / "logs", replaces=None)
+                task = trial.Task(one, source, None, place / "results", replaces=None)
                 start = time.perf_counter()
                 record = trial.run_trial(Context(lambda message: None, _Never()), task)
                 took = time.perf_counter() - start

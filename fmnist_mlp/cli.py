@@ -153,7 +153,9 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
         # Imported here: after the trials, and only what has changed is drawn.
         from fmnist_mlp import report
 
-        report.report(plan.state, summary.rows, Results(options.results_dir), source=plan.source)
+        results = Results(options.results_dir)
+        report.report(plan.state, summary.rows, results, source=plan.source)
+        _print_changed(results, err)
     _print_where_to_look(plan, options, summary, out)
     if summary.stopped:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
@@ -176,6 +178,7 @@ def _report(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     results = Results(parsed.results_dir)
     rows = table.make_table(plan.state, results)
     page = report.report(plan.state, rows, results, source=plan.source, again=True)
+    _print_changed(results, err)
     out.print(f"open {_shown(page)}", markup=False, soft_wrap=True)
     return DONE
 
@@ -687,7 +690,7 @@ class _Display(runner.Listener):
             )
 
     def notice(self, line: str):
-        self._say(Text(line, style="yellow"))
+        self._say(Text(_shown(line), style="yellow"))
 
     def trial_progress(self, trial: config.Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
@@ -790,6 +793,11 @@ def _print_table(plan: runner.Plan, rows: list[dict], sort_by: str | None, out: 
 
 # Colours only underline what the words say.
 _VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
+
+
+def _print_changed(results: Results, err: Console) -> None:
+    for line in results.take_notices():
+        err.print(Text(_shown(line), style="yellow"))
 
 
 def _print_failures(plan: runner.Plan, options: runner.Options, err: Console) -> None:

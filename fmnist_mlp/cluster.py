@@ -98,9 +98,7 @@ def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tup
         if checkpoint is not None:
             with results.checkpoint_draft(fingerprint) as draft:
                 write_files(draft, checkpoint)
-        here = dataclasses.replace(
-            task, results_root=results.root, log_folder=Path(folder) / "logs", replaces=None, fresh=False, wait=False
-        )
+        here = dataclasses.replace(task, results_root=results.root, replaces=None, fresh=False, wait=False)
         sender = _CheckpointSender(context, results.checkpoint_folder(fingerprint))
         try:
             record = trial.run_trial(sender, here)

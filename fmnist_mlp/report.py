@@ -416,9 +416,10 @@ def _warnings(content: _Content) -> list[str]:
     mixed = [f"{row['architecture']} ({row['mixed']})" for row in content.rows if row["mixed"]]
     if mixed:
         said.append(f"Not all trials ran alike, so small differences may come from that: {listed(mixed)}.")
-    notes = [f"{trial.in_words}: {note}" for those in content.done.values() for trial, r in those for note in r.notes]
-    if notes:
-        said.append(f"scikit-learn warned: {listed(notes, 3)}.")
+    for what, is_baseline in (("scikit-learn warned", True), ("While they trained", False)):
+        noted = ((t, r) for those in content.done.values() for t, r in those if r.is_baseline == is_baseline)
+        if notes := [f"{trial.in_words}: {note}" for trial, record in noted for note in record.notes]:
+            said.append(f"{what}: {listed(notes, 3)}.")
     if state.sweep.is_quick_look:
         said.append(
             f"A quick look: {state.sweep.overrides_in_words}. The full sweep's results have a place of their own."

@@ -2,8 +2,9 @@
 
 A record goes by what it is (`_records/<fingerprint>/`), so sweeps share it and a rename costs nothing. What carries a
 name (`<sweep>/results.csv`, `<sweep>/models/<architecture>.keras`) is a view, made again from the records by every
-run. Every file is written beside its place, flushed and moved in with `os.replace`: a reader never sees half a file,
-and whoever is killed leaves at most a draft that the next run clears away.
+run: copies, since a person may write to them, that `views` tells from what a person put there. Every file is written
+beside its place, flushed and moved in with `os.replace`: a reader never sees half a file, and whoever is killed leaves
+at most a draft that the next run clears away.
 
 No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this module.
 """
@@ -29,7 +30,8 @@ import pydantic
 from fmnist_mlp import config
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.files import write_whole
+from fmnist_mlp.files import digest, write_whole
+from fmnist_mlp.views import Kept, Views
 from fmnist_mlp.yaml_nodes import harmless
 
 RECORD_FORMAT = 2
@@ -75,7 +77,8 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         history: what Keras's `History` held, a list of numbers (null where not finite) for each name; empty for a
             baseline.
         weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline.
-        notes: what scikit-learn warned of while a baseline was fitted, a line each.
+        notes: what scikit-learn warned of while a baseline was fitted, a line each; of a network, that its curves were
+            deleted while it trained.
         error: of a failed trial: `type`, `message`, `traceback`; `limit_seconds` where it took longer than allowed.
         machine_failures: in how many runs in a row the machine failed (memory, disk, a killed worker), this one among
             them; 0 where the trial itself did.
@@ -189,6 +192,7 @@ class Results:
         self.root = Path(root)
         self._records = self.root / "_records"
         self._drafts = self._records / ".drafts"
+        self._views: dict[str, Views] = {}  # of each sweep, by its name
 
     # ---- records
 
@@ -307,11 +311,22 @@ class Results:
         try:
             for leftover in self._drafts.glob(f"{fingerprint[:16]}-*"):  # of a process that was killed while it wrote
                 shutil.rmtree(leftover, ignore_errors=True)
+            self.drop_live(fingerprint)
             yield True
         finally:
+            self.drop_live(fingerprint)
             with contextlib.suppress(OSError):  # a disk that turned read-only: the lock is free all the same
                 path.unlink()  # while it is held: whoever waits for it sees that it is gone
             lock.release()
+
+    # ---- curves of trials in work
+
+    def live_folder(self, fingerprint: str) -> Path:
+        """Where a trial writes its curves while it trains; whoever has the claim, and nobody else, writes there."""
+        return self._records / ".live" / fingerprint
+
+    def drop_live(self, fingerprint: str) -> None:
+        shutil.rmtree(self.live_folder(fingerprint), ignore_errors=True)
 
     # ---- checkpoints of trials that are not done
 
@@ -404,6 +419,7 @@ class Results:
         kinds = {
             self._records: "a record that no sweep asks for",
             self._records / ".checkpoints": "a checkpoint that no sweep asks for",
+            self._records / ".live": "curves of a process that was killed",
             self._drafts: "a draft of a process that was killed",
         }
         return [
@@ -414,54 +430,90 @@ class Results:
         ]
 
     def has_table(self, sweep: Sweep, name: str) -> bool:
-        return (self.sweep_folder(sweep) / name).is_file()
+        """Whether `<sweep>/<name>` is there as it was written last."""
+        return self.views(sweep).is_as_written(name)
 
     def write_table(self, sweep: Sweep, name: str, text: str) -> None:
         """Write `<sweep>/<name>`, whole or not at all; an unchanged one is left alone."""
-        self._write(self.sweep_folder(sweep) / name, text)
+        self.views(sweep).write(name, text)
 
     def load_report(self, sweep: Sweep) -> tuple[str, frozenset[str]]:
-        """The page that `write_report` wrote last, empty where there is none, and the names of the pictures there."""
-        folder = self.sweep_folder(sweep)
+        """The page that `write_report` wrote last and the names of its pictures; empty where any was changed since."""
+        views = self.views(sweep)
+        if not views.is_in_step("report", "-"):
+            return "", frozenset()
         try:
-            return (folder / "report.html").read_text("utf-8"), frozenset(p.name for p in folder.glob("plots/*.png"))
+            page = (views.folder / "report.html").read_text("utf-8")
         except (OSError, ValueError):
             return "", frozenset()
+        return page, frozenset(Path(name).name for name in views.names("report") if name.startswith("plots/"))
 
     def write_report(self, sweep: Sweep, page: str, pictures: Mapping[str, bytes]) -> Path:
-        """Bring `<sweep>/plots/` in step, these PNG files and no others, then write `<sweep>/report.html`: its path."""
-        folder = self.sweep_folder(sweep)
-        try:
-            for path in folder.glob("plots/*.png"):
-                if path.name not in pictures:
-                    path.unlink()
-        except OSError as error:
-            raise cannot_write(folder / "plots", error) from error
-        for name, content in pictures.items():
-            self._write(folder / "plots" / name, content)
-        # Last: a page that is there has its pictures beside it.
-        self._write(folder / "report.html", page)
-        return folder / "report.html"
+        """Bring `<sweep>/plots/` in step, these PNG files and no others of ours, then `<sweep>/report.html`."""
+        views = self.views(sweep)
+        # The page last: one that is there has its pictures beside it.
+        files = {f"plots/{name}": content for name, content in pictures.items()} | {"report.html": page}
+        views.show("report", "-", files, flush=True)
+        return views.folder / "report.html"
 
-    def link_models(self, sweep: Sweep, best: Mapping[str, Trial]) -> None:
-        """Bring `<sweep>/models/` in step: the model of the best trial of each architecture (by name), nothing else.
+    def show_models(self, sweep: Sweep, best: Mapping[str, Trial]) -> None:
+        """Bring `<sweep>/models/` in step: a copy of the model of the best trial of each architecture (by name).
 
         Baselines have none.
         """
-        folder = self.sweep_folder(sweep) / "models"
-        wanted = {
-            f"{name}.keras": self.record_folder(trial.fingerprint) / "model.keras"
+        models = {
+            f"models/{name}.keras": self._kept(trial.fingerprint, "model.keras")
             for name, trial in best.items()
             if not isinstance(trial.architecture, Baseline)
         }
+        self.views(sweep).show("models", "-", models)
+
+    def events(self, fingerprint: str) -> dict[str, Kept]:
+        """The event files of a record, by their path below its `events/`."""
+        folder = self.record_folder(fingerprint) / "events"
+        names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("events.out.tfevents.*")))
+        return {name: self._kept(fingerprint, f"events/{name}") for name in names}
+
+    def _kept(self, fingerprint: str, name: str) -> Kept:
+        path = self.record_folder(fingerprint) / name
         try:
-            for path in folder.glob("*.keras") if folder.is_dir() else ():
-                if path.name not in wanted:
+            return Kept(digest(path), path.read_bytes)
+        except OSError:
+            return Kept("missing", lambda: None)
+
+    def views(self, sweep: Sweep) -> Views:
+        """The folder `<root>/<sweep>/`."""
+        folder = self.sweep_folder(sweep)
+        if folder.name not in self._views:
+            self._views[folder.name] = views = Views(folder)
+            if views.is_unknown:
+                self.drop_links(folder)
+        return self._views[folder.name]
+
+    def drop_links(self, folder: Path) -> None:
+        """Remove what an earlier version linked to records below a folder of views: whoever wrote there wrote to them.
+
+        Raises:
+            SweepError: it cannot be removed.
+        """
+        linked = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]
+        if not linked:
+            return
+        kept = {(about.st_dev, about.st_ino) for about in map(os.stat, self._records.glob("*/model.keras"))}
+        kept |= {(about.st_dev, about.st_ino) for about in map(os.stat, self._records.glob("*/events/**/*"))}
+        try:
+            for path in linked:
+                if (path.stat().st_dev, path.stat().st_ino) in kept:
                     path.unlink()
-            for name, model in wanted.items():
-                link_or_copy(model, folder / name)
         except OSError as error:
             raise cannot_write(folder, error) from error
+
+    def take_notices(self) -> list[str]:
+        """What is to be said of files that people changed, a line each; every line once."""
+        notices = [line for views in self._views.values() for line in views.notices]
+        for views in self._views.values():
+            views.notices.clear()
+        return notices
 
     # ---- what was measured or computed once and is no part of a record
 
@@ -556,25 +608,6 @@ _MACHINE_MESSAGES = (
 
 class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`: a hard link, or a copy where links do not reach; whole or not at all."""
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.samefile(source, target):
-            return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(source, draft)
-        except OSError:
-            shutil.copy2(source, draft)
-        os.replace(draft, target)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 # ---- helpers ------------------------------------------------------------------------------------------------------

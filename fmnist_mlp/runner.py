@@ -292,6 +292,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
     started = time.monotonic()
     next_tables = started + _SECONDS_BETWEEN_TABLES
     summary, workers = Summary(), _Workers({trial.fingerprint: trial for trial in plan.to_train}, listener)
+    workers.show_progress = lambda trial: logs.mirror(trial, results.live_folder(trial.fingerprint))
 
     results.claim_sweep(plan.sweep, plan.trials)
     if plan.data_memory is not None:
@@ -299,6 +300,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
     logs.sync(results, plan.all_trials, plan.records)
     if plan.to_train:
         table.write_tables(plan.state, results, is_final=False)
+    _say_what_was_changed(results, logs, listener)
 
     try:
         for outcome in _outcomes_with_refits(plan, options, logs, workers, handle, summary, home):
@@ -320,10 +322,17 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
                 break
     finally:
         summary.rows = table.write_tables(plan.state, results)
-        results.link_models(plan.sweep, ranking.rank(plan.state).exported_trials)
+        results.show_models(plan.sweep, ranking.rank(plan.state).exported_trials)
         logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
+        _say_what_was_changed(results, logs, listener)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _say_what_was_changed(results: Results, logs: SweepLogs, listener: Listener) -> None:
+    """Files that people wrote to in our folders have got another name."""
+    for line in [*results.take_notices(), *logs.take_notices()]:
+        listener.notice(line)
 
 
 # ---- plan ---------------------------------------------------------------------------------------------------------
@@ -525,6 +534,7 @@ class _Workers:
         self.trials, self.listener = dict(trials), listener
         self.environments: dict[int, dict[str, str]] = {}
         self.found: set[str] = set()  # trials that another sweep had trained meanwhile
+        self.show_progress = lambda trial: None
 
     def add(self, trials: list[Trial]):
         self.trials |= {trial.fingerprint: trial for trial in trials}
@@ -537,13 +547,16 @@ class _Workers:
     def on_message(self, call: Call, message: dict):
         if message.get("found"):
             self.found.add(call.key)
+        elif message.get("notice"):
+            self.listener.notice(message["notice"])
         else:
+            self.show_progress(self.trials[call.key])
             self.listener.trial_progress(self.trials[call.key], message)
 
 
 def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers, handle, summary: Summary, home):
     """Outcomes of all trials to train; refits of the best come when the others have shown which it is."""
-    yield from _outcomes(plan.to_train[:], plan, options, logs, workers, handle, summary, home)
+    yield from _outcomes(plan.to_train[:], plan, options, workers, handle, summary, home)
     if summary.stopped or plan.refits:
         return
     plan.to_measure = {}
@@ -554,13 +567,11 @@ def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers,
     if added:
         _decide_jobs(plan, options)
         workers.add(added)
-        yield from _outcomes(added, plan, options, logs, workers, handle, summary, home)
+        yield from _outcomes(added, plan, options, workers, handle, summary, home)
     plan.to_train = trained + plan.to_train
 
 
-def _outcomes(
-    trials: list[Trial], plan: Plan, options: Options, logs, workers: _Workers, handle, summary: Summary, home
-):
+def _outcomes(trials: list[Trial], plan: Plan, options: Options, workers: _Workers, handle, summary: Summary, home):
     """Outcomes of these trials; those that ask for more threads run after the others, on fewer workers.
 
     Latencies are measured at the end of each, when nothing else runs, and go into the plan.
@@ -574,7 +585,7 @@ def _outcomes(
         waiting = [trial for trial in trials if trial.architecture.training.threads == threads]
         to_measure = [key for key, alike in plan.to_measure.items() if alike[0].training.threads == threads]
         for wait in itertools.chain([False], itertools.repeat(True)):
-            calls = [_call(trial, plan, options, logs, wait) for trial in waiting]
+            calls = [_call(trial, plan, options, wait) for trial in waiting]
             calls += [_latency_call(key, plan, options) for key in to_measure]
             if home is not None and wait:
                 home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
@@ -638,14 +649,12 @@ def _reach_cluster(plan: Plan, options: Options):
         yield home
 
 
-def _call(trial: Trial, plan: Plan, options: Options, logs: SweepLogs, wait: bool) -> Call:
-    folder = logs.trial_folder(trial).resolve()
+def _call(trial: Trial, plan: Plan, options: Options, wait: bool) -> Call:
     task = Task(
         trial=trial,
         source=plan.source,
         limit=plan.sweep.limit,
         results_root=options.results_dir.resolve(),
-        log_folder=folder,
         replaces=plan.stamps[trial.fingerprint],
         fresh=options.fresh,
         checkpoint_seconds=options.checkpoint_seconds,
@@ -686,11 +695,12 @@ def _record_of(
     """The record of a trial that ended: its worker wrote it, unless it died or was ended; then it is written here."""
     if outcome.status == "done":
         return outcome.value
-    if outcome.status == "stopped":
+    trial = outcome.call.args[0].trial
+    if outcome.status == "stopped":  # it will go on from its checkpoint
+        logs.mirror(trial, results.checkpoint_folder(trial.fingerprint) / "events", at_once=True)
         return None
     if outcome.error.type == "SweepError":  # a full disk, images gone: not the trial's fault, and not a record
         raise SweepError(outcome.error.message)
-    trial = outcome.call.args[0].trial
     size = plan.sizes[trial.architecture.name]
     record = failed_record(
         trial,
@@ -704,8 +714,9 @@ def _record_of(
         limit_seconds=options.trial_timeout if outcome.status == "timed_out" else None,
     )
     with results.draft(trial.fingerprint) as draft:
-        keep_events(logs.trial_folder(trial), draft, must_be_whole=False)
+        keep_events(results.live_folder(trial.fingerprint), draft, must_be_whole=False)
         results.write_record(draft, record)
+    results.drop_live(trial.fingerprint)
     return record
 
 

@@ -2,16 +2,19 @@
 
 Each figure is made where what it needs is at hand, and shown where its name is known:
 
-- While a trial trains, Keras's own callback writes its curves into
-  `logs/<sweep>/<architecture>/seed-<n>/{train,validation}/` (`start_live`), with histograms where they are asked for.
+- While a trial trains, Keras's own callback writes its curves into a folder of the trial beside the records
+  (`start_live`), with histograms where they are asked for. The parent copies what is new of them to
+  `logs/<sweep>/<architecture>/seed-<n>/{train,validation}/` (`SweepLogs.mirror`), so that they grow while one watches.
 - When it is done, its worker has the model and the images: confusion matrix, mistakes, precision-recall curves and the
   last hidden layer of some test images go into its record (`write_scores`), beside the curves (`keep_events`).
-- The parent makes the folder a view of that record: linked event files, one HParams session and the final figures
+- The parent makes the folder a view of that record: copied event files, one HParams session and the final figures
   under the architecture's present name (`SweepLogs.sync`, `show`). So after a rename or a rerun the logs
   hold the curves of the latest plan and no others.
 - At the end of a run the parent adds what belongs to no single trial (`SweepLogs.show_sweep`): a page and the graph of
   each architecture in `<architecture>/`, and in `_sweep/` the table, the Pareto picture, the chart of each
   architecture's training and validation, and the embedding projector. What is in step is not written again.
+
+Under `logs/` is nothing that is not elsewhere: `views` tells what we wrote there from what a person did.
 
 TensorBoard's protocol buffers are used without TensorFlow (0.1 s to import), so a rerun with nothing to do stays quick;
 Keras is imported only by the callback, in workers, and pictures are drawn with Pillow, which a worker loads in 20 ms.
@@ -22,6 +25,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import shlex
 import shutil
 import socket
@@ -41,13 +45,15 @@ from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Tria
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.files import write_whole
-from fmnist_mlp.results import UNREADABLE_ARRAYS, DamagedRecord, Record, Results, link_or_copy
+from fmnist_mlp.results import UNREADABLE_ARRAYS, DamagedRecord, Record, Results
+from fmnist_mlp.views import Views
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 
-# Marks a folder as a view of ours and says of what; only marked folders are ever deleted.
+# Says which trial a folder shows, and whether it is in training, done or failed.
 _MARKER = ".trial"
 _LIVE = "training"
+_SECONDS_BETWEEN_MIRRORS = 1.0
 
 _EVENTS = "events.out.tfevents.*"
 _SWEEP_RUN = "_sweep"  # no architecture is named so: names that begin with _ are ours
@@ -66,37 +72,83 @@ class SweepLogs:
 
     def __init__(self, root: Path, sweep: Sweep):
         self.folder = Path(root) / sweep.folder_name
+        self._views = Views(self.folder)
+        self._mirrored: dict[str, float] = {}  # when, by the trial's fingerprint
 
     def trial_folder(self, trial: Trial) -> Path:
         """`logs/<sweep>/<architecture>/[refit-]seed-0[/fold-0]`: TensorBoard's name of the run."""
-        folder = self.folder / trial.architecture.name / f"{'refit-' if trial.is_refit else ''}seed-{trial.seed}"
-        return folder if trial.fold is None else folder / f"fold-{trial.fold}"
+        return self.folder / _run_of(trial)
 
     def sync(self, results: Results, plan: Iterable[Trial], records: Mapping[str, Record]) -> None:
         """Make every trial's folder show its record and remove what the plan does not ask for.
 
-        A folder in step is recognised by its marker and left alone. Folders without a marker are not ours and stay.
+        A folder in step is left alone, and so is whatever we did not write.
 
         Raises:
             SweepError: the logs cannot be written.
         """
-        wanted = {self.trial_folder(trial): trial for trial in plan}
+        wanted, parts = {_run_of(trial): trial for trial in plan}, self._views.parts()
         with _writing(self.folder):
-            for folder in wanted:
-                if folder.is_dir() and not (folder / _MARKER).exists() and any(folder.iterdir()):
+            for run in wanted:
+                folder = self.folder / run
+                is_ours = not folder.is_dir() or (folder / _MARKER).exists() or self._views.names(run)
+                if not is_ours and next(folder.rglob(_EVENTS), None):
                     raise SweepError(f"{folder} holds files of somebody else: move them, or use another --logs-dir")
             self.folder.mkdir(parents=True, exist_ok=True)
-            for marker in list(self.folder.rglob(_MARKER)):
-                if marker.parent not in wanted:
-                    self._remove(marker.parent)
-            self._remove_pages(keep={trial.architecture.name for trial in wanted.values()})
+            if self._views.is_unknown:
+                self._take_over(results)
+        architectures = {trial.architecture.name for trial in wanted.values()}
+        for part in parts:
+            is_wanted = part in wanted if "/" in part else part in architectures or (part == _SWEEP_RUN and wanted)
+            if not is_wanted:
+                self._views.remove(self._views.names(part))
         for trial in wanted.values():
             self.show(results, trial, records.get(trial.fingerprint))
 
     def show(self, results: Results, trial: Trial, record: Record | None) -> None:
         """Make one trial's folder a view of its record: its curves, one HParams row, nothing of earlier trials."""
-        with _writing(self.trial_folder(trial)):
-            self._show(self.trial_folder(trial), results, trial, record)
+        run, state = _run_of(trial), f"{trial.fingerprint} {record.status if record else _LIVE}\n"
+        if record is None:
+            if self._marker(run) != state:  # else in training, perhaps by another sweep, or about to go on
+                self._views.remove(self._views.names(run))
+            return
+        key = _hash([_FORMAT, state, results.stamp(trial.fingerprint), self.folder.name, _shown_name(trial)])
+        if not self._views.is_in_step(run, key):
+            with _writing(self.folder / run):
+                group = f"{self.folder.name}/{_shown_name(trial)}"
+                session, content = _event_file("session", _session(group, trial, record))
+                events, shown = results.events(trial.fingerprint), {*self._views.names(run)}
+                for name in events:
+                    if f"{run}/{name}" in shown:  # a TensorBoard that has it open reads on
+                        path = results.record_folder(trial.fingerprint) / "events" / name
+                        self._views.grow(f"{run}/{name}", path, run, _LIVE)
+            contents = events | {session: content, _MARKER: state}
+            self._views.show(run, key, {f"{run}/{name}": content for name, content in contents.items()})
+
+    def mirror(self, trial: Trial, live: Path, at_once: bool = False) -> None:
+        """Show the curves of a trial in training as they are by now; at most once a second, unless `at_once`.
+
+        A folder that shows another trial by now, since another run has the logs, is left to it. What cannot be written
+        waits for the record: only its curves are late.
+
+        Args:
+            live: the folder that `start_live` was given; nothing is shown where there is none, as on a cluster.
+        """
+        now, run, state = time.monotonic(), _run_of(trial), f"{trial.fingerprint} {_LIVE}\n"
+        if not at_once and now - self._mirrored.get(trial.fingerprint, -math.inf) < _SECONDS_BETWEEN_MIRRORS:
+            return
+        with contextlib.suppress(OSError, SweepError):
+            names = {path.relative_to(live).as_posix(): path for path in live.rglob(_EVENTS)}
+            marker = self._marker(run)
+            if not names or (marker or state).split()[:1] not in ([], [trial.fingerprint]):
+                return
+            self._mirrored[trial.fingerprint] = now
+            if marker != state:
+                self._views.show(run, _LIVE, {f"{run}/{_MARKER}": state})
+            kept = {f"{run}/{name}" for name in (*names, _MARKER)}
+            self._views.remove(name for name in self._views.names(run) if name not in kept)
+            for name, path in names.items():
+                self._views.grow(f"{run}/{name}", path, run, _LIVE)
 
     def show_sweep(
         self, results: Results, state: ranking.SweepState, rows: Sequence[dict], info: DataInfo, source: DataSource
@@ -115,23 +167,29 @@ class SweepLogs:
         Raises:
             SweepError: the logs cannot be written.
         """
-        folder, best = self.folder / _SWEEP_RUN, ranking.rank(state).best_trials
-        with _writing(self.folder):
-            if not best:
-                shutil.rmtree(folder, ignore_errors=True)
-                return
-            trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
-            key = _hash([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows])
-            if list(folder.glob(f"{_EVENTS}.{key}.sweep")):
-                return
-            for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
-                self._show_architecture(results, state, architecture, info, best.get(architecture.name))
-            networks = _rank_networks(state)
-            _write_projector(folder, results, best[networks[0]] if networks else None, source, info)
-            for run_name, prefix in _CURVE_RUNS.items():
-                _write_run(folder / run_name, "curves", _mean_curves(state, networks[:_MOST_CHARTS], prefix))
-            # Last, since its name says that all of it is in step.
-            _write_run(folder, f"{key}.sweep", _sweep_events(state, rows, networks[:_MOST_CHARTS]))
+        best = ranking.rank(state).best_trials
+        if not best:
+            self._views.remove(self._views.names(_SWEEP_RUN))
+            return
+        trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
+        key = _hash([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows])
+        for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
+            self._show_architecture(results, state, architecture, info, best.get(architecture.name))
+        if self._views.is_in_step(_SWEEP_RUN, key):
+            return
+        networks = _rank_networks(state)
+        contents = _projector(results, best[networks[0]] if networks else None, source, info)
+        for run_name, prefix in _CURVE_RUNS.items():
+            name, content = _event_file("curves", _mean_curves(state, networks[:_MOST_CHARTS], prefix))
+            contents[f"{run_name}/{name}"] = content
+        contents |= [_event_file(f"{key}.sweep", _sweep_events(state, rows, networks[:_MOST_CHARTS]))]
+        self._views.show(_SWEEP_RUN, key, {f"{_SWEEP_RUN}/{name}": content for name, content in contents.items()})
+
+    def take_notices(self) -> list[str]:
+        """What is to be said of files that people changed, a line each; every line once."""
+        notices = self._views.notices[:]
+        self._views.notices.clear()
+        return notices
 
     def _show_architecture(
         self,
@@ -141,56 +199,35 @@ class SweepLogs:
         info: DataInfo,
         best: Trial | None,
     ) -> None:
-        folder = self.folder / architecture.name
         page = _architecture_page(state, architecture, info)
         key = _hash([_FORMAT, page, best is not None])
-        if not list(folder.glob(f"{_EVENTS}.{key}.architecture")):
+        if not self._views.is_in_step(architecture.name, key):
             graph = None if best is None else _graph(results.record_folder(best.fingerprint) / "model.keras")
-            _write_run(folder, f"{key}.architecture", _architecture_events(page, graph))
+            name, content = _event_file(f"{key}.architecture", _architecture_events(page, graph))
+            self._views.show(architecture.name, key, {f"{architecture.name}/{name}": content})
 
-    def _remove_pages(self, keep: set[str]) -> None:
-        """Remove the own runs of architectures that the plan does not ask for, and the folders that this empties."""
-        for path in self.folder.glob(f"*/{_EVENTS}.architecture"):
-            if path.parent.name not in keep:
+    def _marker(self, run: str) -> str | None:
+        """What the folder of a run says that it shows."""
+        text = _read(self.folder / run / _MARKER)
+        return None if text is None else " ".join(text.split()[:2]) + "\n"
+
+    def _take_over(self, results: Results) -> None:
+        """Make room in a folder of an earlier version, which had no journal: what is surely ours is removed.
+
+        That is what is linked to a record, and by its name and form what only the parent writes. What the training of
+        an interrupted trial left is not: it gets another name.
+        """
+        results.drop_links(self.folder)
+        for path in self.folder.rglob(_EVENTS):
+            if path.suffix in _KINDS and _is_whole(path):
                 path.unlink()
-                with contextlib.suppress(OSError):  # not empty
-                    path.parent.rmdir()
-        if not keep:
-            shutil.rmtree(self.folder / _SWEEP_RUN, ignore_errors=True)
-
-    def _show(self, folder: Path, results: Results, trial: Trial, record: Record | None) -> None:
-        state = f"{trial.fingerprint} {f'{record.status} {_FORMAT}' if record else _LIVE}\n"
-        found = _read(folder / _MARKER)
-        if found == state:  # in step; or in training, perhaps by another sweep, or interrupted and about to go on
-            return
-        if record is None:
-            self._remove(folder)
-            return
-        # Ours from the first file on: whoever is killed or finds the disk full below must know the folder again.
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MARKER).touch()
-        events = results.record_folder(trial.fingerprint) / "events"
-        kept = set()
-        for source in events.rglob(_EVENTS):
-            target = folder / source.relative_to(events)
-            link_or_copy(source, target)
-            kept.add(target)
-        for stale in folder.rglob(_EVENTS):
-            if stale not in kept:
-                stale.unlink()
-        _write_session(folder, f"{self.folder.name}/{_shown_name(trial)}", trial, record)
-        (folder / _MARKER).write_text(state, encoding="utf-8")
-
-    def _remove(self, folder: Path) -> None:
-        """Remove a view and the parents that it leaves empty."""
-        if not (folder / _MARKER).is_file():
-            return
-        shutil.rmtree(folder)
-        for parent in folder.parents:
-            if parent == self.folder.parent:
-                return
-            with contextlib.suppress(OSError):  # not empty
-                parent.rmdir()
+        for marker in self.folder.rglob(_MARKER):
+            words = (_read(marker) or "").split()
+            if len(words) in (2, 3) and len(words[0]) == 64:
+                live = [path for part in ("train", "validation") for path in (marker.parent / part).glob(_EVENTS)]
+                for path in live if words[1] == _LIVE else ():
+                    self._views.set_aside(path.relative_to(self.folder).as_posix())
+                marker.unlink()
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,12 +245,11 @@ class Histograms:
     training: Any
 
 
-def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None, histograms: Histograms | None = None):
-    """Empty a trial's folder of earlier curves and give Keras's TensorBoard callback that writes there while it trains.
+def start_live(folder: Path, checkpoint: Path | None = None, histograms: Histograms | None = None):
+    """Give Keras's TensorBoard callback that writes into an empty folder while a trial trains.
 
     Args:
-        folder: from `SweepLogs.trial_folder`.
-        fingerprint: the trial's.
+        folder: `Results.live_folder`.
         checkpoint: a folder that `keep_events` wrote into; its curves end where the checkpoint does and are put back.
         histograms: log histograms of weights and gradient norms too; the training is the same to the last bit.
 
@@ -252,14 +288,13 @@ def start_live(folder: Path, fingerprint: str, checkpoint: Path | None = None, h
     with _writing(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MARKER).write_text(f"{fingerprint} {_LIVE}\n", encoding="utf-8")
         if checkpoint is not None and (checkpoint / "events").is_dir():
             shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
     return LiveTensorBoard(folder, write_graph=False, histogram_freq=1 if histograms else 0)
 
 
-def keep_events(folder: Path, draft: Path, copy: bool = False, must_be_whole: bool = True) -> None:
-    """Take a trial's event files into the draft of its record, or as a copy, since they grow on, of a checkpoint.
+def keep_events(folder: Path, draft: Path, must_be_whole: bool = True) -> None:
+    """Copy a trial's event files into the draft of its record or of a checkpoint.
 
     Raises:
         SweepError: a file is cut off. TensorFlow's writer says nothing when the disk is full.
@@ -268,11 +303,32 @@ def keep_events(folder: Path, draft: Path, copy: bool = False, must_be_whole: bo
         if must_be_whole and not _is_whole(source):
             raise SweepError(f"{source} is cut off (is the disk full?): free space there and run again")
         target = draft / "events" / source.relative_to(folder)
-        if copy:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
-        else:
-            link_or_copy(source, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def restore_curves(draft: Path, history: Mapping[str, Sequence[float]]) -> bool:
+    """Write the curves of a trial anew where somebody deleted them while it trained.
+
+    Args:
+        draft: of the record, after `keep_events`.
+        history: what Keras's `History` holds; it has all but histograms.
+
+    Returns:
+        Whether that was necessary.
+    """
+    was_necessary = False
+    for run, prefix in _CURVE_RUNS.items():
+        curves = {m: history[prefix + m] for m in (*_CURVES, "learning_rate") if prefix + m in history}
+        epochs = max(map(len, curves.values()), default=0)
+        folder = draft / "events" / run
+        if _epochs_in(folder) >= {*range(epochs)}:
+            continue
+        was_necessary = True
+        shutil.rmtree(folder, ignore_errors=True)
+        steps = ((i, [_scalar_value(f"epoch_{m}", float(c[i])) for m, c in curves.items()]) for i in range(epochs))
+        _write_run(folder, "v2", steps)
+    return was_necessary
 
 
 def write_scores(
@@ -310,8 +366,8 @@ def write_scores(
 # ---- one HParams session a trial ----------------------------------------------------------------------------------
 
 
-def _write_session(folder: Path, group: str, trial: Trial, record: Record) -> None:
-    """One event file in the trial's own run: its HParams session and its final figures.
+def _session(group: str, trial: Trial, record: Record) -> list:
+    """Events of the trial's own run: its HParams session and its final figures.
 
     The session's name is the run's, so it links to its curves; those of one group, the repeats of an architecture,
     make one row, with their means. So no hyperparameter may differ between them. No value is ever None: TensorBoard
@@ -346,7 +402,7 @@ def _write_session(folder: Path, group: str, trial: Trial, record: Record) -> No
             metadata, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)
         ),
     ]
-    _write_run(folder, "session", [(0, values)])
+    return [(0, values)]
 
 
 # TensorBoard's table shows the hyperparameters that differ first, then the metrics in this order.
@@ -857,7 +913,7 @@ def _draw_pareto(state: ranking.SweepState, rows: Sequence[dict]):
     return Image.open(content)
 
 
-def _write_projector(folder: Path, results: Results, trial: Trial | None, source: DataSource, info: DataInfo) -> None:
+def _projector(results: Results, trial: Trial | None, source: DataSource, info: DataInfo) -> dict[str, str | bytes]:
     """The files of the embedding projector: the last hidden layer of the best network, an image and a label a point.
 
     Nothing where they cannot be had: a record of an earlier version, predictions that cannot be read, other images.
@@ -865,23 +921,17 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
     from google.protobuf import text_format
     from tensorboard.plugins.projector import projector_config_pb2
 
-    config_file = folder / "projector_config.pbtxt"
     points = None if trial is None else _load_points(results, trial)
     images = None if points is None else _load_test_images(source, results, trial)
     if images is None or len(images) != len(points.labels) or len(points.hidden) != len(points.sample):
-        config_file.unlink(missing_ok=True)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+        return {}
     names = [name.replace("\t", " ") for name in points.class_names]
     lines = ["class\tpredicted\tright\tconfidence\ttest image"]
     for i in points.sample:
         label, predicted = points.labels[i], points.predicted[i]
         is_right = "right" if predicted == label else "wrong"
         lines.append(f"{names[label]}\t{names[predicted]}\t{is_right}\t{points.confidence[i]:.3f}\t{i}")
-    write_whole(folder / "labels.tsv", "".join(f"{line}\n" for line in lines), flush=False)
     numbers = ("\t".join(f"{value:.5g}" for value in row) for row in points.hidden.astype(np.float64).tolist())
-    write_whole(folder / "last_hidden_layer.tsv", "".join(f"{line}\n" for line in numbers), flush=False)
-    write_whole(folder / "sprite.png", _png(_draw_sprite(images[points.sample])), flush=False)
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add(
         tensor_name=f"{trial.architecture.name}, seed {trial.seed}: last hidden layer",
@@ -890,7 +940,12 @@ def _write_projector(folder: Path, results: Results, trial: Trial | None, source
     )
     embedding.sprite.image_path = "sprite.png"
     embedding.sprite.single_image_dim.extend(reversed(info.image_shape))  # width, height
-    write_whole(config_file, text_format.MessageToString(config), flush=False)
+    return {
+        "labels.tsv": "".join(f"{line}\n" for line in lines),
+        "last_hidden_layer.tsv": "".join(f"{line}\n" for line in numbers),
+        "sprite.png": _png(_draw_sprite(images[points.sample])),
+        "projector_config.pbtxt": text_format.MessageToString(config),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -943,14 +998,23 @@ def _draw_sprite(images: np.ndarray):
 # ---- event files --------------------------------------------------------------------------------------------------
 
 
-def _write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes]]) -> None:
-    """Write an event file, whole or not at all, and remove those of its kind that were there before.
+# What only the parent writes, by the ends of the names.
+_KINDS = (".session", ".architecture", ".sweep", ".curves")
 
-    Its name has the moment in it, so it comes after them: a TensorBoard that runs reads on in it.
+
+def _write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes]]) -> None:
+    """Write an event file into the draft of a record."""
+    name, content = _event_file(kind, events)
+    write_whole(folder / name, content, flush=False)
+
+
+def _event_file(kind: str, events: Iterable[tuple[int, list | bytes]]) -> tuple[str, bytes]:
+    """Name and content of an event file.
+
+    Its name has the moment in it, so it comes after earlier ones: a TensorBoard that runs reads on in it.
 
     Args:
-        folder: of the run.
-        kind: ends the name; of `<key>.sweep`, what stands behind the point is the kind.
+        kind: ends the name.
         events: pairs of a step and its summary values, or a serialized graph.
     """
     from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -966,13 +1030,7 @@ def _write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes
         else:
             event.summary.CopyFrom(summary_pb2.Summary(value=values))
         writer.write(event.SerializeToString())
-    folder.mkdir(parents=True, exist_ok=True)
-    older = list(folder.glob(f"{_EVENTS}.{kind.rpartition('.')[2]}"))
-    path = folder / f"events.out.tfevents.{int(moment):010d}.{socket.gethostname()}.{kind}"
-    write_whole(path, content.getvalue(), flush=False)
-    for other in older:
-        if other != path:
-            other.unlink()
+    return f"events.out.tfevents.{int(moment):010d}.{socket.gethostname()}.{kind}", content.getvalue()
 
 
 def _hparams_value(metadata, tag: str, content):
@@ -1045,6 +1103,27 @@ def _is_whole(path: Path) -> bool:
     while position + 16 <= len(content):
         position += 12 + int.from_bytes(content[position : position + 8], "little") + 4
     return 0 < position == len(content)
+
+
+def _epochs_in(folder: Path) -> set[int]:
+    """The epochs whose loss is in the event files of a folder."""
+    from tensorboard.compat.proto import event_pb2
+
+    epochs = set()
+    for path in folder.glob(_EVENTS):
+        content, position = path.read_bytes(), 0
+        while position + 16 <= len(content):
+            length = int.from_bytes(content[position : position + 8], "little")
+            event = event_pb2.Event.FromString(content[position + 12 : position + 12 + length])
+            epochs |= {event.step for value in event.summary.value if value.tag == "epoch_loss"}
+            position += 12 + length + 4
+    return epochs
+
+
+def _run_of(trial: Trial) -> str:
+    """The run that shows a trial, by its path below the sweep's folder."""
+    run = f"{trial.architecture.name}/{'refit-' if trial.is_refit else ''}seed-{trial.seed}"
+    return run if trial.fold is None else f"{run}/fold-{trial.fold}"
 
 
 def _hash(content: Any) -> str:

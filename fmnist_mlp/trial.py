@@ -32,6 +32,7 @@ from fmnist_mlp.results import ClassScores, DamagedRecord, Latency, Record, Resu
 _PREDICTION_BATCH_SIZE = 1000
 _LATENCY_BATCH_SIZE = 1000
 _FITTED_KEPT = 50  # preprocessings that a worker remembers, at most 5 MB each (784 components in float64)
+_CURVES_WERE_LOST = "its curves were deleted while it trained and are made anew from its history, without histograms"
 _LATENCY_CALLS, _LATENCY_BATCH_CALLS, _WARM_UP_CALLS = 100, 15, 5
 
 
@@ -44,7 +45,6 @@ class Task:
         source: where the images are.
         limit: use only so many training images.
         results_root: where the record goes.
-        log_folder: where TensorBoard looks while it trains.
         replaces: the stamp of the record that the plan found; another record was made by another sweep meanwhile, and
             will do. Not a moment: clocks are set back, and other machines have their own.
         fresh: an older record will not do.
@@ -58,7 +58,6 @@ class Task:
     source: DataSource
     limit: int | None
     results_root: Path
-    log_folder: Path
     replaces: tuple[int, int] | None
     fresh: bool = False
     checkpoint_seconds: float = 10.0
@@ -257,8 +256,7 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     resident = _worker.resident(images, settings, preprocessing)
     checkpoint = _load_checkpoint(results, trial, model)
     tensorboard = tensorboard_logs.start_live(
-        task.log_folder,
-        trial.fingerprint,
+        results.live_folder(trial.fingerprint),
         results.checkpoint_folder(trial.fingerprint) if checkpoint else None,
         tensorboard_logs.Histograms(resident, train_indices, settings) if task.histograms else None,
     )
@@ -287,7 +285,8 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     with results.draft(trial.fingerprint) as draft:
         models.save_exported(exported, draft / "model.keras")
         np.savez_compressed(draft / "predictions.npz", **_arrays(scored))
-        tensorboard_logs.keep_events(task.log_folder, draft)
+        tensorboard_logs.keep_events(results.live_folder(trial.fingerprint), draft)
+        were_lost = tensorboard_logs.restore_curves(draft, history.history)
         tensorboard_logs.write_scores(draft, exported, images, scored["test"].predicted, scored["test"].probabilities)
         size = models.model_size(model, preprocessing)
         record = Record(
@@ -306,6 +305,7 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
             class_names=images.class_names,
             history={name: [float(value) for value in values] for name, values in history.history.items()},
             weights=_which_weights(history, settings),
+            notes=(_CURVES_WERE_LOST,) if were_lost else (),
             environment=_worker.environment,
             measured={
                 **started_at(started),
@@ -317,6 +317,8 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
         )
         results.write_record(draft, record)
     results.drop_checkpoint(trial.fingerprint)
+    if were_lost:
+        context.report({"notice": f"{trial.in_words}: {_CURVES_WERE_LOST}"})
     return record
 
 
@@ -328,7 +330,6 @@ def _fit_and_score(context, task: Task, results: Results) -> Record:
 
     images = _images(task)
     train_indices, validation_indices = _split(trial, images.y_train, task.limit)
-    tensorboard_logs.start_live(task.log_folder, trial.fingerprint)  # there are no curves; earlier ones go
     steps = _worker.preprocessing(images, baseline.training, train_indices)
     steps = steps or preprocess.fit((), images.x_train[train_indices])
 
@@ -538,7 +539,7 @@ def _report_and_save(context, task: Task, results: Results, tensorboard):
             tensorboard.flush()
             with results.checkpoint_draft(fingerprint) as draft:
                 take_checkpoint().write(draft)
-                tensorboard_logs.keep_events(task.log_folder, draft, copy=True)
+                tensorboard_logs.keep_events(results.live_folder(fingerprint), draft)
                 (draft / "made-by.json").write_text(json.dumps(_checkpoint_origin(fingerprint)), encoding="utf-8")
             saved = time.monotonic()
         if is_asked_to_stop:
@@ -674,7 +675,7 @@ def _keep_failure(task: Task, results: Results, error: Exception, started: float
         failures_before=task.failures_before,
     )
     with results.draft(task.trial.fingerprint) as draft:
-        tensorboard_logs.keep_events(task.log_folder, draft, must_be_whole=False)
+        tensorboard_logs.keep_events(results.live_folder(record.fingerprint), draft, must_be_whole=False)
         results.write_record(draft, record)
     if not record.machine_failures:  # else the next run goes on from there
         results.drop_checkpoint(task.trial.fingerprint)

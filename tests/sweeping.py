@@ -144,8 +144,8 @@ class Made:
     def write_tables(self):
         return table.write_tables(self.state, self.results)
 
-    def link_models(self):
-        self.results.link_models(self.sweep, ranking.rank(self.state).best_trials)
+    def show_models(self):
+        self.results.show_models(self.sweep, ranking.rank(self.state).best_trials)
 
     @property
     def folder(self):

@@ -692,17 +692,6 @@ def test_too_little_memory_is_a_failed_trial(fit_one, monkeypatch):
     assert record.error["type"] == "MemoryError"
 
 
-def test_curves_of_an_earlier_trial_of_that_name_go(fit_one, tmp_path):
-    old = tmp_path / "logs" / "tiny" / "LinearSVC" / "seed-2" / "train" / "events.out.tfevents.1.old"
-    old.parent.mkdir(parents=True)
-    old.write_bytes(b"old")
-    (old.parent.parent / ".trial").write_text("another trial\n")
-    record, _, folder = fit_one("LinearSVC")
-    assert record.is_done
-    assert not old.exists()
-    assert not list(Results(folder / "results").record_folder(record.fingerprint).rglob("*.old"))
-
-
 # ---- in the table -------------------------------------------------------------------------------------------------
 
 BOTH = """
@@ -793,7 +782,7 @@ def test_a_selection_by_loss_leaves_out_who_has_none(both):
 
 def test_models_are_those_of_architectures_alone(both):
     both.write_tables()
-    both.link_models()
+    both.show_models()
     assert [path.name for path in (both.folder / "models").iterdir()] == ["8.keras"]
 
 

@@ -714,7 +714,7 @@ def test_an_architecture_taken_out_leaves_the_table_and_the_views_but_keeps_its_
     assert run("tiny.yaml").code == 0
     assert list(project.rows()) == ["8"]
     assert [path.name for path in (project.results / "tiny/models").iterdir()] == ["8.keras"]
-    assert sorted(path.name for path in (project.logs / "tiny").iterdir()) == ["8", "_sweep"]
+    assert sorted(path.name for path in (project.logs / "tiny").iterdir()) == ["8", "_journal", "_sweep"]
     project.write(TINY)
     assert run("tiny.yaml").code == 0
     assert len(trained) == 4

@@ -202,7 +202,9 @@ def test_names_order_and_comments_train_nothing_and_everything_follows_the_new_n
     models = finished.results / "tiny/models"
     assert sorted(path.name for path in models.iterdir()) == ["plain.keras", "regularised.keras"]
     assert (models / "regularised.keras").read_bytes() == model
-    assert sorted(path.name for path in (finished.logs / "tiny").iterdir()) == ["_sweep", "plain", "regularised"]
+    assert sorted(path.name for path in (finished.logs / "tiny").iterdir()) == [
+        *("_journal", "_sweep", "plain", "regularised")
+    ]
     assert scalars(finished.logs / "tiny/regularised/seed-1/validation") == curves
 
 

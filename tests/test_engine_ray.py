@@ -314,7 +314,7 @@ def task_of(made, trial, **changes):
     from fmnist_mlp.trial import Task
 
     stamp = made.results.stamp(trial.fingerprint)
-    task = Task(trial, DataSource("synthetic"), None, made.root, made.root / "logs", stamp)
+    task = Task(trial, DataSource("synthetic"), None, made.root, stamp)
     return dataclasses.replace(task, **changes)
 
 

@@ -59,6 +59,7 @@ from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
 from fmnist_mlp.tensorboard_logs import SweepLogs
+from fmnist_mlp.views import Views
 
 __all__ = ["project", "run", "trained", "worker"]  # fixtures, used by name
 
@@ -128,12 +129,12 @@ def disk(project):
 def on_call(monkeypatch, owner, name, number, act, file=""):
     """`act()` just before the `number`-th call of a method, counted from 1; the call itself is made as always.
 
-    With `file`, only calls whose first argument is a path of that name are counted.
+    With `file`, only calls whose first argument is that are counted.
     """
     method, calls = getattr(owner, name), itertools.count(1)
 
     def called(*args, **kwargs):
-        if (not file or args[1].name == file) and next(calls) == number:
+        if (not file or args[1] == file) and next(calls) == number:
             act()
         return method(*args, **kwargs)
 
@@ -426,12 +427,12 @@ def test_what_cannot_be_deleted_is_one_line(project, run, trained, disk, capsys)
 # At which call of which method (with which file) the disk is full, and how many of the four trials are done by then.
 MOMENTS = {
     "the sweep's mark": (Results, "claim_sweep", "", 1, 0),
-    "the first table": (Results, "_write", "results.csv", 1, 0),
+    "the first table": (Views, "write", "results.csv", 1, 0),
     "the claim of a trial": (Results, "claim", "", 2, 1),
     "a record": (Results, "draft", "", 2, 1),
     "an event file of what is shown": (SweepLogs, "show", "", 6, 2),  # four times at first, for what was done before
-    "the table": (Results, "_write", "results.csv", 3, 2),
-    "the other table": (Results, "_write", "trials.csv", 3, 2),
+    "the table": (Views, "write", "results.csv", 3, 2),
+    "the other table": (Views, "write", "trials.csv", 3, 2),
 }
 
 
@@ -476,14 +477,13 @@ def which(task):
 def test_a_disk_that_fills_while_an_old_record_is_shown_leaves_a_folder_that_is_still_ours(
     run, project, trained, disk, monkeypatch
 ):
-    """Logs thrown away, or a new name: event files are linked, which takes no space, and then the disk is full."""
+    """Logs thrown away, or a new name: some of a trial's event files are there again, and then the disk is full."""
     places = ["--results-dir", "disk/results", "--logs-dir", "disk/logs"]
     assert run("tiny.yaml", "--jobs", "0", *places).code == 0
     curves = Project(disk.folder).curves()
     shutil.rmtree(disk.folder / "logs")
     with monkeypatch.context() as patch:
-        write = SweepLogs.show.__globals__["_write_session"]
-        patch.setitem(SweepLogs.show.__globals__, "_write_session", lambda *args: (disk.fill(), write(*args)))
+        on_call(patch, Views, "_put", 2, disk.fill)
         assert is_one_line(run("tiny.yaml", *places), r"^cannot write disk/logs/.*: No space left on device")
     disk.recover()
     again = run("tiny.yaml", *places)

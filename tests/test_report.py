@@ -291,12 +291,12 @@ def test_pictures_have_words_and_headings_have_a_scope(three, quick):
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
-def test_the_pictures_of_the_page_are_the_files_in_plots_and_no_others_lie_there(three):
-    (three.folder / "plots").mkdir(parents=True)
-    (three.folder / "plots" / "of_an_older_version.png").write_bytes(b"")
+def test_the_pictures_of_the_page_are_the_files_in_plots_and_no_others_of_ours_lie_there(three):
+    three.results.write_report(three.sweep, "<html>an older page</html>", {"of_an_older_page.png": b"old"})
+    (three.folder / "plots" / "mine.png").write_bytes(b"mine")
     page = Page(write_report(three))
     inside = [base64.b64decode(image["src"].partition(",")[2]) for image in page.images]
-    assert sorted(inside) == sorted(plots(three).values())
+    assert sorted([*inside, b"mine"]) == sorted(plots(three).values())
     for image, content in zip(page.images, inside, strict=True):
         assert content.startswith(b"\x89PNG")
         assert struct.unpack(">II", content[16:24]) == (int(image["width"]), int(image["height"]))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sweeping import Made
 
-from fmnist_mlp import results, table
+from fmnist_mlp import results, table, views
 from fmnist_mlp.config import list_trials, load_sweep
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
@@ -38,7 +38,9 @@ def is_refused(made, record):
 
 
 def files(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What lies below a folder, but for what journals say of it."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != views.JOURNAL)
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
 # ---- records
@@ -136,7 +138,7 @@ def test_a_record_with_a_wrong_byte_is_refused_or_can_be_tabulated(done, positio
         path.write_bytes(whole)
     made.records = {record.fingerprint: found}
     made.write_tables()
-    made.link_models()
+    made.show_models()
 
 
 def _without(*keys):
@@ -325,20 +327,13 @@ def test_a_record_that_cannot_be_moved_in_leaves_the_older_one(done, monkeypatch
 
 
 def test_a_full_disk_while_a_model_is_copied_is_said_and_leaves_the_older_one(done, monkeypatch):
-    """Where links do not reach, models are copied, and a copy can fail half-way."""
     made, record, _ = done
-    made.link_models()
+    made.show_models()
     made.put(record, model=b"another")
     before = files(made.root)
-
-    def half_a_copy(source, target, **kwargs):
-        Path(target).write_bytes(b"ano")
-        _full()
-
-    monkeypatch.setattr(results.os, "link", _full)
-    monkeypatch.setattr(results.shutil, "copy2", half_a_copy)
+    monkeypatch.setattr(results.os, "replace", _full)
     with pytest.raises(SweepError, match="No space left on device"):
-        made.link_models()
+        made.show_models()
     monkeypatch.undo()
     assert files(made.root) == before
     assert not made.drafts()
@@ -450,51 +445,63 @@ def test_the_best_trial_by_validation_gives_the_model_whatever_it_does_on_test_i
     first, second, *_ = made.plan
     made.put(made.record(first, test_accuracy=0.99, test_loss=0.01, val_accuracy=0.6), model=b"lucky on test")
     made.put(made.record(second, test_accuracy=0.5, test_loss=1.0, val_accuracy=0.7), model=b"best by validation")
-    made.link_models()
+    made.show_models()
     assert models(made) == {"8.keras": b"best by validation"}
 
 
 def test_of_equal_trials_the_first_seed_gives_the_model(made):
     for trial in reversed(made.plan):
         made.put(made.record(trial), model=f"seed {trial.seed}".encode())
-    made.link_models()
+    made.show_models()
     assert models(made) == {"8.keras": b"seed 0", "deep.keras": b"seed 0"}
 
 
 def test_models_follow_the_records(made):
     made.put_all()
-    made.link_models()
+    made.show_models()
     assert models(made) == {"8.keras": b"model 0", "deep.keras": b"model 2"}
     about = (made.folder / "models" / "8.keras").stat()
-    made.link_models()
+    made.show_models()
     assert (made.folder / "models" / "8.keras").stat().st_ino == about.st_ino
     made.put(made.record(made.plan[1], val_accuracy=0.95), model=b"better")
     del made.records[made.plan[2].fingerprint], made.records[made.plan[3].fingerprint]
     (made.folder / "models" / "notes.txt").write_text("mine")
-    made.link_models()
+    made.show_models()
     assert models(made) == {"8.keras": b"better", "notes.txt": b"mine"}
 
 
 def test_a_failed_trial_gives_no_model(made):
     made.put(made.record(made.plan[0], failed=True))
-    made.link_models()
+    made.show_models()
     assert not (made.folder / "models").exists()
 
 
-def test_a_file_is_linked_or_where_links_do_not_reach_copied(tmp_path, monkeypatch):
-    source, target = tmp_path / "source", tmp_path / "below" / "target"
-    source.write_text("one")
-    results.link_or_copy(source, target)
-    assert target.samefile(source)
-    target.unlink()
-    monkeypatch.setattr(results.os, "link", _full)
-    results.link_or_copy(source, target)
-    assert target.read_text() == "one"
-    assert not target.samefile(source)
-    source.write_text("two")
-    results.link_or_copy(source, target)
-    assert target.read_text() == "two"
-    assert list(target.parent.iterdir()) == [target]
+def test_a_model_is_a_copy_and_what_is_written_to_it_does_not_reach_the_record(made):
+    made.put_all()
+    made.show_models()
+    record, model = made.results.record_folder(made.plan[0].fingerprint), made.folder / "models" / "8.keras"
+    with model.open("ab") as file:  # into the file that is there, as Keras saves
+        file.write(b", fine-tuned")
+    assert (record / "model.keras").read_bytes() == b"model 0"
+    made.show_models()
+    assert models(made) == {"8.keras": b"model 0", "8.edited-1.keras": b"model 0, fine-tuned", "deep.keras": b"model 2"}
+    assert made.results.take_notices() == [f"{model} was changed since it was written: it is kept as 8.edited-1.keras"]
+    made.show_models()
+    assert made.results.take_notices() == []
+
+
+def test_models_that_an_earlier_version_linked_to_their_records_become_copies(made):
+    """Also those that the sweep does not ask for any more: each was a door to a record."""
+    made.put_all()
+    folder = made.folder / "models"
+    folder.mkdir(parents=True)
+    for trial, name in zip(made.plan, ("8", "deep", "dropped", "dropped-too"), strict=True):
+        os.link(made.results.record_folder(trial.fingerprint) / "model.keras", folder / f"{name}.keras")
+    (folder / "8-finetuned.keras").write_bytes(b"mine")
+    made.show_models()
+    assert models(made) == {"8.keras": b"model 0", "deep.keras": b"model 2", "8-finetuned.keras": b"mine"}
+    assert {path.stat().st_nlink for path in folder.iterdir()} == {1}
+    assert made.results.take_notices() == []
 
 
 # ---- the README that explains all this
@@ -535,7 +542,7 @@ def test_every_file_that_is_written_is_explained(made):
     made.results.save_data_memory({})
     made.results.save_latency("a" * 64, Latency())
     made.write_tables()
-    made.link_models()
+    made.show_models()
     _write_checkpoint(made)
     with made.results.claim("a" * 64, may_wait=lambda: False) as is_ours:
         assert is_ours

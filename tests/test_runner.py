@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -156,7 +155,7 @@ def test_what_a_rename_a_comment_or_an_order_changes_is_not_trained_again(fake):
     fake.run()
     assert fake.trained == []
     assert [row["architecture"] for row in fake.rows("results.csv")] == ["broad", "wider", "8"]
-    assert sorted(p.name for p in (fake.folder / "logs" / "fake").iterdir()) == ["8", "_sweep", "broad", "wider"]
+    assert sorted(p.name for p in (fake.folder / "logs" / "fake").glob("[!_]*")) == ["8", "broad", "wider"]
     assert sorted(p.stem for p in (fake.folder / "results" / "fake" / "models").iterdir()) == ["8", "broad", "wider"]
 
 
@@ -314,7 +313,7 @@ def test_a_failure_of_the_trials_own_ends_the_count_of_the_machines(fake):
 )
 def test_a_trial_that_took_too_long_is_trained_again_when_the_limit_is_raised(fake, limit, is_tried_again):
     plan = fake.plan(trial_timeout=10.0)
-    call = runner._call(plan.to_train[0], plan, fake.options, SweepLogs(fake.options.logs_dir, plan.sweep), False)
+    call = runner._call(plan.to_train[0], plan, fake.options, False)
     late = Outcome(call, "timed_out", error=Failure("TimedOut", "no result after 10 s"))
     options = dataclasses.replace(fake.options, trial_timeout=10.0)
     where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
@@ -325,7 +324,7 @@ def test_a_trial_that_took_too_long_is_trained_again_when_the_limit_is_raised(fa
 
 def test_a_worker_that_died_twice_is_a_failure_of_the_machine(fake):
     plan = fake.plan()
-    call = runner._call(plan.to_train[0], plan, fake.options, SweepLogs(fake.options.logs_dir, plan.sweep), False)
+    call = runner._call(plan.to_train[0], plan, fake.options, False)
     dead = Outcome(call, "crashed", error=Failure("WorkerDied", "killed by SIGKILL (out of memory?)"))
     where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
     record = runner._record_of(dead, plan, fake.options, *where, SimpleNamespace(environments={}))
@@ -455,16 +454,14 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(what, fake):
 
 
 def test_a_disk_that_fills_while_models_are_copied_is_the_users_to_mend(fake, monkeypatch):
-    def full(function):
-        def link_or_fail(source, target):
-            if str(source).endswith(".keras"):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return function(source, target)
+    replace = os.replace
 
-        return link_or_fail
+    def replace_or_fail(source, target):
+        if str(target).endswith(".keras"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(source, target)
 
-    monkeypatch.setattr(os, "link", full(os.link))
-    monkeypatch.setattr(shutil, "copy2", full(shutil.copy2))
+    monkeypatch.setattr(os, "replace", replace_or_fail)
     with pytest.raises(SweepError, match="No space left on device"):
         fake.run()
     assert len(fake.rows()) == 6, "the tables are written, the records kept"

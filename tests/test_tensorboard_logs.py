@@ -1,7 +1,9 @@
 """What lies under `logs/`, read back by TensorBoard itself: its event reader and the answers of its HTTP interface."""
 
+import dataclasses
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -605,9 +607,9 @@ def test_a_change_leaves_one_file_of_each_kind(copied):
 def test_runs_of_architectures_that_are_gone_go_too(copied):
     kept = [one for one in copied.plan if one.architecture.name == "small"]
     copied.logs.sync(copied.results, kept, copied.records)
-    assert sorted(path.name for path in copied.logs.folder.iterdir()) == ["_sweep", "small"]
+    assert sorted(path.name for path in copied.logs.folder.iterdir()) == ["_journal", "_sweep", "small"]
     copied.logs.sync(copied.results, [], copied.records)
-    assert not list(copied.logs.folder.iterdir())
+    assert not copied.logs.folder.exists()
 
 
 def test_before_anything_is_done_there_is_no_run_of_the_sweep(copied):
@@ -762,7 +764,7 @@ def test_a_rename_moves_the_curves_along(made):
     made.plan, made.sweep = again.plan, again.sweep
     sync(made)
     assert shown(made) == expected(made)
-    assert sorted(path.name for path in made.logs.folder.iterdir()) == ["4", "wide"]
+    assert sorted(path.name for path in made.logs.folder.glob("[!_]*")) == ["4", "wide"]
 
 
 def test_a_trial_that_nobody_asks_for_any_more_is_removed_with_its_folder(made):
@@ -770,7 +772,7 @@ def test_a_trial_that_nobody_asks_for_any_more_is_removed_with_its_folder(made):
     made.plan = [t for t in made.plan if t.architecture.name == "8" and t.seed == 0]
     sync(made)
     assert list(shown(made)) == ["8/seed-0"]
-    assert [path.name for path in made.logs.folder.iterdir()] == ["8"]
+    assert [path.name for path in made.logs.folder.glob("[!_]*")] == ["8"]
     made.plan = []
     sync(made)
     assert not made.logs.folder.exists() or not list(made.logs.folder.iterdir())
@@ -801,8 +803,9 @@ def test_curves_in_a_trials_own_place_that_are_not_ours_stay(made):
 def test_a_trial_trained_anew_shows_the_new_curves_only(made):
     sync(made)
     one = made.plan[0]
-    (made.logs.trial_folder(one) / ".trial").write_text(f"{one.fingerprint} training\n")
-    (made.logs.trial_folder(one) / "train" / "events.out.tfevents.0").write_text("live")
+    train_some(made, one, "live", name="events.out.tfevents.0")
+    assert shown(made)["8/seed-0"] is None
+    assert list(made.logs.folder.rglob("events.out.tfevents.0"))
     put(made, made.record(one, loss=2.0), "new curves")
     made.logs.show(made.results, one, made.records[one.fingerprint])
     assert shown(made)["8/seed-0"] == "new curves"
@@ -821,28 +824,155 @@ def test_a_quick_look_leaves_no_curves_under_a_full_trials_name(made):
     assert shown(made) == full
 
 
+def train_some(made, one, curves, name="events.out.tfevents.1"):
+    """What a trial in training has written so far, and its view brought in step."""
+    live = made.results.live_folder(one.fingerprint) / "train" / name
+    live.parent.mkdir(parents=True, exist_ok=True)
+    live.write_text(curves)
+    made.logs.mirror(one, made.results.live_folder(one.fingerprint), at_once=True)
+    return live
+
+
 def test_the_live_curves_of_an_interrupted_trial_stay_while_it_is_asked_for(made):
     one = made.plan[0]
-    live = made.logs.trial_folder(one) / "train" / "events.out.tfevents.1"
-    live.parent.mkdir(parents=True)
-    live.write_text("live")
-    (live.parent.parent / ".trial").write_text(f"{one.fingerprint} training\n")
     del made.records[one.fingerprint]
+    train_some(made, one, "live")
+    view = made.logs.trial_folder(one) / "train" / "events.out.tfevents.1"
+    again(made)
     sync(made)
-    assert live.read_text() == "live"
+    assert view.read_text() == "live"
     made.plan = made.plan[1:]
     sync(made)
-    assert not live.exists()
+    assert not view.exists()
+    assert made.logs.take_notices() == []
 
 
 def test_the_live_curves_of_another_trial_go_even_before_this_one_has_a_record(made):
     one = made.plan[0]
-    folder = made.logs.trial_folder(one)
-    folder.mkdir(parents=True)
-    (folder / ".trial").write_text(f"{'0' * 64} training\n")
+    other = dataclasses.replace(one, fingerprint="0" * 64)
+    train_some(made, other, "live")
     del made.records[one.fingerprint]
+    again(made)
     sync(made)
-    assert not folder.exists()
+    assert not made.logs.trial_folder(one).exists()
+
+
+def again(made):
+    """The next run."""
+    made.logs = SweepLogs(made.logs_root, made.sweep)
+
+
+def test_curves_in_training_grow_in_the_file_that_a_reader_has_open_until_they_are_the_records(made):
+    one = made.plan[0]
+    del made.records[one.fingerprint]
+    train_some(made, one, "one epoch")
+    view = made.logs.trial_folder(one) / "train" / "events.out.tfevents.1"
+    with view.open() as reader:
+        assert reader.read() == "one epoch"
+        train_some(made, one, "one epoch, two epochs")
+        assert reader.read() == ", two epochs"
+        put(made, made.record(one), "one epoch, two epochs, the end")
+        made.logs.show(made.results, one, made.records[one.fingerprint])
+        assert reader.read() == ", the end"
+    assert shown(made)["8/seed-0"] == "one epoch, two epochs, the end"
+    assert made.logs.take_notices() == []
+
+
+def test_a_trial_is_shown_at_most_once_a_second_while_it_trains(made, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(tensorboard_logs.time, "monotonic", lambda: clock[0])
+    one, seen = made.plan[0], []
+    for clock[0], text in ((100.0, "a"), (100.5, "ab"), (101.0, "abc")):
+        live = made.results.live_folder(one.fingerprint) / "train" / "events.out.tfevents.1"
+        live.parent.mkdir(parents=True, exist_ok=True)
+        live.write_text(text)
+        made.logs.mirror(one, live.parent.parent)
+        seen.append((made.logs.trial_folder(one) / "train" / live.name).read_text())
+    assert seen == ["a", "a", "abc"]
+
+
+def test_logs_that_are_deleted_while_a_trial_trains_come_back(made):
+    one = made.plan[0]
+    train_some(made, one, "one epoch")
+    shutil.rmtree(made.logs_root)
+    train_some(made, one, "one epoch, two epochs")
+    assert shown(made) == {"8/seed-0": "one epoch, two epochs"}
+
+
+def test_a_folder_that_shows_another_runs_trial_by_now_is_left_to_it(made):
+    """Two runs of one file, edited in between: each keeps its own curves beside the records, one has the name."""
+    one = made.plan[0]
+    other = dataclasses.replace(one, fingerprint="0" * 64)
+    theirs = SweepLogs(made.logs_root, made.sweep)
+    train_some(made, one, "ours")
+    theirs.sync(made.results, [other], {})
+    live = made.results.live_folder(other.fingerprint) / "train" / "events.out.tfevents.1"
+    live.parent.mkdir(parents=True)
+    live.write_text("theirs")
+    theirs.mirror(other, live.parent.parent)
+    train_some(made, one, "ours, longer")
+    assert shown(made) == {"8/seed-0": "theirs"}
+
+
+def test_what_a_person_did_to_a_view_gets_another_name_out_of_tensorboards_sight(made):
+    sync(made)
+    view = made.logs.trial_folder(made.plan[0]) / "train" / "events.out.tfevents.1"
+    before = (made.results.record_folder(made.plan[0].fingerprint) / "events/train" / view.name).read_bytes()
+    with view.open("a") as file:
+        file.write(", and mine")
+    again(made)
+    sync(made)
+    assert (made.results.record_folder(made.plan[0].fingerprint) / "events/train" / view.name).read_bytes() == before
+    assert shown(made) == expected(made)
+    assert made.logs.take_notices() == [f"{view} was changed since it was written: it is kept as events.out.edited-1.1"]
+    assert (view.parent / "events.out.edited-1.1").read_text().endswith(", and mine")
+
+
+def test_what_a_person_put_beside_the_views_stays_when_they_go(made):
+    sync(made)
+    mine = [made.logs.trial_folder(made.plan[0]) / "notes.ipynb", made.logs.folder / "8" / "picture.png"]
+    for path in mine:
+        path.write_text("mine")
+    made.plan = [one for one in made.plan if one.architecture.name != "8"]
+    again(made)
+    sync(made)
+    assert [path.read_text() for path in mine] == ["mine", "mine"]
+    assert not list(made.logs.folder.glob("8/**/events*"))
+
+
+def test_a_view_with_a_wrong_bit_is_made_anew_though_nothing_else_has_changed(made):
+    sync(made)
+    view = made.logs.trial_folder(made.plan[1]) / "validation" / "events.out.tfevents.1"
+    content = bytearray(view.read_bytes())
+    content[5] ^= 1
+    view.write_bytes(content)
+    again(made)
+    sync(made)
+    assert view.read_text() == f"curves of {made.plan[1].fingerprint}"
+
+
+def test_logs_of_an_earlier_version_are_taken_over(made):
+    """It linked event files to the records and marked folders; what was not surely its own stays."""
+    done, interrupted = made.plan[0], made.plan[2]
+    del made.records[interrupted.fingerprint]
+    for one, state in ((done, "done 1"), (interrupted, "training")):
+        folder = made.logs.trial_folder(one)
+        (folder / "train").mkdir(parents=True)
+        (folder / ".trial").write_text(f"{one.fingerprint} {state}\n")
+    folder = made.logs.trial_folder(done)
+    record = made.results.record_folder(done.fingerprint) / "events" / "train" / "events.out.tfevents.1"
+    os.link(record, folder / "train" / record.name)
+    write_events(folder / "events.out.tfevents.7.here.session", "from before")
+    (folder / "train" / "events.out.tfevents.9.mine").write_text("mine")
+    (made.logs.trial_folder(interrupted) / "train" / "events.out.tfevents.8").write_text("half a training")
+    sync(made)
+    assert shown(made) == {name: text for name, text in expected(made).items() if name != "4/seed-0"}
+    assert not (folder / "train" / record.name).samefile(record)
+    assert not (folder / "events.out.tfevents.7.here.session").exists()
+    assert (folder / "train" / "events.out.tfevents.9.mine").read_text() == "mine"
+    left = made.logs.trial_folder(interrupted) / "train"
+    assert {path.name: path.read_text() for path in left.iterdir()} == {"events.out.edited-1.8": "half a training"}
+    assert len(made.logs.take_notices()) == 1
 
 
 def test_logs_that_cannot_be_written_are_the_users_to_mend(made):
@@ -875,13 +1005,12 @@ def test_two_sweeps_of_one_logs_folder_stand_side_by_side(made, ask):
 # ---- while a trial trains
 
 
-def test_a_trial_starts_with_an_empty_marked_folder(tmp_path):
-    folder = tmp_path / "8" / "seed-0"
+def test_a_trial_starts_with_an_empty_folder(tmp_path):
+    folder = tmp_path / "live"
     (folder / "train").mkdir(parents=True)
-    (folder / "train" / "events.out.tfevents.1").write_text("of an earlier run")
-    tensorboard_logs.start_live(folder, "f" * 64)
-    assert [p.name for p in folder.rglob("*") if p.is_file()] == [".trial"]
-    assert (folder / ".trial").read_text() == f"{'f' * 64} training\n"
+    (folder / "train" / "events.out.tfevents.1").write_text("of a process that was killed")
+    tensorboard_logs.start_live(folder)
+    assert not list(folder.iterdir())
 
 
 def write_events(path, *texts):
@@ -900,10 +1029,10 @@ def test_a_resumed_trial_starts_with_the_curves_of_its_checkpoint(tmp_path):
     live, checkpoint = tmp_path / "live", tmp_path / "checkpoint"
     path = live / "train" / "events.out.tfevents.1"
     two_epochs = write_events(path, "one epoch", "two epochs")
-    tensorboard_logs.keep_events(live, checkpoint, copy=True)
+    tensorboard_logs.keep_events(live, checkpoint)
     with path.open("ab") as file:
         file.write(b", and half of a third")
-    tensorboard_logs.start_live(live, "f" * 64, checkpoint)
+    tensorboard_logs.start_live(live, checkpoint)
     assert path.read_bytes() == two_epochs
     with path.open("ab") as file:
         file.write(b", and more")
@@ -911,17 +1040,16 @@ def test_a_resumed_trial_starts_with_the_curves_of_its_checkpoint(tmp_path):
     assert kept.read_bytes() == two_epochs, "a copy: it may be needed again"
 
 
-def test_a_record_takes_the_event_files_themselves_and_a_checkpoint_copies(tmp_path):
+def test_records_and_checkpoints_take_copies_of_the_event_files_alone(tmp_path):
     live = tmp_path / "live"
     path = live / "validation" / "events.out.tfevents.1"
     curves = write_events(path, "curves")
-    (live / ".trial").write_text("mark")
-    for name, copy in (("record", False), ("checkpoint", True)):
-        tensorboard_logs.keep_events(live, tmp_path / name, copy=copy)
-        kept = tmp_path / name / "events" / "validation" / path.name
-        assert kept.read_bytes() == curves
-        assert kept.samefile(path) != copy
-        assert [p.name for p in (tmp_path / name).rglob("*") if p.is_file()] == [path.name]
+    (live / "else").write_text("no events")
+    tensorboard_logs.keep_events(live, tmp_path / "draft")
+    kept = tmp_path / "draft" / "events" / "validation" / path.name
+    assert kept.read_bytes() == curves
+    assert not kept.samefile(path)
+    assert [p.name for p in (tmp_path / "draft").rglob("*") if p.is_file()] == [path.name]
 
 
 def test_event_files_cut_at_any_byte_are_never_kept(tmp_path):
@@ -960,9 +1088,37 @@ def test_curves_grow_while_one_watches(source, tmp_path):  # noqa: F811
     class Watching(Asked):
         def report(self, message):
             if message["epoch"] == 1:
-                seen.append(read(tmp_path / "logs" / "validation").get("epoch_loss"))
+                live = Results(tmp_path / "results").live_folder(one.fingerprint)
+                seen.append(read(live / "validation").get("epoch_loss"))
 
     from fmnist_mlp import trial
 
-    trial.run_trial(Watching(), trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", 0.0))
+    trial.run_trial(Watching(), trial.Task(one, source, None, tmp_path / "results", 0.0))
     assert [[step for step, _ in points] for points in seen] == [[0]]
+    assert not Results(tmp_path / "results").live_folder(one.fingerprint).exists(), "the record has them"
+
+
+@pytest.mark.parametrize("part", ["", "validation"])
+def test_curves_that_are_deleted_while_a_trial_trains_are_made_anew_and_it_is_said(part, source, tmp_path):  # noqa: F811
+    from fmnist_mlp import trial
+
+    one = tiny_trials(tmp_path, SWEEP)[2]
+
+    class Deleting(Asked):
+        def report(self, message):
+            super().report(message)
+            if message.get("epoch") == 2:
+                shutil.rmtree(Results(tmp_path / "results").live_folder(one.fingerprint) / part)
+
+    asked = Deleting()
+    record = trial.run_trial(asked, trial.Task(one, source, None, tmp_path / "results", 0.0))
+    events = Results(tmp_path / "results").record_folder(one.fingerprint) / "events"
+    for name, prefix in (("train", ""), ("validation", "val_")):
+        curves = read(events / name)
+        for measure in ("loss", "accuracy"):
+            assert dict(curves[f"epoch_{measure}"]) == pytest.approx(
+                dict(enumerate(record.history[prefix + measure])), rel=1e-6
+            )
+    (note,) = record.notes
+    assert note.startswith("its curves were deleted while it trained")
+    assert [message["notice"] for message in asked.messages if "notice" in message] == [f"{one.in_words}: {note}"]

@@ -91,7 +91,6 @@ def run(one, source, folder, *, stop_after=None, limit=None, fresh=False):
         source=source,
         limit=limit,
         results_root=folder / "results",
-        log_folder=folder / "logs" / "tiny" / one.architecture.name / f"seed-{one.seed}",
         replaces=Results(folder / "results").stamp(one.fingerprint),
         fresh=fresh,
     )
@@ -418,7 +417,7 @@ def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(sourc
     text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
     (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
     first = run(one, source, tmp_path)
-    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", replaces=None, wait=True)
+    task = trial.Task(one, source, None, tmp_path / "results", replaces=None, wait=True)
     assert trial.run_trial(Asked(), task) == first
     known = Results(tmp_path / "results").stamp(one.fingerprint)
     later = trial.run_trial(Asked(), dataclasses.replace(task, replaces=known))
