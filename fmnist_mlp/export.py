@@ -3,7 +3,8 @@
 `export_model` is all there is. Each file is run on every test image of the sweep before it is handed over, and what it
 says must be what the record has: a format that changes the model is refused, and nothing of it stays. Keras converts
 (`model.export`), with TensorFlow alone for a SavedModel and with the packages of the extra `export` for ONNX and
-LiteRT. All of them take raw uint8 images and give probabilities, as the `.keras` file does.
+LiteRT. All of them take raw uint8 images and give probabilities. Images divided by 255 are understood by the `.keras`
+file and the SavedModel; ONNX and LiteRT take uint8 alone, and whoever feeds them anything else gets an error.
 
 Leaves to others: finding the model and its record (`predict`), arguments and printing (`cli`).
 """
@@ -239,6 +240,7 @@ def _load_keras(path: Path) -> Run:
 
 
 def _write_saved_model(model_path: Path, path: Path) -> None:
+    # With the guard: a SavedModel casts numpy arrays to the type of its input without a word.
     load_model(model_path).export(path, format="tf_saved_model", verbose=False)
 
 
@@ -249,8 +251,15 @@ def _load_saved_model(path: Path) -> Run:
     return lambda images: model.serve(images).numpy()
 
 
-def _write_onnx(model_path: Path, path: Path) -> None:
+def _load_for_conversion(model_path: Path):
     model = load_model(model_path)
+    from fmnist_mlp import models  # after Keras, which `load_model` imports as it should be
+
+    return models.without_guard(model)
+
+
+def _write_onnx(model_path: Path, path: Path) -> None:
+    model = _load_for_conversion(model_path)
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras 3.15 converts no model that was never called
     for layer in model.layers:
         if type(layer).__name__ == "Normalization":
@@ -273,7 +282,7 @@ def _load_onnx(path: Path) -> Run:
 
 
 def _write_litert(model_path: Path, path: Path) -> None:
-    load_model(model_path).export(path, format="litert", verbose=False)
+    _load_for_conversion(model_path).export(path, format="litert", verbose=False)
 
 
 def _load_litert(path: Path) -> Run:

@@ -2,8 +2,9 @@
 
 The model that is trained takes what the data module hands out (uint8 images), or what `preprocess` makes of it, and
 ends in logits. The exported model is made of the same layer objects, so it shares their weights; it takes raw images,
-has the fixed steps of `preprocess` as layers of its own, and ends in class probabilities. Which layers there are,
-where Flatten goes and what a stack costs is decided in `stacks`, without Keras.
+has the fixed steps of `preprocess` as layers of its own, and ends in class probabilities. In its file it also takes
+images divided by 255. Which layers there are, where Flatten goes and what a stack costs is decided in `stacks`, without
+Keras.
 """
 
 import json
@@ -88,8 +89,33 @@ def scoring_model(exported: keras.Sequential) -> keras.Model:
     return keras.Model(image, [logits, softmax(logits)])
 
 
+def as_saved(exported: keras.Sequential) -> keras.Sequential:
+    """The exported model as its file has it: images that somebody divided by 255 are multiplied by 255 again.
+
+    Whoever serves a network divides by 255 from habit. Keras casts such images to the uint8 of the input, which leaves
+    0 and 1, and accuracy falls to that of guessing without a word. So the file takes numbers of any type, and its first
+    layer, `raw_pixels`, brings them to 0-255, image by image (`_raw_pixels` has the rule). Raw images pass it as they
+    are, so predictions are the same to the last bit. It has no weights and no code of ours.
+
+    Args:
+        exported: from `exported_model`.
+    """
+    image = exported.inputs[0]
+    guard = _raw_pixels(image.shape[1:])
+    return keras.Sequential([keras.Input(image.shape[1:], name="image"), guard, *exported.layers], name="mlp")
+
+
+def without_guard(saved: keras.Model) -> keras.Model:
+    """The model of a file with uint8 at its input, for other formats: their runtimes refuse all other numbers aloud."""
+    first = saved.layers[0]
+    if first.name != _GUARD:
+        return saved
+    image = keras.Input(saved.input_shape[1:], dtype="uint8", name="image")
+    return keras.Sequential([image, *saved.layers[1:]], name=saved.name)
+
+
 def save_exported(exported: keras.Sequential, path: Path) -> None:
-    """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens.
+    """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens (`as_saved`).
 
     The archive is written again without clock times and memory addresses, so that equal weights give equal files.
 
@@ -98,7 +124,7 @@ def save_exported(exported: keras.Sequential, path: Path) -> None:
         path: where to; must end in `.keras`.
     """
     draft = path.with_suffix(".draft.keras")
-    exported.save(draft)
+    as_saved(exported).save(draft)
     with zipfile.ZipFile(draft) as source, zipfile.ZipFile(path, "w") as target:
         for name in sorted(source.namelist()):
             content = source.read(name)
@@ -123,6 +149,33 @@ def model_size(model: keras.Sequential, preprocessing=None) -> stacks.StackSize:
     trainable = sum(_elements(weight.shape) for weight in model.trainable_weights)
     flops = sum(map(_layer_flops, model.layers)) + fixed_flops
     return stacks.StackSize(params=total, trainable_params=trainable, flops=flops)
+
+
+_GUARD = "raw_pixels"
+
+
+def _raw_pixels(image_shape: tuple[int, ...]) -> keras.Model:
+    """Images in the range that networks here want, 0-255, from stock layers; a model in one layer.
+
+    An image is multiplied by 255 exactly where some of its pixels lie between 0 and 1 and none above 1, which no image
+    of whole numbers does. (Between 1 and 2, where a resampled picture overshoots, the factor falls from 255 to 1.) What
+    is black and white alone looks the same in both ranges, and is taken for raw.
+    """
+    layers = keras.layers
+    image = keras.Input(image_shape, name="any_range")
+    pixels = layers.Reshape((-1, 1), name="pixels")(image)  # (batch, n, 1)
+    # x (1 - x) is above 0 between 0 and 1 alone; of whole numbers it is 0 or below, so `is_fraction` is exactly 0.
+    complement = layers.Rescaling(-1.0, offset=1.0, name="complement")(pixels)
+    product = layers.Multiply(name="product")([pixels, complement])
+    most = layers.GlobalMaxPooling1D(keepdims=True, name="most")(product)  # (batch, 1, 1)
+    is_fraction = layers.ReLU(max_value=1.0, name="is_fraction")(layers.Rescaling(1e6, name="magnified")(most))
+    brightest = layers.GlobalMaxPooling1D(keepdims=True, name="brightest")(pixels)
+    below_two = layers.Rescaling(-1.0, offset=2.0, name="below_two")(brightest)
+    is_dark = layers.ReLU(max_value=1.0, name="is_dark")(below_two)  # 1 up to a brightness of 1, 0 from 2 on
+    was_divided = layers.Multiply(name="was_divided")([is_fraction, is_dark])
+    factor = layers.Rescaling(254.0, offset=1.0, name="factor")(was_divided)  # 255 or 1
+    raw = layers.Multiply(name="raw")([pixels, factor])
+    return keras.Model(image, layers.Reshape(image_shape, name="image")(raw), name=_GUARD)
 
 
 def _image_input(model: keras.Sequential):

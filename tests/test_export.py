@@ -77,6 +77,18 @@ def test_each_format_takes_one_image_and_many(name, exported, images):
     np.testing.assert_allclose(np.concatenate([run(images[i : i + 1]) for i in range(7)]), many, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", EACH)
+def test_images_divided_by_255_are_understood_or_refused(name, exported, images):
+    """Never cast to 0 and 1 in silence."""
+    run = FORMATS[name].load(exported.folder / f"large{SUFFIXES[name]}")
+    divided = (images[:20] / 255).astype(np.float32)
+    if name in ("keras", "savedmodel"):
+        np.testing.assert_allclose(run(divided), run(images[:20]), atol=1e-5)
+        return
+    with pytest.raises(Exception, match=r"(?i)uint8|type"):
+        run(divided)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_the_snippet_of_the_card_runs_where_the_card_lies(name, exported):

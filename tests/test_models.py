@@ -161,3 +161,69 @@ def test_exports_of_the_same_weights_are_the_same_bytes(tmp_path):
         models.save_exported(models.exported_model(model), tmp_path / name)
         keep.append(model)
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+
+
+# ---- images that somebody divided by 255 ----
+
+
+def images_of_every_kind():
+    """Raw images, the first six such as could be taken for divided ones: uint8, `(20, 6, 7)`."""
+    images = np.random.default_rng(1).integers(0, 256, (20, 6, 7), dtype=np.uint8)
+    images[:4] = 0
+    images[1] = 1
+    images[2, 3, 3] = 1
+    images[3, 0, 0] = 2
+    images[4] //= 128  # 0 and 1
+    images[5] = 255 * (images[5] // 128)
+    return images
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        [Dense(units=5, activation="relu")],
+        [Conv2D(filters=2, kernel_size=3, activation="relu"), BatchNormalization()],
+        [],
+    ],
+    ids=["dense", "convolution", "no hidden layer"],
+)
+def saved(request, tmp_path_factory):
+    """An exported model as it computes here, and as plain Keras loads its file."""
+    exported = models.exported_model(models.build_model(request.param, (6, 7), 3, 0))
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    models.save_exported(exported, path)
+    return exported, keras.models.load_model(path, safe_mode=True)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", "float64"])
+def test_of_raw_images_a_saved_model_says_what_the_exported_one_does_to_the_last_bit(saved, dtype):
+    exported, loaded = saved
+    images = images_of_every_kind()
+    given = images.astype(dtype)
+    np.testing.assert_array_equal(loaded.predict(given, verbose=0), exported.predict(images, verbose=0))
+    for i in range(8):
+        one = loaded.predict(given[i : i + 1], verbose=0)
+        np.testing.assert_array_equal(one, exported.predict(images[i : i + 1], verbose=0))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_saved_model_takes_images_divided_by_255_for_what_they_are(saved, dtype):
+    """Image by image, beside raw ones in a batch too. Without the guard they are cast to 0 and 1 in silence."""
+    exported, loaded = saved
+    images = images_of_every_kind()[6:]
+    divided, expected = (images / 255).astype(dtype), exported.predict(images, verbose=0)
+    atol = 0.02 if dtype == "float16" else 1e-5
+    np.testing.assert_allclose(loaded.predict(divided, verbose=0), expected, atol=atol)
+    mixed = np.concatenate([images[:3].astype(dtype), divided[3:]])
+    np.testing.assert_allclose(loaded.predict(mixed, verbose=0), expected, atol=atol)
+    assert np.abs(exported.predict(divided, verbose=0) - expected).max() > 0.05
+
+
+def test_other_formats_are_made_without_the_guard_of_the_file(saved):
+    exported, loaded = saved
+    plain = models.without_guard(loaded)
+    assert plain.inputs[0].dtype == "uint8"
+    assert [layer.name for layer in plain.layers] == [layer.name for layer in exported.layers]
+    images = images_of_every_kind()
+    np.testing.assert_array_equal(plain.predict(images, verbose=0), exported.predict(images, verbose=0))
+    assert models.without_guard(exported) is exported  # as files of before are

@@ -80,7 +80,7 @@ def test_the_exported_model_does_to_raw_images_what_scikit_learn_does(chain, ima
     stack = [layer.name for layer in model.layers]
     fixed = names[: -len(stack) - 1]
     assert names == [*fixed, *stack, "probabilities"]
-    assert fixed[0] == "rescaling"
+    assert fixed[:2] == ["raw_pixels", "rescaling"]
     assert not [v for layer in loaded.layers[: len(fixed)] for v in layer.trainable_weights]
     assert len(loaded.trainable_weights) == 4
 

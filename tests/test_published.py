@@ -524,7 +524,8 @@ def worse(project):
 
 def fixed_and_trained(project):
     """What a scaler and a PCA learned, and what the layers behind them did, of the trial `wide`, seed 0; all of it."""
-    layers = load(project, "wide").layers
+    guard, *layers = load(project, "wide").layers
+    assert guard.name == "raw_pixels"
     names = [layer.name for layer in layers]
     assert names[1:4] == ["standardize_1", "pca_2_flatten", "pca_2"]
     scaler, components = layers[1], layers[3].get_weights()

@@ -472,7 +472,7 @@ def test_the_exported_model_gives_the_figures_of_the_record_behind_its_steps(sou
         assert record.status == "done", record.error
         folder = Results(tmp_path / "results").record_folder(record.fingerprint)
         model = keras.models.load_model(folder / "model.keras")
-        assert model.inputs[0].dtype == "uint8"
+        assert model.inputs[0].dtype == "float32"  # uint8 would cast images divided by 255 to 0 and 1
         probabilities = model.predict(images.x_test, batch_size=1000, verbose=0)
         assert record.metrics["test_accuracy"] == (probabilities.argmax(axis=1) == images.y_test).mean()
         assert record.metrics["val_loss"] == pytest.approx(record.history["val_loss"][-1], rel=1e-5)
