@@ -51,6 +51,11 @@ def first_twice(names: Sequence[str]) -> tuple[int, int] | None:
     return None
 
 
+def present(now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
+    """The names of today, where there are as many as a record had of its day; else those."""
+    return tuple(now if len(now) == len(then) else then)
+
+
 def read_labels(path: Path, num_classes: int) -> tuple[str, ...] | None:
     """The names in a `labels.txt`, one a line, in the order of the labels; None where there is no such file.
 

@@ -40,7 +40,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from fmnist_mlp import baselines, data, misreadings, preprocess, stacks
+from fmnist_mlp import baselines, class_names, data, misreadings, preprocess, stacks
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.yaml_nodes import Node, Problems, harmless, quoted, read_document, read_text
 
@@ -131,6 +131,28 @@ def _read_name(value: Any) -> Any:
     if problem:
         raise PydanticCustomError("plain", "{problem}", {"problem": problem})
     return value
+
+
+def _read_class_names(value: Any) -> Any:
+    if value is None or isinstance(value, tuple):
+        return value
+    if not isinstance(value, list):
+        raise ValueError("not names")
+    for position, name in enumerate(value):
+        if problem := class_names.problem_with(name):
+            quotes = "; write it in quotes" if name is not None and not isinstance(name, str | list | dict) else ""
+            raise PydanticCustomError(
+                "plain",
+                "{problem}",
+                {"problem": f"{problem}, got {_in_message(name)}{quotes}", "position": position},
+            )
+    if twice := class_names.first_twice(value):
+        first, second = twice
+        problem = f"must differ from each other, but {quoted(value[second])} names classes {first} and {second}"
+        raise PydanticCustomError("plain", "{problem}", {"problem": problem, "position": second})
+    if len(value) < 2:
+        raise PydanticCustomError("plain", "must name each class, so at least two")
+    return tuple(value)
 
 
 def _read_preprocess(value: Any) -> Any:
@@ -274,6 +296,19 @@ Steps = Annotated[
     BeforeValidator(_read_preprocess),
     WithJsonSchema(
         {"anyOf": [_STEP_SCHEMA, {"type": "array", "items": _STEP_SCHEMA, "maxItems": _MAX_STEPS}, {"type": "null"}]}
+    ),
+]
+ClassNames = Annotated[
+    SkipValidation[tuple[str, ...]],
+    BeforeValidator(_read_class_names),
+    stacks.Expected("a list of the names of the classes, in the order of the labels, such as [cat, dog]"),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": class_names.MAX_LENGTH},
+            "minItems": 2,
+            "uniqueItems": True,
+        }
     ),
 ]
 _NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": stacks.MAX_NAME_LENGTH}
@@ -442,6 +477,11 @@ class SweepSettings(_Settings):
         description="auto: Fashion-MNIST, or a generated stand-in where it cannot be had; fashion_mnist: never the "
         "stand-in; synthetic: always; {idx: FOLDER}: your own images in the same four files.",
     )
+    class_names: ClassNames | None = Field(
+        None,
+        description="Names of the classes, in the order of the labels; no part of a trial. Without them those of "
+        "labels.txt beside your own IDX files, Fashion-MNIST's, or the numbers.",
+    )
     name: Name | None = Field(None, description="Name of the sweep, and of its folder; without it the file's stem.")
     limit: int | None = Field(None, ge=1, le=10**9, description="Use only so many training images; null is all.")
     seeds: Seeds = Field((0, 1, 2, 3, 4), description="How many trainings of each architecture, or a list of seeds.")
@@ -588,6 +628,7 @@ class Sweep(SweepSettings):
         architectures: those listed, then what grids add to them, then the baselines.
         grid_stacks: how many stacks the grids expand to.
         grid_duplicates: how many of those are left out, being the same trials as another architecture.
+        key_lines: the line of each key at the top of the file.
         doubts: lines and messages on what is hardly meant, as far as the file alone tells; `find_doubts` has them all.
         overrides: what the command line put in place of the file's own values, as far as it differs from them.
         file_limit: the file's own, where `limit` may be overridden.
@@ -601,6 +642,7 @@ class Sweep(SweepSettings):
     architectures: SkipValidation[tuple[Architecture | Baseline, ...]]
     grid_stacks: int = 0
     grid_duplicates: int = 0
+    key_lines: Mapping[str, int] = Field({}, repr=False)
     doubts: tuple[tuple[int, str], ...] = ()
     text: str = Field("", repr=False)  # of the file, for messages that come later
     overrides: Overrides = Overrides()
@@ -729,6 +771,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         architectures=(*listed, *added, *compared),
         grid_stacks=len(expanded),
         grid_duplicates=len(expanded) - len(added),
+        key_lines={key: line for key, (line, _) in root.value.items()},
         doubts=tuple(reader.doubts),
         text=text,
         **reader.of_the_file,
@@ -765,6 +808,12 @@ def check_shapes(
         SweepError: with every stack that does not fit its images, their number or the memory.
     """
     problems = Problems(str(sweep.path), sweep.text)
+    if sweep.class_names is not None and len(sweep.class_names) != num_classes:
+        problems.add(
+            sweep.key_lines.get("class_names"),
+            f"class_names must name each of the {num_classes} classes (labels 0 to {num_classes - 1}), got "
+            f"{len(sweep.class_names)} names",
+        )
     sizes, reported, parts = {}, set(), {}
     for architecture in sweep.architectures:
         steps, split = architecture.training.preprocess, architecture.training.validation_split

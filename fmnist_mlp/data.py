@@ -23,13 +23,13 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from fmnist_mlp import garments
+from fmnist_mlp import class_names, garments
 from fmnist_mlp.errors import SweepError
 
 CLASS_NAMES = (
@@ -62,11 +62,13 @@ class DataSource:
         kind: `fashion_mnist` (files checked by SHA-256), `idx` (any files of that form) or `synthetic`.
         folder: the folder with the four files, absolute; None for `synthetic`.
         fallback_reason: why `dataset: auto` came to the stand-in and what to do about it, a sentence; else None.
+        class_names: names of the classes that stand over those that the images come with; none for those.
     """
 
     kind: Literal["fashion_mnist", "synthetic", "idx"]
     folder: Path | None = None
     fallback_reason: str | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -85,7 +87,8 @@ class Dataset:
         identity: equal for two data sets exactly if their four arrays are equal (see `_identity`).
         x_train, x_test: uint8, `(n, height, width)`, as stored.
         y_train, y_test: uint8, `(n,)`, 0 to `num_classes` - 1.
-        class_names: one a class; the numbers as text where the data are not Fashion-MNIST's.
+        class_names: one a class: the source's own, else those of `labels.txt` beside IDX files, else Fashion-MNIST's,
+            else the numbers as text.
     """
 
     source: DataSource
@@ -112,6 +115,7 @@ class DataInfo:
     Args:
         class_counts: training images of each class, `num_classes` of them.
         warnings: what makes these images hard to learn from and was hardly meant, a sentence each.
+        class_names: as `Dataset` has them.
     """
 
     identity: str
@@ -122,6 +126,7 @@ class DataInfo:
     num_classes: int
     class_counts: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def find_data(dataset, data_dir: Path | None = None, *, notify: Callable[[str], None] | None = None) -> DataSource:
@@ -175,8 +180,7 @@ def load_data(source: DataSource) -> Dataset:
     """
     if source.kind == "synthetic":
         (x_train, y_train), (x_test, y_test) = garments.make_garments()
-        identity = _synthetic_identity()
-        class_names = CLASS_NAMES
+        identity, num_classes = _synthetic_identity(), len(CLASS_NAMES)
     else:
         paths = require_files(source.folder, "the folder")
         remedy = _remedy(source)
@@ -186,14 +190,11 @@ def load_data(source: DataSource) -> Dataset:
             _check_fashion_mnist(source, paths, digests)
         _check_fit(paths, x_train, y_train, x_test, y_test)
         identity = _identity(digests)
-        # By content, not by kind: the record of a trial must not depend on which way the same images were found.
-        is_fashion_mnist = digests == tuple(file.sha256 for file in _FILES)
         num_classes = int(max(y_train.max(), y_test.max())) + 1
-        class_names = CLASS_NAMES if is_fashion_mnist else tuple(str(label) for label in range(num_classes))
 
     for array in (x_train, y_train, x_test, y_test):
         array.setflags(write=False)  # every trial of a worker reads the same arrays
-    return Dataset(source, identity, x_train, y_train, x_test, y_test, class_names)
+    return Dataset(source, identity, x_train, y_train, x_test, y_test, _name_classes(source, identity, num_classes))
 
 
 def describe(source: DataSource, memory: dict) -> DataInfo:
@@ -211,13 +212,14 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         counts = (garments.TRAIN_IMAGES, garments.TEST_IMAGES)
         classes = len(CLASS_NAMES)
         class_counts = (garments.TRAIN_IMAGES // classes,) * classes
-        return DataInfo(_synthetic_identity(), source.dataset, *counts, shape, classes, class_counts)
+        info = DataInfo(_synthetic_identity(), source.dataset, *counts, shape, classes, class_counts)
+        return _with_names(info, source)
 
     key = f"{source.kind}:{source.folder}"
     files = _stamps(source)
     remembered = _remembered(memory.get(key), files, source.dataset)
     if remembered is not None:
-        return remembered
+        return _with_names(remembered, source)
     data = load_data(source)
     info = DataInfo(
         data.identity,
@@ -235,7 +237,23 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
             "files": files,
             "info": {key: [*v] if isinstance(v, tuple) else v for key, v in asdict(info).items()},
         }
-    return info
+    return _with_names(info, source)
+
+
+def _with_names(info: DataInfo, source: DataSource) -> DataInfo:
+    """Names are looked up each time: to write them anew changes no image."""
+    return replace(info, class_names=_name_classes(source, info.identity, info.num_classes))
+
+
+def _name_classes(source: DataSource, identity: str, num_classes: int) -> tuple[str, ...]:
+    if source.class_names:
+        return source.class_names
+    beside = source.folder / class_names.LABELS_FILE if source.kind == "idx" else None
+    if beside and (names := class_names.read_labels(beside, num_classes)):
+        return names
+    # By content, not by kind: the same images have the same names whichever way they were found.
+    known = (_synthetic_identity(), _identity(file.sha256 for file in _FILES))
+    return CLASS_NAMES if identity in known else tuple(str(label) for label in range(num_classes))
 
 
 def load_test_images(source: DataSource) -> np.ndarray:
@@ -504,7 +522,9 @@ def _remembered(entry, files, dataset):
     if not isinstance(entry, dict) or entry.get("format") != _MEMORY_FORMAT or entry.get("files") != files:
         return None
     try:
-        tuples = {name: tuple(entry["info"][name]) for name in ("image_shape", "class_counts", "warnings")}
+        tuples = {
+            name: tuple(entry["info"][name]) for name in ("image_shape", "class_counts", "warnings", "class_names")
+        }
         info = DataInfo(**entry["info"] | tuples | {"dataset": dataset})
     except (KeyError, TypeError):
         return None

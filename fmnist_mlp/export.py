@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_mlp import table, trial
+from fmnist_mlp.class_names import ENTRY, LABELS_FILE, in_json, with_class_names
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.predict import CLASSES_FILE, FinishedSweep, load_model
 from fmnist_mlp.results import Record
@@ -158,7 +160,7 @@ def _write_checked(
     path = draft / f"{model_path.stem}{one.suffix}"
     try:
         with _silence():
-            one.write(model_path, path)
+            one.write(model_path, path, record.class_names)
             run = one.load(path)
             batches = range(0, len(x_test), _BATCH_SIZE)
             probabilities = np.concatenate([run(x_test[start : start + _BATCH_SIZE]) for start in batches])
@@ -210,7 +212,8 @@ class Format:
     Args:
         name: as people call it.
         suffix: of the file or folder.
-        write: converts a `.keras` file into a new file or folder.
+        write: converts a `.keras` file into a new file or folder that carries these names of classes.
+        names: Python that reads those names back, `{file}` to be filled in.
         load: what turns uint8 images `(n, height, width)` into probabilities, from that file, without this package.
         snippet: the same for the card: Python that ends with `probabilities`; `{file}` and `{shape}` are filled in.
         modules: what has to be installed, beyond TensorFlow.
@@ -218,9 +221,10 @@ class Format:
 
     name: str
     suffix: str
-    write: Callable[[Path, Path], Any]
+    write: Callable[[Path, Path, Sequence[str]], Any]
     load: Callable[[Path], Run]
     snippet: str
+    names: str
     modules: tuple[str, ...] = ()
 
     def check_installed(self) -> None:
@@ -230,8 +234,8 @@ class Format:
             raise SweepError(f"{self.name} needs {', '.join(missing)}: pip install '.[export]' in the project's folder")
 
 
-def _write_keras(model_path: Path, path: Path) -> None:
-    shutil.copyfile(model_path, path)
+def _write_keras(model_path: Path, path: Path, names: Sequence[str]) -> None:
+    path.write_bytes(with_class_names(model_path, names))
 
 
 def _load_keras(path: Path) -> Run:
@@ -239,9 +243,11 @@ def _load_keras(path: Path) -> Run:
     return lambda images: model(images, training=False).numpy()
 
 
-def _write_saved_model(model_path: Path, path: Path) -> None:
+def _write_saved_model(model_path: Path, path: Path, names: Sequence[str]) -> None:
     # With the guard: a SavedModel casts numpy arrays to the type of its input without a word.
     load_model(model_path).export(path, format="tf_saved_model", verbose=False)
+    (path / "assets.extra").mkdir()  # where TensorFlow has files of users; it never reads them
+    (path / "assets.extra" / ENTRY).write_text(in_json(names), encoding="utf-8")
 
 
 def _load_saved_model(path: Path) -> Run:
@@ -258,7 +264,9 @@ def _load_for_conversion(model_path: Path):
     return models.without_guard(model)
 
 
-def _write_onnx(model_path: Path, path: Path) -> None:
+def _write_onnx(model_path: Path, path: Path, names: Sequence[str]) -> None:
+    import onnx  # of the extra `export`
+
     model = _load_for_conversion(model_path)
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras 3.15 converts no model that was never called
     for layer in model.layers:
@@ -266,6 +274,9 @@ def _write_onnx(model_path: Path, path: Path) -> None:
             # tf2onnx 1.17 writes variables as constants, but takes tensors that a layer holds for further inputs.
             layer.mean, layer.variance = _as_variable(layer.mean), _as_variable(layer.variance)
     model.export(path, format="onnx", verbose=False)
+    converted = onnx.load(path)
+    onnx.helper.set_model_props(converted, {"class_names": in_json(names).strip()})
+    onnx.save(converted, path)
 
 
 def _as_variable(tensor):
@@ -281,8 +292,12 @@ def _load_onnx(path: Path) -> Run:
     return lambda images: session.run(None, {"image": images})[0]
 
 
-def _write_litert(model_path: Path, path: Path) -> None:
+def _write_litert(model_path: Path, path: Path, names: Sequence[str]) -> None:
     _load_for_conversion(model_path).export(path, format="litert", verbose=False)
+    # As TensorFlow Lite's own metadata library packs associated files: a zip archive behind the model, which readers of
+    # the model never reach.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE), "".join(f"{name}\n" for name in names))
 
 
 def _load_litert(path: Path) -> Run:
@@ -307,6 +322,7 @@ import numpy as np
 model = keras.models.load_model({{file}})
 {_IMAGES_LINE}
 probabilities = model.predict(images, verbose=0)""",
+        'json.loads(zipfile.ZipFile({file}).read("class_names.json"))',
     ),
     "savedmodel": Format(
         "SavedModel",
@@ -319,6 +335,7 @@ import tensorflow as tf
 model = tf.saved_model.load({{file}})
 {_IMAGES_LINE}
 probabilities = model.serve(images).numpy()""",
+        'json.loads(pathlib.Path({file}, "assets.extra", "class_names.json").read_text("utf-8"))',
     ),
     "onnx": Format(
         "ONNX",
@@ -331,6 +348,7 @@ import onnxruntime
 session = onnxruntime.InferenceSession({{file}})
 {_IMAGES_LINE}
 probabilities = session.run(None, {{{{"image": images}}}})[0]""",
+        'json.loads(session.get_modelmeta().custom_metadata_map["class_names"])',
         modules=("tf2onnx", "onnx", "onnxruntime"),
     ),
     "litert": Format(
@@ -344,6 +362,7 @@ from ai_edge_litert.interpreter import Interpreter
 run = Interpreter({{file}}).get_signature_runner("serving_default")
 {_IMAGES_LINE}
 probabilities = run(image=images)["output_0"]""",
+        'zipfile.ZipFile({file}).read("labels.txt").decode().splitlines()',
         modules=("ai_edge_litert",),
     ),
 }
@@ -393,6 +412,10 @@ def _card(
     ]
     for each, check in zip(formats, checks, strict=True):
         snippet = FORMATS[each].snippet.format(file=json.dumps(check.file), shape=shape)
+        names = FORMATS[each].names.format(file=json.dumps(check.file))
+        modules = [module for module in ("json", "pathlib", "zipfile") if f"{module}." in names]
+        snippet += "".join(f"\nimport {module}" for module in modules)
+        snippet += f"\nclass_names = {names}\nprint(class_names[probabilities[0].argmax()])"
         needs = ", ".join(FORMATS[each].modules[-1:]) or "tensorflow"
         parts.append(f"{FORMATS[each].name}, with `{needs}` installed:\n\n```python\n{snippet}\n```")
     return "\n\n".join(parts) + "\n"

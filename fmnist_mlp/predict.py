@@ -9,7 +9,7 @@ Keras is imported by `import_keras` alone, late and for the CPU. Leaves to other
 
 import contextlib
 import csv
-import filecmp
+import dataclasses
 import json
 import os
 import re
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_mlp import config, data, table
+from fmnist_mlp.class_names import carried_by, present, with_class_names
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.yaml_nodes import harmless
@@ -97,7 +98,7 @@ class FinishedSweep:
         return self.folder / "models" / f"{architecture}.keras"
 
     def record(self, architecture: str) -> Record | None:
-        """The record of the trial whose model is exported; None where no record has this very model."""
+        """The record of the trial whose model is exported, with today's class names; None where none has this model."""
         model = self.model_path(architecture)
         for trial in _read_csv(self.folder / "trials.csv"):
             fingerprint = trial.get("fingerprint") or ""
@@ -105,10 +106,16 @@ class FinishedSweep:
                 continue
             theirs = self.results.record_folder(fingerprint) / "model.keras"
             with contextlib.suppress(OSError, DamagedRecord):
-                # The same file, where links reach, or a copy of it.
-                if os.path.samefile(theirs, model) or filecmp.cmp(theirs, model, shallow=False):
-                    return self.results.load_record(fingerprint)
+                # A copy of it, which may carry names.
+                content, names = model.read_bytes(), carried_by(model)
+                if content in (theirs.read_bytes(), with_class_names(theirs, names)):
+                    record = self.results.load_record(fingerprint)
+                    return record and self._with_names(record)
         return None
+
+    def _with_names(self, record: Record) -> Record:
+        names = present(self.results.class_names(self.name), record.class_names)
+        return record.model_copy(update={"class_names": names})
 
     def load_images(self, record: Record, data_dir: Path | None = None) -> data.Dataset:
         """The very images that a trial of this sweep was trained and scored on.
@@ -128,7 +135,7 @@ class FinishedSweep:
         images = data.load_data(data.find_data(dataset, data_dir if dataset == "fashion_mnist" else None))
         if images.identity != record.settings["data"]:
             raise SweepError(f"the images in {images.source.folder} are not those that {self.name} was trained on")
-        return images
+        return dataclasses.replace(images, class_names=record.class_names)
 
 
 @dataclass(frozen=True)
@@ -161,12 +168,16 @@ def choose_model(results_dir: Path, sweep: str = "architectures", wanted: str | 
 
 
 def _class_names_of(path: Path) -> tuple[str, ...]:
-    """From what lies around a model's file: the sweep that it belongs to, its record, or the file `export` wrote."""
+    """What a model's file carries, else what lies around it says: its sweep, its record, or what `export` wrote."""
+    if names := carried_by(path):
+        return names
     if path.parent.name == "models":
         with contextlib.suppress(SweepError):
             sweep_folder = path.resolve().parent.parent
-            record = FinishedSweep(sweep_folder.parent, sweep_folder.name).record(path.stem)
-            return record.class_names if record else ()
+            finished = FinishedSweep(sweep_folder.parent, sweep_folder.name)
+            record = finished.record(path.stem) if path.stem in finished.model_names() else None
+            # A model that somebody trained on and saved again has lost its names, but not its classes.
+            return record.class_names if record else finished.results.class_names(finished.name)
     for beside, key in ((path.with_name("record.json"), "class_names"), (path.with_name(CLASSES_FILE), None)):
         with contextlib.suppress(OSError, ValueError, RecursionError, LookupError, TypeError):
             content = json.loads(beside.read_bytes())
@@ -207,7 +218,8 @@ class Predictor:
 
     Args:
         model_path: a `.keras` file: uint8 images `(n, height, width)` in, class probabilities `(n, classes)` out.
-        class_names: one a class; the numbers stand in their place where there are not as many.
+        class_names: one a class; without them those that the file carries. The numbers stand in their place where there
+            are not as many.
 
     Raises:
         SweepError: it is no such model, or one that carries code.
@@ -222,8 +234,8 @@ class Predictor:
                 "(None, height, width) and gives probabilities (None, classes) was expected"
             )
         self.shape: tuple[int, int] = inputs[1:]
-        numbers = tuple(map(str, range(outputs[1])))
-        self.class_names = tuple(class_names) if len(class_names) == len(numbers) else numbers
+        numbers, names = tuple(map(str, range(outputs[1]))), tuple(class_names) or carried_by(model_path)
+        self.class_names = names if len(names) == len(numbers) else numbers
 
     def predict(self, pixels: np.ndarray) -> list[tuple[str, float]]:
         """The classes of one image with their probabilities, the most probable first.

@@ -35,6 +35,7 @@ class SweepState:
         latencies: by architecture name, where they are known.
         refits: trials that train an architecture again on all training images, after the choice.
         warnings: what is wrong with the images, a sentence each.
+        class_names: as the classes are called now; none for what each record calls them.
     """
 
     sweep: Sweep
@@ -46,6 +47,7 @@ class SweepState:
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     refits: Sequence[Trial] = ()
     warnings: Sequence[str] = ()
+    class_names: Sequence[str] = ()
 
     @property
     def select_by(self) -> str:

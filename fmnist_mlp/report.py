@@ -101,7 +101,7 @@ def _key(state: ranking.SweepState, rows: Sequence[dict], source: DataSource | N
     parts = [
         [FORMAT, importlib.metadata.version("matplotlib"), importlib.metadata.version("numpy")],
         [state.sweep.title, state.dataset, state.select_by, state.sweep.folds, state.sweep.limit],
-        [source and source.kind, source and source.fallback_reason, list(state.warnings)],
+        [source and source.kind, source and source.fallback_reason, list(state.warnings), list(state.class_names)],
         list(rows),
         [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         [[f, r.status, r.error, r.metrics, r.measured, r.environment] for f, r in sorted(state.records.items())],

@@ -12,6 +12,7 @@ No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this mo
 import contextlib
 import datetime
 import errno
+import hashlib
 import json
 import math
 import os
@@ -28,6 +29,7 @@ import numpy as np
 import pydantic
 
 from fmnist_mlp import config
+from fmnist_mlp.class_names import in_json, problem_with, with_class_names
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.files import digest, write_whole
@@ -383,8 +385,11 @@ class Results:
         architectures = _read_json(self.sweep_folder(sweep) / "sweep.json").get("architectures")
         return architectures if isinstance(architectures, dict) else {}
 
-    def claim_sweep(self, sweep: Sweep, plan: Sequence[Trial]) -> None:
+    def claim_sweep(self, sweep: Sweep, plan: Sequence[Trial], class_names: Sequence[str] = ()) -> None:
         """Remember that this sweep's folder (a quick look has its own) belongs to its file, and what is asked for now.
+
+        Args:
+            class_names: as the classes are called now.
 
         Raises:
             SweepError: it belongs to another file that still exists, or cannot be written.
@@ -401,8 +406,18 @@ class Results:
                     "a name of its own (name: ...) or use another --results-dir"
                 )
         marker = self.sweep_folder(sweep) / "sweep.json"
-        content = {"sweep_file": ours, "architectures": {t.architecture.name: t.settings for t in plan}}
+        content = {
+            "sweep_file": ours,
+            "architectures": {t.architecture.name: t.settings for t in plan},
+            "class_names": [*class_names],
+        }
         self._write(marker, json.dumps(content, sort_keys=True) + "\n")
+
+    def class_names(self, folder_name: str) -> tuple[str, ...]:
+        """What the last run of a sweep called the classes; none where that is not known."""
+        names = _read_json(self.root / folder_name / "sweep.json").get("class_names")
+        is_sound = isinstance(names, list) and not any(map(problem_with, names))
+        return tuple(names) if is_sound else ()
 
     def sweeps(self) -> list[tuple[str, Path]]:
         """Every sweep and every quick look that has results here: the name of its folder, and its file."""
@@ -456,17 +471,23 @@ class Results:
         views.show("report", "-", files, flush=True)
         return views.folder / "report.html"
 
-    def show_models(self, sweep: Sweep, best: Mapping[str, Trial]) -> None:
+    def show_models(self, sweep: Sweep, best: Mapping[str, Trial], class_names: Sequence[str] = ()) -> None:
         """Bring `<sweep>/models/` in step: a copy of the model of the best trial of each architecture (by name).
 
-        Baselines have none.
+        Baselines have none. Each file carries the names of its classes, so it is read only where something changed.
         """
-        models = {
-            f"models/{name}.keras": self._kept(trial.fingerprint, "model.keras")
-            for name, trial in best.items()
-            if not isinstance(trial.architecture, Baseline)
-        }
-        self.views(sweep).show("models", "-", models)
+        views, wanted = self.views(sweep), set()
+        for name, trial in best.items():
+            if isinstance(trial.architecture, Baseline):
+                continue
+            file, model = f"models/{name}.keras", self._kept(trial.fingerprint, "model.keras")
+            wanted.add(file)
+            key = hashlib.sha256(f"{model.sum} {in_json(class_names)}".encode()).hexdigest()
+            if not views.is_in_step(file, key):
+                content = model.read()
+                views.show(file, key, {} if content is None else {file: with_class_names(content, class_names)})
+        shown = [part for part in views.parts() if part.startswith("models")]  # one for each file, once one for all
+        views.remove(file for part in shown for file in views.names(part) if file not in wanted)
 
     def events(self, fingerprint: str) -> dict[str, Kept]:
         """The event files of a record, by their path below its `events/`."""

@@ -6,6 +6,7 @@ how it ended. Neither loads TensorFlow, nor prints: what happens is told to a `L
 """
 
 import contextlib
+import dataclasses
 import fnmatch
 import itertools
 import json
@@ -165,6 +166,7 @@ class Plan:
             self.latencies,
             self.refits,
             self.info.warnings,
+            self.info.class_names,
         )
 
     def train_cost(self, trial: Trial) -> float:
@@ -237,6 +239,9 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         memory_limit_bytes=available_memory_bytes(),
         class_counts=info.class_counts,
     )
+    # The sweep file's names stand over those that the images come with; workers get them with the source.
+    info = dataclasses.replace(info, class_names=sweep.class_names or info.class_names)
+    source = dataclasses.replace(source, class_names=info.class_names)
     sweep = sweep.with_images(info.train_images)
     if source.fallback_reason:
         _keep_what_is_real(results, sweep, source.fallback_reason)
@@ -294,7 +299,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
     summary, workers = Summary(), _Workers({trial.fingerprint: trial for trial in plan.to_train}, listener)
     workers.show_progress = lambda trial: logs.mirror(trial, results.live_folder(trial.fingerprint))
 
-    results.claim_sweep(plan.sweep, plan.trials)
+    results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names)
     if plan.data_memory is not None:
         results.save_data_memory(plan.data_memory)
     logs.sync(results, plan.all_trials, plan.records)
@@ -322,7 +327,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
                 break
     finally:
         summary.rows = table.write_tables(plan.state, results)
-        results.show_models(plan.sweep, ranking.rank(plan.state).exported_trials)
+        results.show_models(plan.sweep, ranking.rank(plan.state).exported_trials, plan.info.class_names)
         logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
         _say_what_was_changed(results, logs, listener)
     summary.seconds = time.monotonic() - started

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnist_mlp import metrics, preprocess, stacks
+from fmnist_mlp import class_names, metrics, preprocess, stacks
 from fmnist_mlp.config import Architecture, Baseline
 from fmnist_mlp.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
@@ -324,6 +324,7 @@ def _key(state: SweepState) -> str:
     content = {
         "format": [FORMAT, *(column.name for column in RESULTS_COLUMNS)],
         "sweep": [state.select_by, state.sweep.folds, state.sweep.ensemble, state.dataset, sorted(state.over_budget)],
+        "classes": list(state.class_names),
         "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
         "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         "records": [
@@ -394,7 +395,8 @@ def class_rows(state: SweepState, results: Results) -> list[dict]:
     rows = []
     for name, found in state.by_architecture().items():
         done = [full for _, record in found if record.is_done and (full := _in_full(record, results))]
-        for number, class_name in enumerate(done[0].class_names if done else ()):
+        names = done[0].class_names if done else ()
+        for number, class_name in enumerate(class_names.present(state.class_names, names)):
             row = {
                 "architecture": name,
                 "class": number,

@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_mlp import data, plots, preprocess, ranking, stacks, table
+from fmnist_mlp.class_names import present
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
@@ -172,7 +173,7 @@ class SweepLogs:
             self._views.remove(self._views.names(_SWEEP_RUN))
             return
         trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
-        key = _hash([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows])
+        key = _hash([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows, list(state.class_names)])
         for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
             self._show_architecture(results, state, architecture, info, best.get(architecture.name))
         if self._views.is_in_step(_SWEEP_RUN, key):
@@ -925,7 +926,7 @@ def _projector(results: Results, trial: Trial | None, source: DataSource, info: 
     images = None if points is None else _load_test_images(source, results, trial)
     if images is None or len(images) != len(points.labels) or len(points.hidden) != len(points.sample):
         return {}
-    names = [name.replace("\t", " ") for name in points.class_names]
+    names = [name.replace("\t", " ") for name in present(info.class_names, points.class_names)]
     lines = ["class\tpredicted\tright\tconfidence\ttest image"]
     for i in points.sample:
         label, predicted = points.labels[i], points.predicted[i]

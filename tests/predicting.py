@@ -60,7 +60,7 @@ def finished_sweep(folder, test_images=None):
             row |= {"behind_best_ci95_high": 0.05}
     results.write_table(sweep, "results.csv", table.csv_text(table.RESULTS_COLUMNS, rows))
     results.write_table(sweep, "trials.csv", table.csv_text(table.TRIALS_COLUMNS, table.trial_rows(state)))
-    results.show_models(sweep, ranking.rank(state).best_trials)
+    results.show_models(sweep, ranking.rank(state).best_trials, data.CLASS_NAMES)
     return project
 
 

@@ -303,7 +303,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("epochs: 5", "unknown key 'epochs'; it stands under 'training'"),
         ("epoch: 5", "unknown key 'epoch'; did you mean 'epochs', under 'training'?"),
         ("sede: 5", "unknown key 'sede'; did you mean 'seeds'?"),
-        ("zzz: 5", "unknown key 'zzz'; known: dataset, name, limit, seeds, folds, select_by, refit, ensemble, max_params, tensorboard, training, architectures, grid, baselines"),
+        ("zzz: 5", "unknown key 'zzz'; known: dataset, class_names, name, limit, seeds, folds, select_by, refit, ensemble, max_params, tensorboard, training, architectures, grid, baselines"),
         ("seeds: 0", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got 0"),
         ("seeds: true", "seeds must be a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2], got true"),
         ("seeds: []", "seeds must list at least one seed, got []"),
@@ -317,6 +317,16 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("name: a/b", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a/b'"),
         ("name: 64", "name must be text, got 64"),
         ("name: _records", "name must not begin with _, such names are our own; got '_records'"),
+        ("class_names: [a, b, a]", "class_names must differ from each other, but 'a' names classes 0 and 2"),
+        ("class_names: [Bag, bag]", "class_names must differ from each other, but 'bag' names classes 0 and 1"),
+        ("class_names: [a, 7]", "class_names must be text, got 7; write it in quotes"),
+        ("class_names: [a, no, true]", "class_names must be text, got true; write it in quotes"),
+        ("class_names: [a, ]", "class_names must name each class, so at least two"),
+        ("class_names: [a, ' ']", "class_names must not be empty, got ' '"),
+        ('class_names: [a, "b\\e[2J"]', "class_names must be printable characters in one line, got 'b\\x1b[2J'"),
+        ("class_names: T-shirt", "class_names must be a list of the names of the classes, in the order of the labels, such as [cat, dog], got 'T-shirt'"),
+        ("class_names: {0: a, 1: b}", "class_names must be a list of the names of the classes, in the order of the labels, such as [cat, dog], got a mapping (key: value)"),
+        ("labels: [a, b]", "unknown key 'labels'; did you mean 'class_names'?"),
         ("folds: 1", "folds must be from 2 to 50, got 1"),
         ("folds: 2.5", "folds must be a whole number from 2 to 50, got 2.5"),
         ("fold: 5", "unknown key 'fold'; did you mean 'folds'?"),
@@ -469,7 +479,7 @@ def test_a_file_name_that_cannot_name_a_sweep_offers_one_that_can(load, complain
 def test_messages_cannot_move_the_cursor_and_stay_short(complain):
     lines = complain('a\x85b: 1\n"\\e[2J\\u202e": 2\nc: "' + "x" * 5000 + '"\n' + STACK)
     assert all(line.isprintable() for line in lines)
-    assert max(map(len, lines)) < 200
+    assert max(map(len, lines)) < 210  # the list of all keys at the top
 
 
 def test_shapes_that_do_not_fit_are_named_with_the_line_of_the_layer(load):
@@ -759,6 +769,25 @@ def test_thousands_of_misspelt_layers_are_answered_at_once(complain):
     began = time.process_time()
     assert complain(text)[-1] == "architectures.yaml: and 14,980 more problems"
     assert time.process_time() - began < 3
+
+
+TEN = "[a, b, c, d, e, f, g, h, i, j]"
+
+
+def test_names_of_classes_are_no_part_of_a_trial(load):
+    named = load(f"class_names: {TEN}\n{STACK}")
+    assert named.class_names == tuple("abcdefghij")
+    assert fingerprints(named) == fingerprints(load(STACK))
+    assert check_shapes(named, (28, 28), 10)
+
+
+def test_names_must_be_as_many_as_classes(load):
+    with pytest.raises(SweepError) as caught:
+        check_shapes(load("seeds: 1\nclass_names: [cat, dog]\n" + STACK), (28, 28), 10)
+    assert str(caught.value).split("\n") == [
+        "architectures.yaml:2: class_names must name each of the 10 classes (labels 0 to 9), got 2 names",
+        "    class_names: [cat, dog]",
+    ]
 
 
 # ---- trials and fingerprints ----

@@ -1,6 +1,7 @@
 """Where images come from, what is checked of them, and which are chosen: no real images, no outside network."""
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -150,6 +151,23 @@ def test_different_arrays_have_different_identities(tmp_path):
     assert len(identities) == len(variants)
 
 
+def test_names_beside_the_files_are_read_each_time_and_change_no_identity(folder):
+    source, memory = find_data(idx(folder)), {}
+    before = describe(source, memory)
+    assert before.class_names == ("0", "1", "2")
+    for names in (("cat", "dog", "bird"), ("Katze", "Hund", "Vogel")):
+        (folder / "labels.txt").write_text("\n".join(names))
+        info = describe(source, memory)
+        assert (info.class_names, info.identity) == (names, before.identity)
+        assert load_data(source).class_names == names
+    own = dataclasses.replace(source, class_names=("a", "b", "c"))
+    assert describe(own, memory).class_names == load_data(own).class_names == ("a", "b", "c")
+    (folder / "labels.txt").write_text("cat\ndog")
+    for read in (lambda: describe(source, memory), lambda: load_data(source)):
+        with pytest.raises(SweepError, match=r"labels\.txt: has 2 names, but the labels are 0 to 2"):
+            read()
+
+
 def test_one_image_a_class_is_enough(tmp_path):
     loaded = load_idx(write_folder(tmp_path / "a", tiny_arrays(train=2, test=1, classes=2)))
     assert (len(loaded.x_train), len(loaded.x_test), loaded.num_classes) == (2, 1, 2)
@@ -170,7 +188,8 @@ def test_the_stand_in_needs_no_files():
     assert loaded.class_names == data.CLASS_NAMES
     assert loaded.x_train.shape == (12_000, 28, 28)
     info = describe(source, {})
-    assert info == data.DataInfo("synthetic-v1-12000-2000", "synthetic", 12_000, 2_000, (28, 28), 10, (1200,) * 10)
+    counts = (12_000, 2_000, (28, 28), 10, (1200,) * 10)
+    assert info == data.DataInfo("synthetic-v1-12000-2000", "synthetic", *counts, (), data.CLASS_NAMES)
     assert np.bincount(loaded.y_train).tolist() == [1200] * 10
 
 
@@ -733,7 +752,8 @@ def test_what_is_remembered_is_not_read_again(folder, never_read):
     memory = {}
     source = find_data(idx(folder))
     info = describe(source, memory)
-    assert info == data.DataInfo(load_data(source).identity, "idx:mine", 12, 6, (4, 5), 3, (4, 4, 4))
+    counts = (12, 6, (4, 5), 3, (4, 4, 4))
+    assert info == data.DataInfo(load_data(source).identity, "idx:mine", *counts, (), ("0", "1", "2"))
     memory = json.loads(json.dumps(memory))
     assert json.loads(json.dumps(asdict(info)))["image_shape"] == [4, 5]
     never_read()

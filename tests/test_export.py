@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_images_divided_by_255_are_understood_or_refused(name, exported, images)
         run(divided)
 
 
+READS_NAMES = {
+    "keras": lambda file: json.loads(zipfile.ZipFile(file).read("class_names.json")),
+    "savedmodel": lambda file: json.loads((file / "assets.extra" / "class_names.json").read_text()),
+    "onnx": lambda file: json.loads(
+        __import__("onnxruntime").InferenceSession(file).get_modelmeta().custom_metadata_map["class_names"]
+    ),
+    "litert": lambda file: zipfile.ZipFile(file).read("labels.txt").decode().splitlines(),
+}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_each_file_carries_the_names_of_its_classes(name, exported):
+    """Read without our code."""
+    assert READS_NAMES[name](exported.folder / f"large{SUFFIXES[name]}") == [*data.CLASS_NAMES]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_the_snippet_of_the_card_runs_where_the_card_lies(name, exported):
@@ -150,7 +167,7 @@ def test_layers_of_all_kinds_can_be_had_in_each_format(name, tmp_path, images):
     models.save_exported(model, tmp_path / "all.keras")
     path = tmp_path / f"converted{SUFFIXES[name]}"
     with export._silence():
-        FORMATS[name].write(tmp_path / "all.keras", path)
+        FORMATS[name].write(tmp_path / "all.keras", path, data.CLASS_NAMES)
     expected = model(images[:20], training=False).numpy()
     np.testing.assert_allclose(FORMATS[name].load(path)(images[:20]), expected, atol=1e-5)
 
@@ -168,7 +185,7 @@ def test_steps_that_were_fitted_before_the_training_are_kept_by_each_format(name
     models.save_exported(model, tmp_path / "fitted.keras")
     path = tmp_path / f"converted{SUFFIXES[name]}"
     with export._silence():
-        FORMATS[name].write(tmp_path / "fitted.keras", path)
+        FORMATS[name].write(tmp_path / "fitted.keras", path, data.CLASS_NAMES)
     kernels = [layer.get_weights() for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     x = ((images[:20] / 255 - mean) / np.sqrt(variance)).reshape(20, 784)
     for kernel, bias in kernels:
@@ -336,11 +353,11 @@ def test_a_missing_extra_is_one_line_with_the_remedy(name, finished, tmp_path, m
 
 
 def test_a_converter_that_fails_is_one_line_and_nothing_stays(finished, tmp_path, monkeypatch):
-    def fail(model_path, path):
+    def fail(model_path, path, names):
         path.write_text("half")
         raise ValueError("no such\nlayer")
 
-    broken = export.Format("Broken", ".broken", fail, None, "")
+    broken = export.Format("Broken", ".broken", fail, None, "", "")
     monkeypatch.setattr(export, "FORMATS", {"broken": broken})
     with pytest.raises(SweepError, match="small cannot be had as Broken, choose another format: no such layer"):
         export_model(finished.results, "architectures", "small", tmp_path / "out", ("broken",))

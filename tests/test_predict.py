@@ -12,6 +12,7 @@ from predicting import draw_garment, finished_sweep, png_header, truncated
 from sweeping import read_csv
 
 from fmnist_mlp import cli, data, predict
+from fmnist_mlp.class_names import with_class_names
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.pictures import load_image
 from fmnist_mlp.predict import FinishedSweep, Predictor, choose_model
@@ -48,7 +49,7 @@ def test_the_names_of_the_classes_are_those_of_the_record_that_has_the_very_mode
     other = sweep.folder / "models" / "large.keras"
     other.write_bytes(other.read_bytes() + b"x")
     assert sweep.record("large") is None
-    assert choose_model(tmp_path / "results").class_names == ()
+    assert predict.Predictor(other, choose_model(tmp_path / "results").class_names).class_names == data.CLASS_NAMES
 
 
 def test_a_model_by_its_path_finds_its_names_in_the_sweep_its_record_or_beside_it(finished, tmp_path, monkeypatch):
@@ -59,6 +60,8 @@ def test_a_model_by_its_path_finds_its_names_in_the_sweep_its_record_or_beside_i
     assert choose_model(tmp_path, wanted=str(in_record)).class_names == data.CLASS_NAMES
     alone = tmp_path / "mine.keras"
     shutil.copyfile(path, alone)
+    assert choose_model(tmp_path, wanted=str(alone)).class_names == data.CLASS_NAMES  # copied elsewhere, it has them
+    alone.write_bytes(with_class_names(path, ()))  # as files of before are, and those that Keras saved again
     monkeypatch.chdir(tmp_path)
     assert choose_model(tmp_path, wanted="mine.keras").class_names == ()
     for content, names in [

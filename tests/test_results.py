@@ -1,6 +1,7 @@
 """What lies under `results/`: records that are whole or refused, tables that pandas reads, files that never tear."""
 
 import errno
+import io
 import itertools
 import json
 import math
@@ -8,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sweeping import Made
 
-from fmnist_mlp import results, table, views
+from fmnist_mlp import ranking, results, table, views
+from fmnist_mlp.class_names import carried_by
 from fmnist_mlp.config import list_trials, load_sweep
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
@@ -584,3 +587,43 @@ def test_whoever_takes_a_trial_clears_away_what_a_killed_process_left_of_it(made
     (folder / "record.json").write_text("half")
     with made.results.claim("a" * 64, may_wait=lambda: False):
         assert not folder.exists()
+
+
+# ---- names of classes
+
+
+def test_the_models_that_people_see_carry_the_names_of_today_and_records_none(tmp_path):
+    made = Made(tmp_path)
+    for i, trial in enumerate(made.plan):
+        with io.BytesIO() as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("config.json", str(i))
+            made.put(made.record(trial, val_accuracy=0.5 + i / 10), model=file.getvalue())
+    best, folder = ranking.rank(made.state).best_trials, made.root / "small" / "models"
+    records = [made.results.record_folder(trial.fingerprint) / "model.keras" for trial in made.plan]
+    before = [path.read_bytes() for path in records]
+
+    def carried():
+        return [carried_by(path) for path in sorted(folder.glob("*.keras"))]
+
+    made.results.show_models(made.sweep, best, ("cat", "dog"))
+    assert carried() == [("cat", "dog")] * 2
+    stamps = [path.stat().st_mtime_ns for path in sorted(folder.glob("*.keras"))]
+    Results(made.root).show_models(made.sweep, best, ("cat", "dog"))
+    assert [path.stat().st_mtime_ns for path in sorted(folder.glob("*.keras"))] == stamps
+    Results(made.root).show_models(made.sweep, best, ("Katze", "Hund"))
+    assert carried() == [("Katze", "Hund")] * 2
+    assert len([*folder.iterdir()]) == 2  # renamed classes are no change of somebody's
+    Results(made.root).show_models(made.sweep, {}, ("Katze", "Hund"))
+    assert not [*folder.glob("*")]
+    assert [path.read_bytes() for path in records] == before
+
+
+def test_a_sweep_remembers_what_it_called_the_classes(tmp_path):
+    made = Made(tmp_path)
+    assert made.results.class_names("small") == ()
+    made.results.claim_sweep(made.sweep, made.plan, ("cat", "dog"))
+    assert made.results.class_names("small") == ("cat", "dog")
+    for damage in ('{"class_names": [1]}', '{"class_names": "ab"}', "", "{"):
+        (made.root / "small" / "sweep.json").write_text(damage)
+        assert made.results.class_names("small") == ()

@@ -1209,6 +1209,18 @@ def test_what_is_wrong_with_the_images_is_the_first_note(tmp_path):
     assert table.markdown(state, rows_of(made)).endswith("\npixels between 0 and 1\n")
 
 
+def test_classes_are_called_as_they_are_now(tmp_path):
+    made = made_of(tmp_path, {"a": [0.8, 0.9]})
+    then = [row["class_name"] for row in table.class_rows(made.state, made.results)]
+    assert len(then) >= 2
+    now = [f"class {name}" for name in then]
+    state = dataclasses.replace(made.state, class_names=now)
+    assert [row["class_name"] for row in table.class_rows(state, made.results)] == now
+    assert table._key(state) != table._key(made.state)  # so that classes.csv is written anew
+    too_few = dataclasses.replace(made.state, class_names=now[:1])
+    assert [row["class_name"] for row in table.class_rows(too_few, made.results)] == then
+
+
 def test_a_note_names_the_rows_that_did_not_run_like_the_rest(tmp_path):
     made = made_on(tmp_path, {"a": [{}], "b": [{"tensorflow": "2.20.0"}], "c": [{}], "d": [{"device": "gpu:A"}]})
     assert table.notes(made.state, rows_of(made)) == [
