@@ -52,6 +52,20 @@ def test_the_names_of_the_classes_are_those_of_the_record_that_has_the_very_mode
     assert predict.Predictor(other, choose_model(tmp_path / "results").class_names).class_names == data.CLASS_NAMES
 
 
+def test_names_are_those_of_today_not_of_the_day_of_the_training(finished, tmp_path):
+    """Wherever they are asked for: by the best model, by a name, for samples of the page, in the card."""
+    results = shutil.copytree(finished.results, tmp_path / "results")
+    shutil.copyfile(finished.folder / "architectures.yaml", tmp_path / "architectures.yaml")
+    marker, today = results / "architectures" / "sweep.json", tuple(f"class {n}" for n in range(10))
+    marker.write_text(json.dumps(json.loads(marker.read_bytes()) | {"class_names": today}))
+    sweep = FinishedSweep(results)
+    assert sweep.record("large").class_names == today
+    assert sweep.load_images(sweep.record("large")).class_names == today
+    assert choose_model(results).class_names == choose_model(results, wanted="small").class_names == today
+    marker.write_text(json.dumps(json.loads(marker.read_bytes()) | {"class_names": ["too", "few"]}))
+    assert FinishedSweep(results).record("large").class_names == data.CLASS_NAMES
+
+
 def test_a_model_by_its_path_finds_its_names_in_the_sweep_its_record_or_beside_it(finished, tmp_path, monkeypatch):
     path = finished.model("small")
     assert choose_model(tmp_path, wanted=str(path)).class_names == data.CLASS_NAMES
