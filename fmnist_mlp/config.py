@@ -1382,7 +1382,7 @@ class _Reader:
         if isinstance(node.value, list):
             node = replace(node, value={"layers": (node.line, node)})
         if not isinstance(node.value, dict):
-            hint = f"; write - [{node.value}]" if type(node.value) is int else ""
+            hint = f"; write - [{node.value}]" if type(node.value) is int else misreadings.architectures_hint(node)
             self._problems.add(
                 node.line,
                 f"an architecture is a list of layers, such as [64, 32], or a mapping with layers, "
@@ -1468,8 +1468,8 @@ class _Reader:
             return None, ()
         pasted = misreadings.pasted_output(node.value)
         if pasted:
-            self._problems.add(node.value[-1].line, f"{pasted}{suffix}")
-        items = node.value[:-1] if pasted else node.value
+            self._problems.add(node.value[pasted[0]].line, f"{pasted[1]}{suffix}")
+        items = node.value[: pasted[0]] if pasted else node.value
         layers = [self._read_layer(item, suffix) for item in items]
         if pasted or any(layer is None for layer in layers):
             return None, ()

@@ -37,7 +37,7 @@ _SYNONYMS = {
     "preprocess": "preprocessing normalize normalization normalise scaler scaling standardize standardise pca",
     "layers": "hiddenlayers layer",
     "units": "units width widths hiddenunits neurons nodes size outputs outfeatures nunits numunits dim",
-    "depth": "depths nlayers numlayers numberoflayers",
+    "depth": "depths nlayers numlayers numberoflayers hiddenlayers numhiddenlayers",
     "Dense": "units linear fc fullyconnected innerproduct",
     "BatchNormalization": "bn batchnorm batchnorm1d batchnorm2d",
     "LayerNormalization": "ln layernorm",
@@ -135,11 +135,23 @@ _ADDED = {
 _OUTPUT_ACTIVATIONS = ("softmax", "logsoftmax")
 
 
-def pasted_output(layers: Sequence[Node]) -> str | None:
-    """What is wrong with the last of these layers where it can only be an output layer; None where it may be another.
+def pasted_output(layers: Sequence[Node]) -> tuple[int, str] | None:
+    """Which of these layers can only be an output layer, and what to do; None where there is none.
 
-    Whether a Dense has as many units as there are classes is known with the data alone: `config.check_shapes` asks.
+    It is the last but for what leaves it an output, as Flatten and Dropout. Whether a Dense has as many units as there
+    are classes is known with the data alone: `config.check_shapes` asks.
     """
+    position = len(layers) - 1
+    while position >= 0 and (written := _Written.of(layers[position])) and written.kind in _STILL_AN_OUTPUT:
+        position -= 1
+    message = _pasted(layers[: position + 1])
+    return None if message is None else (position, message)
+
+
+_STILL_AN_OUTPUT = ("Flatten", "Reshape", "Dropout", "AlphaDropout", "GaussianNoise")
+
+
+def _pasted(layers: Sequence[Node]) -> str | None:
     written = _Written.of(layers[-1]) if layers else None
     if written is None:
         return None
@@ -177,7 +189,7 @@ def layer_hint(node: Node) -> str:
         return f"; for a Dense of {name.strip()[:20]} units write the number without quotes"
     if written.kind == "Activation" and is_one_name:
         return f"; for an activation write {written.in_yaml()}"
-    if is_one_name and not name.endswith(")"):
+    if is_one_name and not name.endswith(")") and not _SPOKEN.fullmatch(name.strip()) and "units" not in node.value:
         return f"; did you mean '{written.kind}'?"
     text = written.in_yaml()
     return f"; write {text}" if text else ""
@@ -203,6 +215,9 @@ def argument_hint(layer: str, key: str, known: Sequence[str]) -> str:
     return did_you_mean(key, known) if known else "; it takes none"
 
 
+_SPOKEN = re.compile(r"([A-Za-z]+(?:2[dD])?)[\s:_-]*(\d{1,7}|0?\.\d{1,6})(?:[\s,:_-]+([A-Za-z_]+))?")
+
+
 class _Written:
     """A layer as somebody wrote it, understood as far as that goes.
 
@@ -226,6 +241,8 @@ class _Written:
         entries = {key: inner for key, (_, inner) in value.items()}
         if len(entries) == 1:
             ((name, inner),) = entries.items()
+            if name == "units" and type(inner.value) is int:
+                return cls("Dense", {"units": inner.source})
             return cls._of_parts(name, inner.value if isinstance(inner.value, dict) else inner)
         for key in _TYPE_KEYS:
             named = entries.get(key)
@@ -249,6 +266,12 @@ class _Written:
     def _of_text(cls, text: str) -> "_Written | None":
         if text.strip().isdecimal():
             return cls("Dense", {"units": text.strip()})
+        spoken = _SPOKEN.fullmatch(text.strip())  # Dense 64 relu, Dropout-0.2
+        if spoken and (kind := _kind(spoken[1])) in stacks.LAYERS and stacks.LAYERS[kind].shorthand:
+            number = float(spoken[2]) if "." in spoken[2] else int(spoken[2])
+            nodes = {stacks.LAYERS[kind].shorthand: Node(number, 0, source=spoken[2])}
+            nodes |= {"activation": Node(spoken[3], 0, source=spoken[3])} if spoken[3] else {}
+            return cls._of_parts(kind, _entries(nodes))
         called = re.match(r"[\w.]+\(", text)
         if not called or len(text) > _MAX_REWRITTEN:
             return cls._of_parts(text, {})
@@ -376,6 +399,15 @@ def key_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]], place: 
         hint = _layers_hint(key, node, entries)
         if hint:
             return hint
+    is_anchor = key.lower().startswith(("x-", "_", ".")) or letters in (
+        "defaults",
+        "default",
+        "common",
+        "shared",
+        "base",
+    )
+    if place == "top" and is_anchor and isinstance(node.value, list | dict):
+        return f"; write x-{letters.removeprefix('x')}, for keys of your own begin with x-"
     if letters in ("dropout", "dropoutrate"):
         rate = in_flow(node) if isinstance(node.value, float) else "0.3"
         if place == "grid":
@@ -435,6 +467,9 @@ def architectures_hint(node: Node) -> str:
         key, (_, inner) = next(iter(node.value.items()))
         hint = key_hint(key, inner, {key: (inner.line, inner)}, "architecture")
         return hint.replace("; write layers", "; write - layers")
+    if isinstance(node.value, str):  # one item of the list
+        text = _rewritten(node)
+        return f"; write - {text}" if text else ""
     if isinstance(node.value, list) and len(node.value) > 1 and all(type(item.value) is int for item in node.value):
         text = in_flow(node)
         return f"; write - {text} for one stack of these layers" if text else ""
@@ -454,8 +489,8 @@ def _rewritten(node: Node) -> str | None:
         items = [Node({key: entry}, entry[0]) for key, entry in items.items()]
     if not isinstance(items, list) or len(items) > 50:
         return None
-    if items and pasted_output(items):
-        items = items[:-1]
+    if pasted := pasted_output(items):
+        items = items[: pasted[0]]
     written = [_Written.of(item) for item in items]
     texts = [each and each.in_yaml() for each in written if not (each and _letters(each.kind) in _ADDED)]
     text = f"[{', '.join(texts)}]" if all(texts) else None
@@ -474,6 +509,17 @@ def _with_layer_after_each(entries: dict[str, tuple[int, Node]], layer: str) -> 
 def value_hint(key: str, node: Node, choices: Sequence[str], takes_number: bool) -> str:
     """What a value should have been: a number in quotes, 60k, a word in other letters, an object with arguments."""
     value = node.value
+    if key == "dataset":
+        inner = next((item.value for _, item in value.values()), None) if isinstance(value, dict) else value
+        if isinstance(inner, str) and re.search(r"[/\\.~]", inner):
+            return f"; write dataset: {{idx: {harmless(inner)[:_MAX_REWRITTEN]}}}"
+        if isinstance(value, str) and re.search("mnist|cifar|svhn", value.lower()) and not nearest(value, choices):
+            return "; other data sets are read from their four IDX files: {idx: FOLDER}"
+    if key == "activation" and "relu" in choices:
+        if isinstance(value, list):
+            return "; each layer has one of its own: write {Dense: {units: 64, activation: relu}} in layers"
+        if value == "None":
+            return "; did you mean 'linear'?"
     if choices and isinstance(value, dict):
         name = next((inner.value for k, (_, inner) in value.items() if k in _TYPE_KEYS), None) or next(iter(value), "")
         near = nearest(str(name), choices)
