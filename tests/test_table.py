@@ -521,7 +521,7 @@ def test_while_trials_run_there_is_no_verdict_and_nothing_is_remembered(tmp_path
     rows = table.write_tables(made.state, made.results, is_final=False)
     assert {row[column] for row in rows[:3] for column in NO_VERDICT} == {None}
     assert {row[column] for row in rows[3:] for column in NO_VERDICT[1:]} == {None}
-    assert sorted(path.name for path in made.folder.iterdir()) == ["results.csv", "trials.csv"]
+    assert sorted(path.name for path in made.folder.iterdir()) == ["_journal", "results.csv", "trials.csv"]
     final = made.write_tables()
     others = [column.name for column in table.RESULTS_COLUMNS if column.name not in NO_VERDICT]
     assert [[row[name] for name in others] for row in rows] == [[row[name] for name in others] for row in final]
