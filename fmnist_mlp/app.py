@@ -75,7 +75,10 @@ class Page:
         self._predictors: dict[str, Predictor] = {}
         self._lock = threading.Lock()
         self.shape = self._predictor(self.best).shape
-        self.samples = self._load_samples(data_dir, notify or (lambda line: None))
+        notify = notify or (lambda line: None)
+        for line in self.caveats(self.best):
+            notify(f"{self.best}: {line}")
+        self.samples = self._load_samples(data_dir, notify)
 
     def read(self, content: bytes) -> dict[str, PreparedImage]:
         """A picture as the network sees it, by what `load_image` is told of `invert`.
@@ -96,6 +99,10 @@ class Page:
         """
         with self._lock:
             return dict(self._predictor(model).predict(pixels))
+
+    def caveats(self, model: str) -> list[str]:
+        """What nobody who uses this model may overlook, a line each."""
+        return self.sweep.caveats(model)
 
     def table(self) -> list[list[str]]:
         """The sweep's table for people, best first; the first row holds the headers."""
@@ -300,7 +307,8 @@ def _build(page: Page):
             return None, None, _NOTHING_YET
         prepared = seen[invert]
         try:
-            return _magnified(prepared.pixels), page.classify(model, prepared.pixels), prepared.note
+            probabilities, note = page.classify(model, prepared.pixels), [prepared.note, *page.caveats(model)]
+            return _magnified(prepared.pixels), probabilities, "; ".join(note)
         except SweepError as error:
             return None, None, str(error)
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -236,6 +236,7 @@ def _predict(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     from fmnist_mlp import decoder, pictures, predict
 
     chosen = predict.choose_model(parsed.results_dir, parsed.sweep, parsed.model)
+    _print_caveats(chosen.name, chosen.caveats, err)
     columns = _new_table("image", "class", ("probability", "right"), "then", "how it was read", title=chosen.name)
     failed = 0
     with decoder.Decoder() as reader:  # starts while the model is loaded
@@ -264,6 +265,11 @@ def _predict(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     return USER_ERROR if failed else DONE
 
 
+def _print_caveats(model: str, caveats: Sequence[str], err: Console) -> None:
+    for line in caveats:
+        err.print(Text(_shown(f"{model}: {line}"), style="yellow"))
+
+
 def _print_json(said: dict, out: Console) -> None:
     """One line; rich would wrap it and take `:boot:` in a file's name for a picture."""
     out.print(Text(json.dumps(said)), soft_wrap=True)
@@ -277,6 +283,7 @@ def _export(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     exported = export.export_model(
         parsed.results_dir, parsed.sweep, parsed.name, parsed.to, formats, data_dir=_data_dir(parsed)
     )
+    _print_caveats(parsed.name, exported.caveats, err)
     for check in exported.checks:
         out.print(Text(f"{exported.folder / check.file}: {check.in_words()}"), soft_wrap=True)
     out.print(Text(f"how to load it: {exported.folder / export.CARD_FILE}"), soft_wrap=True)
@@ -467,7 +474,12 @@ def _add_results_folder(parser) -> None:
 
 
 def _add_sweep_name(parser) -> None:
-    parser.add_argument("--sweep", default="architectures", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--sweep",
+        default="architectures",
+        metavar="NAME",
+        help="a folder of the results, such as that of a quick look, architectures+epochs-2; default: %(default)s",
+    )
 
 
 def _data_dir(parsed: argparse.Namespace) -> Path | None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_mlp import table, trial
+from fmnist_mlp import config, table, trial
 from fmnist_mlp.class_names import ENTRY, LABELS_FILE, in_json, with_class_names
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.predict import CLASSES_FILE, FinishedSweep, load_model
@@ -68,10 +68,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: a folder and, for each format, its check."""
+    """What was written: a folder and, for each format, its check; and what nobody who uses the model may overlook."""
 
     folder: Path
     checks: tuple[Check, ...]
+    caveats: tuple[str, ...] = ()
 
 
 def export_model(
@@ -125,7 +126,7 @@ def export_model(
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    return Exported(folder, tuple(checks))
+    return Exported(folder, tuple(checks), tuple(finished.caveats(name)))
 
 
 def _check_is_free(folder: Path) -> None:
@@ -383,8 +384,10 @@ def _card(
     row = finished.row(name)
     height, width = x_test.shape[1:]
     shape = f"{height}, {width}"
+    quick_look = config.read_folder_name(finished.name)[1].options
     parts = [
         f"# {name}",
+        *([f"**A quick look** (`{quick_look}`), not what the full sweep trains."] if quick_look else []),
         f"A neural network that tells {len(record.class_names)} kinds of {height}x{width} gray images apart: "
         f"{', '.join(map(_cell, record.class_names))}.",
         "## Data",

@@ -38,7 +38,7 @@ class FinishedSweep:
 
     Args:
         results_dir: the results folder.
-        name: of the sweep.
+        name: of the sweep's folder; a quick look has its own (`architectures+epochs-2`).
 
     Raises:
         SweepError: there are no results of such a sweep.
@@ -47,9 +47,12 @@ class FinishedSweep:
     def __init__(self, results_dir: Path, name: str = "architectures"):
         self.name, self.folder = name, Path(results_dir) / name
         self.results = Results(results_dir)
-        if config.name_problem(name) is not None or not self.folder.is_dir():
+        if config.read_folder_name(name) is None or not self.folder.is_dir():
             there_are = sorted(path.parent.name for path in self.results.root.glob("*/results.csv"))
             hint = f"there are {', '.join(there_are)} (--sweep)" if there_are else "run python sweep.py first"
+            looks = [known for known in there_are if (config.read_folder_name(known) or ("", None))[0] == name]
+            if looks:
+                hint = f"there is only a quick look at it: --sweep {' or --sweep '.join(looks)}"
             raise SweepError(f"no results of a sweep '{harmless(name)[:100]}' in {results_dir}: {hint}")
 
     def rows(self) -> list[dict[str, Any]]:
@@ -113,6 +116,10 @@ class FinishedSweep:
                     return record and self._with_names(record)
         return None
 
+    def caveats(self, architecture: str) -> list[str]:
+        """What nobody who uses this model may overlook, a line each."""
+        return caveats(self.record(architecture), self.name)
+
     def _with_names(self, record: Record) -> Record:
         names = present(self.results.class_names(self.name), record.class_names)
         return record.model_copy(update={"class_names": names})
@@ -138,13 +145,29 @@ class FinishedSweep:
         return dataclasses.replace(images, class_names=record.class_names)
 
 
+def caveats(record: Record | None, folder_name: str) -> list[str]:
+    """What nobody who uses this trial's model may overlook, a line each.
+
+    Args:
+        record: None where it is not known.
+        folder_name: of the sweep that it was taken from, or of any other folder.
+    """
+    said, (_, overrides) = [], config.read_folder_name(folder_name) or ("", config.Overrides())
+    if overrides.options:
+        said.append(f"of a quick look ({overrides.options}), not of the full sweep")
+    if record is not None and record.dataset == "synthetic":
+        said.append("trained on the generated stand-in, not on Fashion-MNIST: it knows drawings made by a program only")
+    return said
+
+
 @dataclass(frozen=True)
 class ChosenModel:
-    """A model's file, what to call it, and the names of its classes; none where they are not known."""
+    """A model's file, what to call it, the names of its classes (none where they are not known), and its caveats."""
 
     name: str
     path: Path
     class_names: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 def choose_model(results_dir: Path, sweep: str = "architectures", wanted: str | None = None) -> ChosenModel:
@@ -160,11 +183,23 @@ def choose_model(results_dir: Path, sweep: str = "architectures", wanted: str | 
         path = Path(wanted)
         if path.suffix != ".keras" or not path.is_file():
             raise SweepError(f"{harmless(wanted)[:300]}: is no file of a Keras model (.keras)")
-        return ChosenModel(path.stem, path, _class_names_of(path))
+        return ChosenModel(path.stem, path, _class_names_of(path), tuple(_caveats_of(path)))
     finished = FinishedSweep(results_dir, sweep)
     name = finished.best() if wanted is None else wanted
     path, record = finished.model_path(name), finished.record(name)
-    return ChosenModel(name, path, record.class_names if record else ())
+    return ChosenModel(name, path, record.class_names if record else (), tuple(caveats(record, finished.name)))
+
+
+def _caveats_of(path: Path) -> list[str]:
+    """Of a model by its path: by the sweep's folder that it lies in, or as the record beside it says."""
+    results_dir, folder_name = path.resolve().parents[1].parent, path.resolve().parents[1].name
+    if path.parent.name == "models" and config.read_folder_name(folder_name) is not None:
+        finished = FinishedSweep(results_dir, folder_name)
+        return caveats(finished.record(path.stem) if path.stem in finished.model_names() else None, folder_name)
+    record = None
+    with contextlib.suppress(DamagedRecord, SweepError):
+        record = Results(results_dir).load_record(path.resolve().parent.name)
+    return caveats(record, "")
 
 
 def _class_names_of(path: Path) -> tuple[str, ...]:

@@ -23,6 +23,12 @@ architectures:
 """
 
 
+AS_WRITTEN = config.Overrides()
+
+# What is said of every model of this sweep.
+STAND_IN = "trained on the generated stand-in, not on Fashion-MNIST: it knows drawings made by a program only"
+
+
 class FinishedProject(sweeping.Project):
     """The folder of the sweep, and where its models lie."""
 
@@ -30,14 +36,14 @@ class FinishedProject(sweeping.Project):
         return self.results / "architectures" / "models" / f"{name}.keras"
 
 
-def finished_sweep(folder, test_images=None):
+def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
     """A sweep `architectures` whose models have their initial weights, with the tables and records of a real one.
 
     Of two seeds the second validates better; `large` is the best, `small` is worse by 0.03.
     """
     project = FinishedProject(folder)
     project.write(SWEEP, "architectures.yaml")
-    sweep = config.load_sweep(folder / "architectures.yaml")
+    sweep = config.load_sweep(folder / "architectures.yaml", overrides)
     results, images = Results(project.results), data.load_data(data.DataSource("synthetic"))
     sizes = config.check_shapes(sweep, (28, 28), 10)
     plan, records = config.list_trials(sweep, data_identity=images.identity), {}

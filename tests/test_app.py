@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from predicting import draw_garment, encode, finished_sweep, png_header
+from predicting import STAND_IN, draw_garment, encode, finished_sweep, png_header
 
 from fmnist_mlp import app, cli, data
 from fmnist_mlp.app import MAX_UPLOAD_BYTES, Page
@@ -85,7 +85,7 @@ def test_without_the_images_the_page_has_no_samples_and_says_why(finished, monke
     monkeypatch.setattr(data, "find_data", nowhere)
     page = Page(finished.results, notify=lines.append)
     assert page.samples == []
-    assert lines == ["no samples on the page: the images are gone"]
+    assert lines == [f"large: {STAND_IN}", "no samples on the page: the images are gone"]
 
 
 def test_a_model_that_is_not_exported_is_refused_by_its_name(page):
@@ -127,7 +127,9 @@ def test_a_sweep_without_models_has_no_page(tmp_path):
 def test_without_gradio_the_command_names_the_remedy(finished, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert cli.verbs(["app", "--results-dir", str(finished.results)]) == 2
-    assert capsys.readouterr().err == "the page needs gradio: pip install '.[app]' in the project's folder\n"
+    said, remedy = capsys.readouterr().err.splitlines()
+    assert said == f"large: {STAND_IN}"
+    assert remedy == "the page needs gradio: pip install '.[app]' in the project's folder"
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x"])

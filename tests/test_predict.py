@@ -8,10 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from predicting import draw_garment, finished_sweep, png_header, truncated
+from predicting import STAND_IN, draw_garment, finished_sweep, png_header, truncated
 from sweeping import read_csv
 
-from fmnist_mlp import cli, data, predict
+from fmnist_mlp import cli, config, data, predict
 from fmnist_mlp.class_names import with_class_names
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.pictures import load_image
@@ -135,6 +135,25 @@ def test_a_tampered_table_leads_nowhere(finished, tmp_path):
         FinishedSweep(tmp_path / "results").record("small")
 
 
+def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys):
+    finished, name = finished_sweep(tmp_path, overrides=config.Overrides(epochs=2)), "architectures+epochs-2"
+    with pytest.raises(
+        SweepError, match=r"'architectures'.*: there is only a quick look at it: --sweep architectures\+epochs-2$"
+    ):
+        choose_model(finished.results)
+    said = "of a quick look (--epochs 2), not of the full sweep"
+    assert choose_model(finished.results, name).caveats == (said, STAND_IN)
+    path = finished.results / name / "models" / "small.keras"
+    assert choose_model(tmp_path, wanted=str(path)).caveats == (said, STAND_IN)
+    draw_garment().save(tmp_path / "shirt.png")
+    where = ["--results-dir", str(finished.results), "--sweep", name]
+    assert cli.verbs(["predict", str(tmp_path / "shirt.png"), *where]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"large: {said}", f"large: {STAND_IN}"]
+    assert cli.verbs(["export", "large", "--to", str(tmp_path / "out"), *where]) == 0
+    assert f"large: {said}" in capsys.readouterr().err
+    assert "**A quick look** (`--epochs 2`)" in (tmp_path / "out/README.md").read_text("utf-8")
+
+
 # ---- the model ----
 
 
@@ -253,14 +272,17 @@ def test_json_is_one_object_a_file_with_the_names_of_files_as_they_are(finished,
     assert (first["class"], first["probability"]) == expected[0]
     assert (first["model"], first["inverted"], last["inverted"]) == ("small", True, False)
     assert "is damaged or cut off" in broken["error"]
-    assert len(printed.err.splitlines()) == 1
+    assert printed.err.splitlines()[0] == f"small: {STAND_IN}"
+    assert len(printed.err.splitlines()) == 2
 
 
 def test_what_cannot_be_read_is_one_line_each_and_the_others_are_predicted(finished, pictures, capsys):
     bad = [pictures / "missing.png", pictures, pictures / "bomb.png", pictures / "broken.png"]
     assert run(*bad[:2], pictures / "dark.png", *bad[2:], "--results-dir", finished.results) == 2
     printed = capsys.readouterr()
-    assert [line.partition(": ")[0] for line in printed.err.splitlines()] == [str(path) for path in bad]
+    said, *lines = printed.err.splitlines()
+    assert said == f"large: {STAND_IN}"
+    assert [line.partition(": ")[0] for line in lines] == [str(path) for path in bad]
     assert "dark on light" in printed.out
 
 
@@ -303,5 +325,5 @@ sys.exit(code)
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"large: {STAND_IN}\n")
     assert "dark on light" in done.stdout
