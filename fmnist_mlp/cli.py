@@ -28,7 +28,7 @@ from rich.text import Text
 
 from fmnist_mlp import __version__, config, preprocess, ranking, runner, table
 from fmnist_mlp.engine import EngineError, forget_warning_options
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.results import MOST_MACHINE_FAILURES, Results
 
 DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -134,6 +134,14 @@ class _Stream:
 
 
 def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+    try:
+        return _plan_and_run(parsed, out, err)
+    except ImagesChanged as error:
+        err.print(Text(_shown(f"{error}; the plan is made again"), style="yellow"))
+        return _plan_and_run(parsed, out, err)
+
+
+def _plan_and_run(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     sweep = config.load_sweep(parsed.sweep, _overrides(parsed))
     options = _options(parsed, sweep)
     plan = runner.make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
@@ -153,9 +161,8 @@ def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
         # Imported here: after the trials, and only what has changed is drawn.
         from fmnist_mlp import report
 
-        results = Results(options.results_dir)
-        report.report(plan.state, summary.rows, results, source=plan.source)
-        _print_changed(results, err)
+        report.report(plan.state, summary.rows, plan.results, source=plan.source)
+        _print_changed(plan.results, err)
     _print_where_to_look(plan, options, summary, out)
     if summary.stopped:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
@@ -175,10 +182,9 @@ def _report(parsed: argparse.Namespace, out: Console, err: Console) -> int:
     is_wanted = parsed.data_dir is not None or sweep.dataset in ("auto", "fashion_mnist")
     options = runner.Options(results_dir=parsed.results_dir, data_dir=_data_dir(parsed) if is_wanted else None)
     plan = runner.make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
-    results = Results(parsed.results_dir)
-    rows = table.make_table(plan.state, results)
-    page = report.report(plan.state, rows, results, source=plan.source, again=True)
-    _print_changed(results, err)
+    rows = table.make_table(plan.state, plan.results)
+    page = report.report(plan.state, rows, plan.results, source=plan.source, again=True)
+    _print_changed(plan.results, err)
     out.print(f"open {_shown(page)}", markup=False, soft_wrap=True)
     return DONE
 

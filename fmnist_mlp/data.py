@@ -29,7 +29,7 @@ from typing import Literal
 
 import numpy as np
 
-from fmnist_mlp import class_names, garments
+from fmnist_mlp import class_names, files, garments
 from fmnist_mlp.errors import SweepError
 
 CLASS_NAMES = (
@@ -202,7 +202,7 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
 
     Args:
         memory: a dict that can be written as JSON; the caller loads and saves it. An entry counts while the four
-            files have the same names, sizes and modification times; anything else in it is ignored. Updated in place.
+            files have the same names and stamps (`files.stamp`); anything else in it is ignored. Updated in place.
 
     Raises:
         SweepError: as `load_data`, where the files have to be read.
@@ -216,8 +216,8 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         return _with_names(info, source)
 
     key = f"{source.kind}:{source.folder}"
-    files = _stamps(source)
-    remembered = _remembered(memory.get(key), files, source.dataset)
+    stamps = _stamps(source)
+    remembered = _remembered(memory.get(key), stamps, source.dataset)
     if remembered is not None:
         return _with_names(remembered, source)
     data = load_data(source)
@@ -231,10 +231,10 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         tuple(np.bincount(data.y_train, minlength=data.num_classes).tolist()),
         _warnings(data) if source.kind == "idx" else (),
     )
-    if files == _stamps(source):  # else they changed while they were read
+    if stamps == _stamps(source):  # else they changed while they were read
         memory[key] = {
             "format": _MEMORY_FORMAT,
-            "files": files,
+            "files": stamps,
             "info": {key: [*v] if isinstance(v, tuple) else v for key, v in asdict(info).items()},
         }
     return _with_names(info, source)
@@ -503,23 +503,22 @@ def _all_names():
 
 
 def _stamps(source):
-    """Name, size and modification time of each file, as JSON gives them back."""
+    """Name and stamp of each file, as JSON gives them back."""
     stamps = []
     for path in require_files(source.folder, "the folder"):
         try:
-            status = path.stat()
+            stamps.append([path.name, *files.stamp(path)])
         except OSError as error:
             raise SweepError(f"{path}: cannot be read ({_why(error)}); {_remedy(source)}") from error
-        stamps.append([path.name, status.st_size, status.st_mtime_ns])
     return stamps
 
 
-_MEMORY_FORMAT = 4  # raise it when the checks or the identity change
+_MEMORY_FORMAT = 5  # raise it when the checks or the identity change
 
 
-def _remembered(entry, files, dataset):
+def _remembered(entry, stamps, dataset):
     """The DataInfo in an entry of `describe`'s memory, or None where it is another format, stale or garbage."""
-    if not isinstance(entry, dict) or entry.get("format") != _MEMORY_FORMAT or entry.get("files") != files:
+    if not isinstance(entry, dict) or entry.get("format") != _MEMORY_FORMAT or entry.get("files") != stamps:
         return None
     try:
         tuples = {

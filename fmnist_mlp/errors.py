@@ -13,6 +13,10 @@ class SweepError(Exception):
     """
 
 
+class ImagesChanged(SweepError):
+    """The images are not those that the sweep was planned with: it is planned again, once."""
+
+
 def cannot_write(path, error: OSError) -> SweepError:
     """What to raise where a file or folder of results or logs cannot be written: a full disk, no permission."""
     return SweepError(

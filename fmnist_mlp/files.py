@@ -16,7 +16,8 @@ import os
 import re
 import secrets
 import shutil
-import time
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ from typing import Any
 from fmnist_mlp.errors import SweepError, cannot_write
 
 SUMS = "SHA256SUMS"
+
+# What numpy and zipfile raise for a file that is empty, cut off, of another kind or has a wrong byte.
+# TypeError: one array, no archive of them; RuntimeError: seemingly encrypted, or compressed in an unknown way.
+UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class DamagedFile(Exception):
@@ -90,41 +95,53 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(folder: Path) -> None:
-    """Write `SHA256SUMS` into a finished folder, a line for every other file below it. Raises: OSError."""
+def sums_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder, by its path with slashes, but for the seal itself. Raises: OSError."""
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    lines = [f"{digest(path)}  {name}\n" for name, path in sorted(names.items()) if name != SUMS]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    return {name: digest(path) for name, path in sorted(names.items()) if name != SUMS}
+
+
+def seal(folder: Path) -> None:
+    """Write `SHA256SUMS` into a finished folder: the checksums of all its files. Raises: OSError."""
+    (folder / SUMS).write_bytes(_seal_text(sums_of(folder)).encode())
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """What `seal` wrote: the SHA-256 of each file, by its path below the folder, with slashes.
+    """What `seal` wrote, as `sums_of` had it then.
 
     Raises:
-        OSError: the folder has no seal, or one that cannot be read.
-        DamagedFile: it does not read as it was written.
+        FileNotFoundError: the folder has no seal.
+        DamagedFile: it cannot be read, or does not read as it was written.
     """
     path = folder / SUMS
-    text = path.read_bytes().decode(errors="replace")
+    try:
+        text = path.read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
     sums = {name: sum_ for sum_, name in _SUM_LINE.findall(text)}
     # Whatever does not read as it was written is damage, and a name that leads out of the folder is none of ours.
     leads_out = any(".." in name.split("/") or name.startswith("/") for name in sums)
-    if leads_out or not sums or text != "".join(f"{sum_}  {name}\n" for name, sum_ in sums.items()):
+    if leads_out or not sums or text != _seal_text(sums):
         raise DamagedFile(f"{path}: is damaged")
     return sums
 
 
 def read_checked(path: Path, expected: str) -> bytes:
-    """The content of a file whose SHA-256 is `expected`.
+    """The content of a file. Raises `DamagedFile` where it is missing or its SHA-256 is not `expected`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    compare(content, path, expected)
+    return content
 
-    Raises:
-        OSError: it cannot be read.
-        DamagedFile: it has another.
-    """
-    content = path.read_bytes()
+
+def compare(content: bytes, path: Path, expected: str) -> None:
+    """Raise `DamagedFile` where the content that was read from `path` has not the SHA-256 `expected`."""
     if hashlib.sha256(content).hexdigest() != expected:
         raise DamagedFile(f"{path}: {_ANOTHER_SUM}")
-    return content
 
 
 def check(path: Path, expected: str, digests: "Digests | None" = None) -> None:
@@ -132,9 +149,18 @@ def check(path: Path, expected: str, digests: "Digests | None" = None) -> None:
     try:
         actual = digests.of(path) if digests else digest(path)
     except OSError as error:
-        raise DamagedFile(f"{path}: {'is missing' if isinstance(error, FileNotFoundError) else error}") from error
+        raise _unreadable(path, error) from error
     if actual != expected:
         raise DamagedFile(f"{path}: {_ANOTHER_SUM}")
+
+
+def _unreadable(path: Path, error: OSError) -> DamagedFile:
+    reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    return DamagedFile(f"{path}: {reason}")
+
+
+def _seal_text(sums: Mapping[str, str]) -> str:
+    return "".join(f"{sum_}  {name}\n" for name, sum_ in sums.items())
 
 
 _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)
@@ -170,10 +196,18 @@ class Digests:
             self._used[name] = known
             return known[0]
         found = digest(path)
-        # A file written to just now may be written to again within the same tick of the clock.
-        if now == stamp(path) and time.time_ns() - max(now[1], now[2]) > _TICK_NS:
+        if now == stamp(path):  # else it is being written to
             self._used[name] = [found, *now]
         return found
+
+    def forget(self, path: Path) -> None:
+        """A file turned out to be another than is remembered, though its stamp is the same: hash it next time."""
+        self._known = self._known or load_json(self._cache)
+        name = str(path).removeprefix(self._folder)
+        self._used.pop(name, None)
+        if self._known.pop(name, None):
+            with contextlib.suppress(SweepError):
+                save_json(self._cache, self._known)
 
     def save(self) -> None:
         """Remember what was learnt, of files that are still there; a disk that cannot be written costs time only."""
@@ -182,9 +216,6 @@ class Digests:
             self._known = {name: known for name, known in learnt.items() if Path(self._folder + name).exists()}
             with contextlib.suppress(SweepError):
                 save_json(self._cache, self._known)
-
-
-_TICK_NS = 100_000_000  # clocks of file systems tick every few milliseconds
 
 
 # ---- what is only remembered --------------------------------------------------------------------------------------

@@ -6,6 +6,10 @@ run: copies, since a person may write to them, that `views` tells from what a pe
 beside its place, flushed and moved in with `os.replace`: a reader never sees half a file, and whoever is killed leaves
 at most a draft that the next run clears away.
 
+A record and a checkpoint are sealed: `SHA256SUMS` covers every file of theirs, and none is believed before it is
+compared (`files`). One that is damaged is a `DamagedRecord`, which its trial replaces. A record from before there were
+seals is compared with itself once, figures with confusion matrix and predictions, and then sealed.
+
 No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this module.
 """
 
@@ -13,30 +17,30 @@ import contextlib
 import datetime
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import shutil
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
 
-from fmnist_mlp import config
+from fmnist_mlp import config, files, unsealed
 from fmnist_mlp.class_names import in_json, problem_with, with_class_names
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.files import digest, write_whole
+from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests, digest, write_whole
 from fmnist_mlp.views import Kept, Views
 from fmnist_mlp.yaml_nodes import harmless
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
+_FORMAT_WITHOUT_SEAL = 2  # the same but for the seal
 MOST_MACHINE_FAILURES = 3  # runs in a row; after them a trial that the machine fails is tried again only when asked
 METRICS = tuple(
     f"{part}_{name}"
@@ -88,7 +92,7 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         measured: clocks and memory; differs from run to run.
     """
 
-    format: Literal[2] = RECORD_FORMAT
+    format: Literal[2, 3] = RECORD_FORMAT
     fingerprint: str
     status: Literal["done", "failed"]
     settings: dict[str, Any]
@@ -188,13 +192,25 @@ class Latency(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 class Results:
-    """The results folder. Args: `root`, made on the first write."""
+    """The results folder.
+
+    Args:
+        root: made on the first write.
+
+    Attributes:
+        unsealed: fingerprints of sound records that have no seal yet.
+        damaged: what was found damaged when it was read, though it was sound when the records were looked up: a line
+            for each file.
+    """
 
     def __init__(self, root: Path):
         self.root = Path(root)
+        self.unsealed: set[str] = set()
+        self.damaged: dict[Path, str] = {}
         self._records = self.root / "_records"
         self._drafts = self._records / ".drafts"
         self._views: dict[str, Views] = {}  # of each sweep, by its name
+        self._digests = Digests(self._records, self._records / ".digests.json")
 
     # ---- records
 
@@ -214,34 +230,71 @@ class Results:
         """The record of this trial; None where there is none.
 
         Raises:
-            DamagedRecord: there is one and it cannot be used: cut off, from a newer version, or another trial's.
+            DamagedRecord: there is one and it cannot be used: a file of it is cut off, changed or missing, it is from a
+                newer version, or another trial's.
         """
-        path = self.record_folder(fingerprint) / "record.json"
-        _step_back(path.parent)
+        for attempts_left in reversed(range(3)):
+            before = self.stamp(fingerprint)
+            try:
+                return self._load_record(fingerprint)
+            except DamagedRecord:
+                # Another sweep may have replaced it while it was read; then its files are of two records.
+                if not attempts_left or self.stamp(fingerprint) == before:
+                    raise
+        raise AssertionError("not reached")
+
+    def _load_record(self, fingerprint: str) -> Record | None:
+        folder = self.record_folder(fingerprint)
+        path = folder / "record.json"
+        _step_back(folder)
         try:
             text = path.read_bytes()
         except OSError as error:
-            if not _exists(path.parent):
+            if not _exists(folder):
                 return None
             raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
-        try:
-            content = json.loads(text)
-            if isinstance(content, dict) and content.get("format", RECORD_FORMAT) != RECORD_FORMAT:
-                shown = harmless(str(content["format"]))[:60]
-                raise DamagedRecord(f"{path}: has format {shown}, this version reads {RECORD_FORMAT}")
-            record = Record.model_validate(content)
-            # Half a character (a lone surrogate) is valid JSON, but no table and no log could be written with it.
-            json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
-            settings_fingerprint = config.fingerprint(record.settings)
-        except (ValueError, RecursionError) as error:
-            raise DamagedRecord(f"{path}: is not a whole record") from error
-        if not record.fingerprint == fingerprint == settings_fingerprint:
+        sums = self._sums(fingerprint)
+        if sums is not None:
+            _compare(text, path, sums)
+        record = _parse(path, text)
+        if not record.fingerprint == fingerprint == config.fingerprint(record.settings):
             raise DamagedRecord(f"{path}: belongs to another trial")
-        files = () if not record.is_done else _FILES_OF_A_BASELINE if record.is_baseline else _FILES_OF_A_DONE_TRIAL
-        missing = [name for name in files if not (path.parent / name).is_file()]
-        if missing:
-            raise DamagedRecord(f"{path.parent}: lacks {', '.join(missing)}")
+        needed = () if not record.is_done else _FILES_OF_A_BASELINE if record.is_baseline else _FILES_OF_A_DONE_TRIAL
+        if missing := [name for name in needed if not (folder / name).is_file()]:
+            raise DamagedRecord(f"{folder}: lacks {', '.join(missing)}")
+        if sums is not None:
+            self._check_files(folder, sums | {name: sums.get(name, "") for name in needed})
+        elif record.format != _FORMAT_WITHOUT_SEAL:
+            raise DamagedRecord(f"{folder}: lacks {files.SUMS}")
+        elif record.is_done and (reasons := [*unsealed.contradictions(record, folder)]):
+            raise DamagedRecord(f"{folder}: does not agree with itself: {'; '.join(reasons)}")
+        else:
+            self.unsealed.add(fingerprint)
         return record
+
+    def _check_files(self, folder: Path, sums: Mapping[str, str]) -> None:
+        try:
+            for name, expected in sums.items():
+                files.check(folder / name, expected, self._digests)
+        except DamagedFile as error:
+            raise DamagedRecord(str(error)) from error
+
+    def seal_older_records(self) -> int:
+        """Seal the records from before there were seals that `load_record` found sound; how many."""
+        sealed = 0
+        for fingerprint in sorted(self.unsealed):
+            with contextlib.suppress(OSError):  # read-only: they are checked again each time
+                files.seal(self.record_folder(fingerprint))
+                sealed += 1
+        self.unsealed.clear()
+        return sealed
+
+    def remember_digests(self, fingerprints: Iterable[str] = ()) -> None:
+        """So that the next run need not hash what it finds unchanged, these new records among them."""
+        for fingerprint in fingerprints:
+            with contextlib.suppress(DamagedRecord):  # the next run says it
+                self._check_files(self.record_folder(fingerprint), self._sums(fingerprint) or {})
+        self._digests.save()
 
     def load_correct(self, fingerprint: str) -> np.ndarray:
         """Which test images the model of a finished trial classifies correctly: bool, `(n,)`.
@@ -264,11 +317,51 @@ class Results:
         """
         path = self.record_folder(fingerprint) / "predictions.npz"
         try:
-            # Opened here: what numpy 2.4 opens itself it leaves open where the archive is cut off.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(self.read_file(fingerprint, path.name)), allow_pickle=False) as arrays:
                 return [arrays[name] for name in names]
         except UNREADABLE_ARRAYS as error:
             raise DamagedRecord(f"{path}: cannot be read ({error})") from error
+
+    def read_file(self, fingerprint: str, name: str) -> bytes:
+        """The content of a file of a record, `model.keras` for one, compared with the record's seal at each read.
+
+        Raises:
+            DamagedRecord: it is missing, or not what was written; the next run will find that too, and train again.
+        """
+        path = self.record_folder(fingerprint) / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
+        if (sums := self._sums(fingerprint)) is not None:
+            try:
+                _compare(content, path, sums)
+            except DamagedRecord as error:
+                self._digests.forget(path)
+                self.damaged[path] = str(error)
+                raise
+        return content
+
+    def sums(self, fingerprint: str) -> dict[str, str]:
+        """The SHA-256 of each file of a record by its path below the folder; of one without a seal, as they are now.
+
+        Raises:
+            DamagedRecord: the seal is damaged, or a file cannot be read.
+        """
+        folder = self.record_folder(fingerprint)
+        try:
+            return self._sums(fingerprint) or files.sums_of(folder)
+        except OSError as error:
+            raise DamagedRecord(f"{folder}: cannot be read ({error})") from error
+
+    def _sums(self, fingerprint: str) -> dict[str, str] | None:
+        """What the seal of a record says; None where it has none."""
+        try:
+            return files.read_sums(self.record_folder(fingerprint))
+        except FileNotFoundError:
+            return None
+        except DamagedFile as error:
+            raise DamagedRecord(str(error)) from error
 
     def draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
         """A folder to write a record's files into; leaving the block moves it into place whole, an error removes it."""
@@ -339,6 +432,19 @@ class Results:
         """As `draft`, for a checkpoint: the one before it is replaced whole."""
         return self._draft_of(self.checkpoint_folder(fingerprint))
 
+    def read_checkpoint(self, fingerprint: str) -> dict[str, bytes]:
+        """The files of a checkpoint by name, each compared with the seal; its events lie in a folder below it.
+
+        Raises:
+            DamagedFile: one is missing, or not what was written.
+        """
+        folder = self.checkpoint_folder(fingerprint)
+        try:
+            sums = files.read_sums(folder)
+        except FileNotFoundError as error:
+            raise DamagedFile(f"{folder / files.SUMS}: is missing") from error
+        return {name: files.read_checked(folder / name, expected) for name, expected in sums.items()}
+
     def drop_checkpoint(self, fingerprint: str) -> None:
         shutil.rmtree(self.checkpoint_folder(fingerprint), ignore_errors=True)
 
@@ -351,6 +457,8 @@ class Results:
             folder.chmod(0o777 & ~_umask())  # mkdtemp shuts everybody else out
             try:
                 yield folder
+                if not (folder / files.SUMS).exists():  # else it came from another machine with its own
+                    files.seal(folder)
                 _flush_tree(folder)
                 self._move_in(folder, place)
             finally:
@@ -540,26 +648,26 @@ class Results:
 
     def load_latency(self, key: str) -> Latency | None:
         with contextlib.suppress(ValueError):
-            return Latency.model_validate(_read_json(self.root / "_latency" / f"{key}.json") or None)
+            return Latency.model_validate(files.load_json(self.root / "_latency" / f"{key}.json") or None)
         return None
 
     def save_latency(self, key: str, latency: Latency) -> None:
-        self._write(self.root / "_latency" / f"{key}.json", latency.model_dump_json(indent=1) + "\n")
+        files.save_json(self.root / "_latency" / f"{key}.json", latency.model_dump())
 
     def load_comparison(self, sweep: Sweep) -> dict:
         """What `save_comparison` was given last; empty where that was never or the file is damaged."""
-        return _read_json(self.sweep_folder(sweep) / "_comparison.json")
+        return files.load_json(self.sweep_folder(sweep) / "_comparison.json")
 
     def save_comparison(self, sweep: Sweep, comparison: dict) -> None:
-        self._write(self.sweep_folder(sweep) / "_comparison.json", json.dumps(comparison, sort_keys=True) + "\n")
+        files.save_json(self.sweep_folder(sweep) / "_comparison.json", comparison)
 
     # ---- the memory of what the images are (data.describe)
 
     def load_data_memory(self) -> dict:
-        return _read_json(self.root / "_data.json")
+        return files.load_json(self.root / "_data.json")
 
     def save_data_memory(self, memory: dict) -> None:
-        self._write(self.root / "_data.json", json.dumps(memory, indent=1, sort_keys=True) + "\n")
+        files.save_json(self.root / "_data.json", memory)
 
     def _write(self, path: Path, content: str | bytes) -> None:
         write_whole(path, content)
@@ -631,11 +739,33 @@ class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
 
 
+def _compare(content: bytes, path: Path, sums: Mapping[str, str]) -> None:
+    try:
+        files.compare(content, path, sums.get(path.name, ""))
+    except DamagedFile as error:
+        raise DamagedRecord(str(error)) from error
+
+
+def _parse(path: Path, text: bytes) -> Record:
+    try:
+        content = json.loads(text)
+        if isinstance(content, dict) and content.get("format", RECORD_FORMAT) not in (
+            RECORD_FORMAT,
+            _FORMAT_WITHOUT_SEAL,
+        ):
+            shown = harmless(str(content["format"]))[:60]
+            raise DamagedRecord(f"{path}: has format {shown}, this version reads {RECORD_FORMAT}")
+        record = Record.model_validate(content)
+        # Half a character (a lone surrogate) is valid JSON, but no table and no log could be written with it.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+        config.fingerprint(record.settings)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(f"{path}: is not a whole record") from error
+    return record
+
+
 # ---- helpers ------------------------------------------------------------------------------------------------------
 
-# What numpy and zipfile raise for a file that is empty, cut off, of another kind or has a wrong byte.
-# TypeError: one array, no archive of them; RuntimeError: seemingly encrypted, or compressed in an unknown way.
-UNREADABLE_ARRAYS = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
 _FILES_OF_A_BASELINE = ("predictions.npz",)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fmnist_mlp import config, data, ranking, stacks, table
+from fmnist_mlp import config, data, preprocess, ranking, stacks, table
 from fmnist_mlp.baselines import CLASSIFIERS
 from fmnist_mlp.config import Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, DataSource
@@ -32,7 +32,7 @@ from fmnist_mlp.engine import (
     available_cores,
     available_memory_bytes,
 )
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.results import (
     MOST_MACHINE_FAILURES,
     DamagedRecord,
@@ -120,6 +120,7 @@ class Plan:
         changes: one line for each architecture that the last run knew with other settings and this run trains again.
         stamps: by fingerprint, what `Results.stamp` said before the records were looked up.
         jobs: workers that this run will use; 0 is this process.
+        results: where the records lie; it knows what it has verified of them.
     """
 
     sweep: Sweep
@@ -137,6 +138,7 @@ class Plan:
     changes: list[str]
     doubts: list[str]
     stamps: dict[str, tuple[int, int] | None]
+    results: Results
     jobs: int
     jobs_note: str | None = None
     data_memory: dict | None = None  # to be saved, where the images had to be read to make the plan
@@ -223,12 +225,18 @@ class Summary:
 def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
     """Find the images, list the trials, look up which are done; writes nothing.
 
+    Where finished trials contradict what is remembered of the images, these are read and the plan is made again.
+
     Raises:
         SweepError: the data cannot be had, the stand-in would replace results on real images, a stack does not fit the
             images, `only` names nothing.
     """
     results = Results(options.results_dir)
-    memory = results.load_data_memory()
+    plan = _make_plan(sweep, options, notify, results, results.load_data_memory())
+    return _make_plan(sweep, options, notify, results, {}) if _is_contradicted(plan) else plan
+
+
+def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory: dict) -> Plan:
     before = dict(memory)
     source = data.find_data(sweep.dataset, options.data_dir, notify=notify)
     info = data.describe(source, memory)
@@ -268,6 +276,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
         changes=_changes(results.last_plan(sweep), to_train),
         doubts=config.find_doubts(sweep, info.image_shape, info.num_classes),
         stamps=stamps,
+        results=results,
         jobs=0,
         data_memory=memory if memory != before else None,
     )
@@ -287,21 +296,25 @@ def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> 
 
     Raises:
         SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
+        ImagesChanged: a worker finds other images than the plan was made with; the next plan looks at them anew.
     """
     with _reach_cluster(plan, options) as home:
         return _run_sweep(plan, options, listener, handle, home)
 
 
 def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -> Summary:
-    results, logs = Results(options.results_dir), SweepLogs(options.logs_dir, plan.sweep)
+    results, logs = plan.results, SweepLogs(options.logs_dir, plan.sweep)
     started = time.monotonic()
     next_tables = started + _SECONDS_BETWEEN_TABLES
     summary, workers = Summary(), _Workers({trial.fingerprint: trial for trial in plan.to_train}, listener)
     workers.show_progress = lambda trial: logs.mirror(trial, results.live_folder(trial.fingerprint))
 
+    new_records: list[str] = []
     results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names)
     if plan.data_memory is not None:
         results.save_data_memory(plan.data_memory)
+    if sealed := results.seal_older_records():
+        listener.notice(f"{sealed:,} records of an earlier version agree with themselves; each has a checksum now")
     logs.sync(results, plan.all_trials, plan.records)
     if plan.to_train:
         table.write_tables(plan.state, results, is_final=False)
@@ -313,6 +326,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
             record = _record_of(outcome, plan, options, results, logs, workers)
             if record is not None:
                 plan.records[trial.fingerprint] = record.in_short(trial)
+                new_records.append(trial.fingerprint)
                 logs.show(results, trial, record)
                 summary.trained += record.is_done and trial.fingerprint not in workers.found
             if record is not None and not record.is_done:
@@ -330,6 +344,9 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
         results.show_models(plan.sweep, ranking.rank(plan.state).exported_trials, plan.info.class_names)
         logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
         _say_what_was_changed(results, logs, listener)
+        results.remember_digests(new_records)
+        for line in results.damaged.values():
+            listener.notice(f"{line}; run again: its trial is trained again")
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -351,6 +368,18 @@ def _keep_what_is_real(results: Results, sweep: Sweep, fallback_reason: str) -> 
             f"{results.sweep_folder(sweep)} holds results on real images, and the generated stand-in would take their "
             f"place: {fallback_reason}; to train on the stand-in, take another --results-dir"
         )
+
+
+def _is_contradicted(plan: Plan) -> bool:
+    """Whether a finished trial had another number of parameters than what is remembered of the images says."""
+    if plan.data_memory is not None:  # nothing was remembered
+        return False
+    return any(
+        record.is_done and not record.is_baseline and record.params != plan.sizes[trial.architecture.name].params
+        for trial in plan.trials
+        if (record := plan.records.get(trial.fingerprint))
+        and not preprocess.has_open_size(trial.architecture.training.preprocess)
+    )
 
 
 def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Record], list[str]]:
@@ -401,7 +430,7 @@ def _add_refits(plan: Plan, options: Options) -> list[Trial]:
         is_open = any(t.fingerprint in to_come or t.fingerprint not in plan.records for t in plan.trials)
         best = None if is_open else ranking.rank(plan.state).best
         chosen = [item for item in plan.sweep.architectures if item.name == best]
-    results, identity = Results(options.results_dir), plan.info.identity
+    results, identity = plan.results, plan.info.identity
     plan.refits = config.list_refits(plan.sweep, chosen, data_identity=identity, plain_fit=options.plain_fit)
     plan.stamps |= {trial.fingerprint: results.stamp(trial.fingerprint) for trial in plan.refits}
     records, damaged = _load_records(results, plan.refits)
@@ -568,7 +597,7 @@ def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers,
     trained, plan.to_train = plan.to_train, []
     added = _add_refits(plan, options)
     if plan.refits:  # some may have been trained before
-        logs.sync(Results(options.results_dir), plan.all_trials, plan.records)
+        logs.sync(plan.results, plan.all_trials, plan.records)
     if added:
         _decide_jobs(plan, options)
         workers.add(added)
@@ -650,7 +679,7 @@ def _reach_cluster(plan: Plan, options: Options):
     # Imported here: a sweep on this machine has no use for them.
     from fmnist_mlp import cluster, engine_ray
 
-    with engine_ray.connected(options.ray_address), cluster.Home(Results(options.results_dir)) as home:
+    with engine_ray.connected(options.ray_address), cluster.Home(plan.results) as home:
         yield home
 
 
@@ -690,7 +719,7 @@ def _take_latency(outcome: Outcome, plan: Plan, options: Options) -> None:
             error=f"{error.type}: {error.message}",
             machine_failures=before.machine_failures + 1 if is_of_the_machine(error.type, error.message) else 0,
         )
-        Results(options.results_dir).save_latency(outcome.call.key, latency)
+        plan.results.save_latency(outcome.call.key, latency)
     plan.latencies |= {architecture.name: latency for architecture in plan.to_measure[outcome.call.key]}
 
 
@@ -704,6 +733,9 @@ def _record_of(
     if outcome.status == "stopped":  # it will go on from its checkpoint
         logs.mirror(trial, results.checkpoint_folder(trial.fingerprint) / "events", at_once=True)
         return None
+    if outcome.error.type == "ImagesChanged":
+        plan.results.save_data_memory({})  # whatever it says of them is wrong
+        raise ImagesChanged(outcome.error.message)
     if outcome.error.type == "SweepError":  # a full disk, images gone: not the trial's fault, and not a record
         raise SweepError(outcome.error.message)
     size = plan.sizes[trial.architecture.name]

@@ -45,8 +45,8 @@ from fmnist_mlp.class_names import present
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.files import write_whole
-from fmnist_mlp.results import UNREADABLE_ARRAYS, DamagedRecord, Record, Results
+from fmnist_mlp.files import UNREADABLE_ARRAYS, write_whole
+from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.views import Views
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views

@@ -5,11 +5,11 @@ each (`compiled_epoch`) or Keras's own loop; both see the same images in the sam
 return the same `History`. What is trained on which images, and what becomes of it, is `trial`'s business.
 """
 
+import io
 import json
 import math
 import time
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from fmnist_mlp.compiled_epoch import (
     has_target_rows,
 )
 from fmnist_mlp.data import epoch_order
+from fmnist_mlp.files import UNREADABLE_ARRAYS
 
 # Steps between two returns to Python where Keras's own loop is the quicker one; the same bits, a third less time for a
 # small convolutional stack (docs/speed.md).
@@ -203,18 +204,18 @@ class Checkpoint:
         (folder / "state.json").write_text(json.dumps(rest), encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> "Checkpoint":
-        """The checkpoint in a folder; nothing is unpickled.
+    def read(cls, contents: Mapping[str, bytes]) -> "Checkpoint":
+        """The checkpoint in the files of a folder, by name; nothing is unpickled.
 
         Raises:
-            BadCheckpoint: there is none, or not a whole one.
+            BadCheckpoint: it is not a whole one.
         """
         try:
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            state = json.loads(contents["state.json"])
+            with np.load(io.BytesIO(contents["arrays.npz"]), allow_pickle=False) as arrays:
                 return cls(arrays=dict(arrays), **state)
-        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise BadCheckpoint(f"{folder}: {error}") from error
+        except UNREADABLE_ARRAYS as error:
+            raise BadCheckpoint(f"is not whole: {error}") from error
 
     def fits(self, model: keras.Sequential) -> bool:
         """Whether it was taken of such a model: the same variables of the same shapes."""

@@ -26,7 +26,8 @@ from fmnist_mlp import baselines, data, engine, metrics, preprocess, stacks, ten
 from fmnist_mlp.config import UNKNOWN_SIZE, Architecture, Baseline, Trial
 from fmnist_mlp.data import Dataset, DataSource
 from fmnist_mlp.engine import Failure, Stopped
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import ImagesChanged, SweepError
+from fmnist_mlp.files import DamagedFile
 from fmnist_mlp.results import ClassScores, DamagedRecord, Latency, Record, Results, failed_record, started_at
 
 _PREDICTION_BATCH_SIZE = 1000
@@ -254,7 +255,7 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     preprocessing = _worker.preprocessing(images, settings, train_indices)
     model, exported, scoring = _worker.model(trial, images, len(train_indices), preprocessing)
     resident = _worker.resident(images, settings, preprocessing)
-    checkpoint = _load_checkpoint(results, trial, model)
+    checkpoint = _load_checkpoint(context, results, trial, model)
     tensorboard = tensorboard_logs.start_live(
         results.live_folder(trial.fingerprint),
         results.checkpoint_folder(trial.fingerprint) if checkpoint else None,
@@ -508,7 +509,7 @@ def _images(task: Task) -> Dataset:
     """The images of a trial, if they are still those that the sweep was planned with."""
     images = _worker.images(task.source)
     if images.identity != task.trial.settings["data"]:
-        raise SweepError(f"the images in {task.source.folder} have changed since the sweep began: run it again")
+        raise ImagesChanged(f"the images in {task.source.folder} are not those that the sweep was planned with")
     return images
 
 
@@ -548,19 +549,30 @@ def _report_and_save(context, task: Task, results: Results, tensorboard):
     return at_epoch_end
 
 
-def _load_checkpoint(results: Results, trial: Trial, model):
-    """The checkpoint of an interrupted run of this trial; None where there is none, or a cut off or foreign one.
+def _load_checkpoint(context, results: Results, trial: Trial, model):
+    """The checkpoint of an interrupted run of this trial; None where there is none, or none that can be used.
 
-    Without it the trial starts again, which costs time and changes nothing.
+    Without it the trial starts again, which costs time and changes nothing; whoever waits for it is told.
     """
     from fmnist_mlp.training import BadCheckpoint, Checkpoint
 
     folder = results.checkpoint_folder(trial.fingerprint)
-    with contextlib.suppress(OSError, ValueError, BadCheckpoint):
-        origin = json.loads((folder / "made-by.json").read_text(encoding="utf-8"))
-        checkpoint = Checkpoint.read(folder)
-        if origin == _checkpoint_origin(trial.fingerprint) and checkpoint.fits(model):
-            return checkpoint
+    if not folder.is_dir():
+        return None
+    try:
+        contents = results.read_checkpoint(trial.fingerprint)
+        made_by, here = json.loads(contents["made-by.json"]), _checkpoint_origin(trial.fingerprint)
+        if other := [f"{name} {made_by.get(name)}" for name in here if made_by.get(name) != here[name]]:
+            raise BadCheckpoint(f"was made with {', '.join(other)}")
+        checkpoint = Checkpoint.read(contents)
+        if not checkpoint.fits(model):
+            raise BadCheckpoint("is of another model")
+        return checkpoint
+    except DamagedFile as error:
+        reason = str(error)
+    except (BadCheckpoint, ValueError, LookupError, AttributeError) as error:
+        reason = f"{folder}: cannot be used ({error})"
+    context.report({"notice": f"{reason}; {trial.in_words} starts again without this checkpoint"})
     return None
 
 

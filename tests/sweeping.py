@@ -4,6 +4,7 @@ For test_cli.py and test_end_to_end.py. What came out is read with the standard 
 """
 
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp import ranking, table
-from fmnist_mlp.config import check_shapes, list_trials, load_sweep
+from fmnist_mlp import data, preprocess, ranking, table
+from fmnist_mlp.config import Baseline, check_shapes, list_trials, load_sweep
 from fmnist_mlp.engine import Failure
 from fmnist_mlp.results import METRICS, Record, Results, failed_record
 from fmnist_mlp.stacks import StackSize
@@ -93,9 +94,29 @@ def invented_record(task):
     """What `trial.run_trial` leaves behind, with numbers that depend on the trial alone."""
     one = task.trial
     figure = int(one.fingerprint[:6], 16) / 16**6
-    record = done_record(one, dataset=task.source.dataset, epochs=one.architecture.training.epochs, figure=figure)
+    record = done_record(
+        one,
+        _size(one, task.source),
+        dataset=task.source.dataset,
+        epochs=one.architecture.training.epochs,
+        figure=figure,
+    )
     put_record(Results(task.results_root), record, model=one.fingerprint.encode())
     return record
+
+
+def _size(trial, source):
+    """As planned: a finished trial of another size would say that what is remembered of the images is wrong."""
+    if isinstance(trial.architecture, Baseline):
+        return None
+    shape, num_classes = _image_facts(source)
+    return preprocess.count(trial.architecture.training.preprocess, trial.architecture.layers, shape, num_classes)
+
+
+@functools.cache
+def _image_facts(source):
+    info = data.describe(source, {})
+    return info.image_shape, info.num_classes
 
 
 SMALL = """

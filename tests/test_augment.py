@@ -6,6 +6,7 @@ import pytest
 
 from fmnist_mlp import data, models, preprocess, training
 from fmnist_mlp.augment import Augmentation
+from fmnist_mlp.cluster import read_files
 from fmnist_mlp.compiled_epoch import ResidentData
 from fmnist_mlp.config import Augment, Training
 from fmnist_mlp.preprocess import Pca, Standardize
@@ -280,7 +281,7 @@ def test_a_resumed_training_sees_the_same_augmented_images(plain_fit, tiny_image
     with pytest.raises(Interrupted):
         train(first, settings, tiny_images, fitted, plain_fit=plain_fit, at_epoch_end=stop)
     resumed = new_model(layers, settings, fitted)
-    checkpoint = training.Checkpoint.read(tmp_path)
+    checkpoint = training.Checkpoint.read(read_files(tmp_path))
     assert train(resumed, settings, tiny_images, fitted, plain_fit=plain_fit, resume=checkpoint).history == history
     for ours, theirs in zip(resumed.variables, expected.variables, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())

@@ -23,6 +23,7 @@ from sweeping import Project, by_itself, invented_record, state
 
 from fmnist_mlp import cli, data, report, runner
 from fmnist_mlp.engine import Stopped
+from fmnist_mlp.files import seal
 
 ROOT = Path(__file__).parent.parent
 TINY = """\
@@ -778,13 +779,13 @@ def test_a_moved_project_and_a_renamed_file_keep_their_results(run, project, tra
 
 
 DAMAGES = {
-    "cut in the middle": (lambda path: path.write_bytes(path.read_bytes()[:200]), "is not a whole record"),
-    "no bytes": (lambda path: path.write_bytes(b""), "is not a whole record"),
-    "not JSON": (lambda path: path.write_bytes(b"\xff\x00{"), "is not a whole record"),
-    "a list": (lambda path: path.write_text("[]"), "is not a whole record"),
-    "nested without end": (lambda path: path.write_text("[" * 100_000), "is not a whole record"),
+    "cut in the middle": (lambda path: path.write_bytes(path.read_bytes()[:200]), "is damaged or was edited"),
+    "no bytes": (lambda path: path.write_bytes(b""), "is damaged or was edited"),
+    "not JSON": (lambda path: path.write_bytes(b"\xff\x00{"), "is damaged or was edited"),
+    "a list": (lambda path: path.write_text("[]"), "is damaged or was edited"),
+    "nested without end": (lambda path: path.write_text("[" * 100_000), "is damaged or was edited"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
-    "of a newer version": (lambda path: rewrite(path, format=3), "has format 3, this version reads 2"),
+    "of a newer version": (lambda path: rewrite(path, format=99), "has format 99, this version reads 3"),
     "of another trial": (lambda path: rewrite(path, fingerprint="0" * 64), "belongs to another trial"),
     "with an unknown status": (lambda path: rewrite(path, status="great"), "is not a whole record"),
     "done without numbers": (lambda path: rewrite(path, metrics={}), "is not a whole record"),
@@ -796,7 +797,9 @@ DAMAGES = {
 
 
 def rewrite(path, **changes):
+    """As if it had been written so: sealed."""
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    seal(path.parent)
 
 
 @pytest.mark.parametrize("phrase", DAMAGES)
@@ -804,7 +807,7 @@ def test_a_damaged_record_is_reported_passed_over_and_trained_again(run, project
     damage, message = DAMAGES[phrase]
     run("tiny.yaml", "--jobs", "0")
     numbers, folder = project.numbers(), project.record_folder("wide", 1)
-    others = {path: about for path, about in state(project.results / "_records").items() if folder not in path.parents}
+    others = state(*(other for other in folder.parent.glob("[0-9a-f]*") if other != folder))
     damage(folder / "record.json")
     for quiet in ([], ["--quiet"]):  # it needs attention
         ran = run("tiny.yaml", "--dry-run", *quiet)
@@ -816,8 +819,7 @@ def test_a_damaged_record_is_reported_passed_over_and_trained_again(run, project
     assert run("tiny.yaml", "--jobs", "0").code == 0
     assert trained[4:] == [("wide", 1)]
     assert project.numbers() == numbers
-    now = {path: about for path, about in state(project.results / "_records").items() if folder not in path.parents}
-    assert now == others
+    assert state(*(other for other in folder.parent.glob("[0-9a-f]*") if other != folder)) == others
     assert run("tiny.yaml").err == ""
 
 

@@ -775,6 +775,18 @@ def test_a_touched_file_is_read_again(folder):
     assert len(memory) == 1
 
 
+def test_other_images_of_the_same_size_and_modification_time_are_read(folder):
+    memory = {}
+    source, path = find_data(idx(folder)), folder / TRAIN_IMAGES
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+    before, status = describe(source, memory), path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_mtime_ns == status.st_mtime_ns
+    assert describe(source, memory).identity == load_data(source).identity != before.identity
+
+
 def test_files_that_change_while_they_are_read_are_not_remembered(folder, monkeypatch):
     read = data.load_data
 

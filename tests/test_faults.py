@@ -56,7 +56,8 @@ from test_trial import worker, write_images
 from fmnist_mlp import cli, data, runner, trial
 from fmnist_mlp.config import load_sweep
 from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import ImagesChanged, SweepError
+from fmnist_mlp.files import load_json, save_json, seal
 from fmnist_mlp.results import Results
 from fmnist_mlp.tensorboard_logs import SweepLogs
 from fmnist_mlp.views import Views
@@ -554,6 +555,7 @@ def rewritten(*keys, value):
             place = place[key]
         place[keys[-1]] = value
         (folder / "record.json").write_text(json.dumps(content))
+        seal(folder)
 
     return damage
 
@@ -629,6 +631,37 @@ def test_a_memory_beside_the_records_that_is_damaged_is_forgotten(run, project, 
     ran = run("tiny.yaml", "--jobs", "0")
     assert (ran.code, ran.err) == (0, "")
     assert trained[4:] == [("8", 0), ("8", 1)]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"identity": "0" * 64}, {"image_shape": [9, 8]}, {"identity": "0" * 64, "num_classes": 7}]
+)
+def test_a_memory_of_the_images_that_is_contradicted_is_dropped_in_the_same_run(
+    run, project, trained, monkeypatch, wrong
+):
+    """Whole and wrong: the worker finds other images, or an older record says otherwise."""
+
+    def run_trial(context, task):
+        if task.trial.settings["data"] != data.load_data(task.source).identity:
+            raise ImagesChanged("the images in images are not those that the sweep was planned with")
+        return invented_record(task)
+
+    monkeypatch.setattr(runner, "run_trial", run_trial)
+    write_images(project.folder / "images")
+    project.write(TINY.replace("synthetic", "{idx: images}"))
+    assert run("tiny.yaml", "--jobs", "0", "--dry-run").code == 0
+    assert run("tiny.yaml", "--jobs", "0").code == 0
+    table = (project.results / "tiny" / "trials.csv").read_text()
+    path = project.results / "_data.json"
+    memory = load_json(path)
+    for entry in memory.values():
+        entry["info"] |= wrong
+    save_json(path, memory)
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert ran.code == 0, ran.err
+    assert (project.results / "tiny" / "trials.csv").read_text() == table
+    assert load_json(path) != memory
+    assert run("tiny.yaml", "--jobs", "0").err == ""
 
 
 # ---- f: clocks that jump ------------------------------------------------------------------------------------------

@@ -73,7 +73,6 @@ def test_what_is_read_is_compared(folder):
 @pytest.fixture
 def remembered(folder, tmp_path, monkeypatch):
     """A file whose digest is remembered from an earlier run, and the list of those that were hashed since."""
-    monkeypatch.setattr(files, "_TICK_NS", -1)
     hashed, digest = [], files.digest
     monkeypatch.setattr(files, "digest", lambda path: hashed.append(path) or digest(path))
     before = Digests(folder, tmp_path / "cache.json")
@@ -95,14 +94,6 @@ def test_a_file_of_the_same_size_and_modification_time_is_hashed_again(remembere
     path.write_bytes(b"eno")
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert Digests(path.parent, cache).of(path) == files.digest(path)
-
-
-def test_a_file_written_to_just_now_is_not_remembered(folder, tmp_path):
-    (folder / "new.txt").write_bytes(b"new")
-    digests = Digests(folder, tmp_path / "cache.json")
-    digests.of(folder / "new.txt")
-    digests.save()
-    assert files.load_json(tmp_path / "cache.json") == {}
 
 
 def test_what_is_remembered_of_a_file_moves_with_its_folder(remembered, tmp_path):

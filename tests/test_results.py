@@ -21,6 +21,7 @@ from fmnist_mlp import ranking, results, table, views
 from fmnist_mlp.class_names import carried_by
 from fmnist_mlp.config import list_trials, load_sweep
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.files import seal
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 from fmnist_mlp.tensorboard_logs import SweepLogs
 
@@ -41,8 +42,8 @@ def is_refused(made, record):
 
 
 def files(folder):
-    """What lies below a folder, but for what journals say of it."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != views.JOURNAL)
+    """What lies below a folder, but for what journals say of it and seals, which are checked by what reads them."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (views.JOURNAL, "SHA256SUMS"))
     return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
@@ -118,21 +119,81 @@ def test_there_is_no_record_before_there_is_one(made):
 def test_a_record_cut_at_any_byte_is_refused(done):
     made, record, path = done
     content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        assert f"{path}: is damaged or was edited" in is_refused(made, record)
+    (path.parent / "SHA256SUMS").unlink()
     for length in range(len(content) - 1):  # without its last newline it is still whole
         path.write_bytes(content[:length])
         assert "is not a whole record" in is_refused(made, record)
 
 
+@pytest.mark.parametrize("name", ["record.json", "model.keras", "predictions.npz", "SHA256SUMS", "events/train/e"])
+@pytest.mark.parametrize("where", [0, 0.5, 1])
+@pytest.mark.parametrize("is_kept_time", [True, False])
+def test_a_changed_byte_of_any_file_of_a_record_is_named(name, where, is_kept_time, done):
+    made, record, path = done
+    file = next(path.parent.glob(f"{name}*"))
+    content, about = bytearray(file.read_bytes()), file.stat()
+    content[round(where * (len(content) - 1))] ^= 1
+    file.write_bytes(content)
+    if is_kept_time:
+        os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert str(file if name != "SHA256SUMS" else path.parent) in is_refused(made, record)
+
+
+def test_a_digit_that_makes_a_record_better_is_found(done):
+    """One that a checksum alone shows: the record is whole and agrees with its fingerprint."""
+    made, record, path = done
+    path.write_text(path.read_text().replace('"test_accuracy": 0.75', '"test_accuracy": 0.85', 1))
+    assert json.loads(path.read_text())["metrics"]["test_accuracy"] == 0.85
+    assert is_refused(made, record) == f"{path}: is damaged or was edited: its SHA-256 is not the one in SHA256SUMS"
+
+
+def test_damage_that_leaves_no_trace_in_times_is_found_when_it_is_read_and_by_the_next_run(done, monkeypatch):
+    """A disk that flips a bit changes no clock: what is remembered of the file is forgotten."""
+    made, record, path = done
+    made.results.load_record(record.fingerprint)
+    made.results.remember_digests()
+    predictions = path.parent / "predictions.npz"
+    real = Path.stat
+    stamp = predictions.stat()
+    predictions.write_bytes(predictions.read_bytes()[:-1] + b"!")
+    monkeypatch.setattr(Path, "stat", lambda self, **options: stamp if self == predictions else real(self, **options))
+    later = Results(made.root)
+    assert later.load_record(record.fingerprint) == record
+    with pytest.raises(DamagedRecord, match=r"predictions\.npz: is damaged"):
+        later.load_correct(record.fingerprint)
+    assert list(later.damaged) == [predictions]
+    later.remember_digests()
+    with pytest.raises(DamagedRecord, match=r"predictions\.npz: is damaged"):
+        Results(made.root).load_record(record.fingerprint)
+
+
+def test_a_record_that_is_replaced_while_it_is_read_is_not_damaged(done, monkeypatch):
+    made, record, _ = done
+    read_sums, newer = results.files.read_sums, [made.record(made.plan[0], test_loss=0.5)]
+
+    def replaced_in_between(folder):
+        if newer:
+            made.put(newer.pop())
+        return read_sums(folder)
+
+    monkeypatch.setattr(results.files, "read_sums", replaced_in_between)
+    assert made.results.load_record(record.fingerprint).metrics["test_loss"] == 0.5
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10_000), byte=st.integers(0, 255))
 @example(position=0, byte=0)
-def test_a_record_with_a_wrong_byte_is_refused_or_can_be_tabulated(done, position, byte):
+def test_a_record_that_was_sealed_with_a_wrong_byte_is_refused_or_can_be_tabulated(done, position, byte):
     """Never a traceback: what is accepted has all that tables, logs and models ask of it."""
     made, record, path = done
     whole = path.read_bytes()
     content = bytearray(whole)
     content[position % len(content)] = byte
     path.write_bytes(content)
+    seal(path.parent)
     try:
         found = made.results.load_record(record.fingerprint)
     except DamagedRecord:
@@ -197,13 +258,15 @@ DAMAGES = {
 def test_a_damaged_record_is_refused_and_the_file_named(damage, done):
     made, record, path = done
     path.write_text(DAMAGES[damage](json.loads(path.read_text())))
+    seal(path.parent)
     assert str(path) in is_refused(made, record)
 
 
 def test_a_record_of_a_newer_version_says_so(done):
     made, record, path = done
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
-    assert is_refused(made, record) == f"{path}: has format 7, this version reads 2"
+    seal(path.parent)
+    assert is_refused(made, record) == f"{path}: has format 7, this version reads 3"
 
 
 @pytest.mark.parametrize("missing", [["model.keras"], ["predictions.npz"], ["model.keras", "predictions.npz"]])
@@ -261,7 +324,8 @@ def test_a_draft_replaces_an_older_record_whole(done):
     made, record, path = done
     (path.parent / "left over").write_text("from before")
     made.put(record, model=b"another")
-    assert sorted(p.name for p in path.parent.iterdir()) == ["events", "model.keras", "predictions.npz", "record.json"]
+    names = ["SHA256SUMS", "events", "model.keras", "predictions.npz", "record.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == names
     assert (path.parent / "model.keras").read_bytes() == b"another"
     assert not made.drafts()
 

@@ -423,7 +423,10 @@ def test_a_damaged_record_is_named_and_its_trial_trained_again(fake):
     path.write_bytes(path.read_bytes()[:100])
     again = fake.plan()
     assert names(again.to_train) == [("wide", 1)]
-    assert again.damaged == [f"{path}: is not a whole record; its trial (wide seed 1) is trained again"]
+    assert again.damaged == [
+        f"{path}: is damaged or was edited: its SHA-256 is not the one in SHA256SUMS; its trial (wide seed 1) is "
+        "trained again"
+    ]
     fake.run()
     assert fake.plan().damaged == []
 

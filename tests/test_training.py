@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fmnist_mlp import models, training
+from fmnist_mlp.cluster import read_files
 from fmnist_mlp.compiled_epoch import ResidentData
 from fmnist_mlp.config import EarlyStopping, Training
 from fmnist_mlp.stacks import BatchNormalization, Conv2D, Dense, Dropout
@@ -67,7 +68,7 @@ def _check_resume(images, tmp_path, settings, interrupt_after, plain_fit=False):
     expected = _train(data, settings, plain_fit=plain_fit)
     with pytest.raises(_Interrupted):
         _train(data, settings, folder=tmp_path, interrupt_after=interrupt_after, plain_fit=plain_fit)
-    checkpoint = training.Checkpoint.read(tmp_path)
+    checkpoint = training.Checkpoint.read(read_files(tmp_path))
     assert checkpoint.epochs_done == interrupt_after
     _same(_train(data, settings, resume=checkpoint, plain_fit=plain_fit), expected)
 
@@ -111,7 +112,7 @@ def test_a_checkpoint_is_never_unpickled(tmp_path):
     (tmp_path / "state.json").write_text('{"epochs_done": 1}')
     np.savez(tmp_path / "arrays.npz", evil=np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(training.BadCheckpoint, match="allow_pickle"):
-        training.Checkpoint.read(tmp_path)
+        training.Checkpoint.read(read_files(tmp_path))
 
 
 @pytest.mark.parametrize(

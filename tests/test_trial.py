@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_mlp import data, trial
+from fmnist_mlp import data, files, trial
 from fmnist_mlp.config import list_trials, load_sweep
 from fmnist_mlp.data import DataSource
 from fmnist_mlp.engine import Context, Stopped
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.results import Results
 
 IDX_NAMES = (
@@ -78,14 +78,14 @@ class Asked(Context):
 
         def send(message):
             self.messages.append(message)
-            if message.get("epoch") == stop_after:
+            if stop_after is not None and message.get("epoch") == stop_after:
                 stop.set()
 
         super().__init__(send, stop)
 
 
-def run(one, source, folder, *, stop_after=None, limit=None, fresh=False):
-    """Run one trial in this process; everything it writes goes below `folder`."""
+def run(one, source, folder, *, stop_after=None, limit=None, fresh=False, messages=None):
+    """Run one trial in this process; all it writes goes below `folder`, what it reports is added to `messages`."""
     task = trial.Task(
         trial=one,
         source=source,
@@ -94,7 +94,12 @@ def run(one, source, folder, *, stop_after=None, limit=None, fresh=False):
         replaces=Results(folder / "results").stamp(one.fingerprint),
         fresh=fresh,
     )
-    return trial.run_trial(Asked(stop_after), task)
+    context = Asked(stop_after)
+    try:
+        return trial.run_trial(context, task)
+    finally:
+        if messages is not None:
+            messages += context.messages
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +126,9 @@ def numbers(record):
 
 
 def content(folder, record):
-    """The files of a record but its event files, `record.json` without what a clock said."""
+    """The files of a record but its event files and seal, `record.json` without what a clock said."""
     place = Results(folder / "results").record_folder(record.fingerprint)
-    found = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    found = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file() and path.name != files.SUMS}
     found["record.json"] = {k: v for k, v in json.loads(found["record.json"]).items() if k != "measured"}
     return found
 
@@ -288,7 +293,7 @@ def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
 
 def test_images_that_changed_under_a_sweep_are_noticed(worker, tmp_path):
     (one,) = tiny_trials(tmp_path)
-    with pytest.raises(SweepError, match="have changed since the sweep began: run it again"):
+    with pytest.raises(ImagesChanged, match="are not those that the sweep was planned with"):
         run(one, write_images(tmp_path / "images", test_seed=2), tmp_path)
 
 
@@ -359,6 +364,12 @@ def _other_arrays(folder):
     np.savez(folder / "arrays.npz", **wider)
 
 
+def _set_flag(archive):
+    """One bit in the entry that a zip archive's directory has for its first file."""
+    position = archive.index(b"PK\1\2") + 8
+    return archive[:position] + bytes([archive[position] | 1]) + archive[position + 1 :]
+
+
 USELESS_CHECKPOINTS = {
     "of another TensorFlow": _made_by(tensorflow="2.20.0"),
     "of another Keras": _made_by(keras="3.0.0"),
@@ -378,14 +389,32 @@ USELESS_CHECKPOINTS = {
     "with a list for a state": functools.partial(_rewrite, "state.json", lambda content: b"[]"),
     "with an empty state": functools.partial(_rewrite, "state.json", lambda content: b"{}"),
     "with an origin that is a list": functools.partial(_rewrite, "made-by.json", lambda content: b"[]"),
+    "with an epoch too many": functools.partial(
+        _rewrite, "state.json", lambda content: content.replace(b'"epochs_done": 2', b'"epochs_done": 3')
+    ),
+    "with an array that claims to be encrypted": functools.partial(_rewrite, "arrays.npz", _set_flag),
+    "without its seal": lambda folder: (folder / files.SUMS).unlink(),
+    "with a seal cut off": functools.partial(_rewrite, files.SUMS, lambda content: content[:-9]),
 }
+# Nothing but the seal shows these.
+ONLY_SEALED = {"with an epoch too many", "without its seal", "with a seal cut off"}
 
 
-@pytest.mark.parametrize("kind", USELESS_CHECKPOINTS)
-def test_a_checkpoint_that_cannot_be_trusted_is_ignored(kind, interrupted, source):
+@pytest.mark.parametrize(
+    ("kind", "is_sealed"),
+    [(kind, False) for kind in USELESS_CHECKPOINTS]
+    + [pytest.param(kind, True, marks=pytest.mark.slow) for kind in USELESS_CHECKPOINTS if kind not in ONLY_SEALED],
+)
+def test_a_checkpoint_that_cannot_be_trusted_is_named_and_left_aside(kind, is_sealed, interrupted, source):
     one, expected, folder = interrupted
-    USELESS_CHECKPOINTS[kind](Results(folder / "results").checkpoint_folder(one.fingerprint))
-    assert content(folder, run(one, source, folder)) == expected
+    checkpoint, messages = Results(folder / "results").checkpoint_folder(one.fingerprint), []
+    USELESS_CHECKPOINTS[kind](checkpoint)
+    if is_sealed:  # damaged before it was sealed
+        files.seal(checkpoint)
+    assert content(folder, run(one, source, folder, messages=messages)) == expected
+    (notice,) = [message["notice"] for message in messages if "notice" in message]
+    assert notice.startswith(str(checkpoint))
+    assert notice.endswith(f"{one.in_words} starts again without this checkpoint")
 
 
 # ---- another program than the others': last, since the worker keeps one at hand
