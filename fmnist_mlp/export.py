@@ -29,7 +29,7 @@ from fmnist_mlp import config, table, trial
 from fmnist_mlp.class_names import ENTRY, LABELS_FILE, in_json, with_class_names
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.predict import CLASSES_FILE, FinishedSweep, load_model
-from fmnist_mlp.results import Record
+from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.yaml_nodes import harmless
 
 CARD_FILE = "README.md"
@@ -105,7 +105,7 @@ def export_model(
     model_path, record = finished.model_path(name), finished.record(name)
     if record is None:
         raise SweepError(f"{model_path}: no record has this model, so it cannot be checked: run python sweep.py again")
-    recorded = _load_predictions(finished.results.record_folder(record.fingerprint) / "predictions.npz")
+    recorded = _load_predictions(finished.results, record)
     x_test = finished.load_images(record, data_dir).x_test
     if len(x_test) != len(recorded.predicted):
         raise SweepError(f"{model_path}: its record has predictions of other test images: run python sweep.py again")
@@ -147,12 +147,12 @@ class _Predictions:
     predicted: np.ndarray
 
 
-def _load_predictions(path: Path) -> _Predictions:
+def _load_predictions(results: Results, record: Record) -> _Predictions:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _Predictions(arrays["probabilities"].astype(np.float32), arrays["predicted"])
-    except Exception as error:  # numpy, zipfile and zlib each raise their own for a damaged file
-        raise SweepError(f"{path}: cannot be read ({harmless(str(error))[:200]}): run python sweep.py again") from error
+        probabilities, predicted = results.load_predictions(record.fingerprint, "probabilities", "predicted")
+    except DamagedRecord as error:
+        raise SweepError(f"{harmless(str(error))[:400]}: run python sweep.py again") from error
+    return _Predictions(probabilities.astype(np.float32), predicted)
 
 
 def _write_checked(

@@ -35,7 +35,7 @@ from fmnist_mlp import config, files, unsealed
 from fmnist_mlp.class_names import in_json, problem_with, with_class_names
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests, digest, write_whole
+from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests, write_whole
 from fmnist_mlp.views import Kept, Views
 from fmnist_mlp.yaml_nodes import harmless
 
@@ -226,6 +226,13 @@ class Results:
             return None
         return about.st_ino, about.st_mtime_ns
 
+    def content_key(self, fingerprint: str) -> str:
+        """What is another as soon as any file of a record is, but not where its folder was only copied."""
+        try:
+            return files.digest(self.record_folder(fingerprint) / files.SUMS)
+        except OSError:
+            return str(self.stamp(fingerprint))
+
     def load_record(self, fingerprint: str) -> Record | None:
         """The record of this trial; None where there is none.
 
@@ -255,7 +262,7 @@ class Results:
             raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
         sums = self._sums(fingerprint)
         if sums is not None:
-            _compare(text, path, sums)
+            _compare(text, path, sums.get(path.name, ""))
         record = _parse(path, text)
         if not record.fingerprint == fingerprint == config.fingerprint(record.settings):
             raise DamagedRecord(f"{path}: belongs to another trial")
@@ -315,12 +322,15 @@ class Results:
         Raises:
             DamagedRecord: its predictions cannot be read, or lack one of them.
         """
-        path = self.record_folder(fingerprint) / "predictions.npz"
+        return self.load_arrays(fingerprint, "predictions.npz", *names)
+
+    def load_arrays(self, fingerprint: str, file: str, *names: str) -> list[np.ndarray]:
+        """These arrays of an archive among a record's files, in this order; raises as `load_predictions`."""
         try:
-            with np.load(io.BytesIO(self.read_file(fingerprint, path.name)), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(self.read_file(fingerprint, file)), allow_pickle=False) as arrays:
                 return [arrays[name] for name in names]
         except UNREADABLE_ARRAYS as error:
-            raise DamagedRecord(f"{path}: cannot be read ({error})") from error
+            raise DamagedRecord(f"{self.record_folder(fingerprint) / file}: cannot be read ({error})") from error
 
     def read_file(self, fingerprint: str, name: str) -> bytes:
         """The content of a file of a record, `model.keras` for one, compared with the record's seal at each read.
@@ -335,7 +345,7 @@ class Results:
             raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
         if (sums := self._sums(fingerprint)) is not None:
             try:
-                _compare(content, path, sums)
+                _compare(content, path, sums.get(name, ""))
             except DamagedRecord as error:
                 self._digests.forget(path)
                 self.damaged[path] = str(error)
@@ -588,7 +598,10 @@ class Results:
         for name, trial in best.items():
             if isinstance(trial.architecture, Baseline):
                 continue
-            file, model = f"models/{name}.keras", self._kept(trial.fingerprint, "model.keras")
+            file, sums = f"models/{name}.keras", {}
+            with contextlib.suppress(DamagedRecord):  # the next run says it
+                sums = self.sums(trial.fingerprint)
+            model = self._kept(trial.fingerprint, "model.keras", sums)
             wanted.add(file)
             key = hashlib.sha256(f"{model.sum} {in_json(class_names)}".encode()).hexdigest()
             if not views.is_in_step(file, key):
@@ -599,16 +612,22 @@ class Results:
 
     def events(self, fingerprint: str) -> dict[str, Kept]:
         """The event files of a record, by their path below its `events/`."""
-        folder = self.record_folder(fingerprint) / "events"
-        names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("events.out.tfevents.*")))
-        return {name: self._kept(fingerprint, f"events/{name}") for name in names}
-
-    def _kept(self, fingerprint: str, name: str) -> Kept:
-        path = self.record_folder(fingerprint) / name
         try:
-            return Kept(digest(path), path.read_bytes)
-        except OSError:
-            return Kept("missing", lambda: None)
+            sums = self.sums(fingerprint)
+        except DamagedRecord:  # the next run says it
+            return {}
+        names = [name for name in sums if name.startswith("events/") and "events.out.tfevents." in name]
+        return {name.removeprefix("events/"): self._kept(fingerprint, name, sums) for name in names}
+
+    def _kept(self, fingerprint: str, name: str, sums: Mapping[str, str]) -> Kept:
+        """A file of a record as its seal has it; None is read where it has become another."""
+
+        def read() -> bytes | None:
+            with contextlib.suppress(DamagedRecord):
+                return self.read_file(fingerprint, name)
+            return None
+
+        return Kept(sums.get(name, "missing"), read)
 
     def views(self, sweep: Sweep) -> Views:
         """The folder `<root>/<sweep>/`."""
@@ -739,9 +758,9 @@ class DamagedRecord(Exception):
     """A record that cannot be used; the message names the file and the reason. Its trial is trained again."""
 
 
-def _compare(content: bytes, path: Path, sums: Mapping[str, str]) -> None:
+def _compare(content: bytes, path: Path, expected: str) -> None:
     try:
-        files.compare(content, path, sums.get(path.name, ""))
+        files.compare(content, path, expected)
     except DamagedFile as error:
         raise DamagedRecord(str(error)) from error
 

@@ -45,7 +45,7 @@ from fmnist_mlp.class_names import present
 from fmnist_mlp.config import OF_A_BASELINE, Architecture, Baseline, Sweep, Trial
 from fmnist_mlp.data import DataInfo, Dataset, DataSource
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.files import UNREADABLE_ARRAYS, write_whole
+from fmnist_mlp.files import write_whole
 from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.views import Views
 
@@ -113,7 +113,7 @@ class SweepLogs:
             if self._marker(run) != state:  # else in training, perhaps by another sweep, or about to go on
                 self._views.remove(self._views.names(run))
             return
-        key = _hash([_FORMAT, state, results.stamp(trial.fingerprint), self.folder.name, _shown_name(trial)])
+        key = _hash([_FORMAT, state, results.content_key(trial.fingerprint), self.folder.name, _shown_name(trial)])
         if not self._views.is_in_step(run, key):
             with _writing(self.folder / run):
                 group = f"{self.folder.name}/{_shown_name(trial)}"
@@ -203,7 +203,10 @@ class SweepLogs:
         page = _architecture_page(state, architecture, info)
         key = _hash([_FORMAT, page, best is not None])
         if not self._views.is_in_step(architecture.name, key):
-            graph = None if best is None else _graph(results.record_folder(best.fingerprint) / "model.keras")
+            graph = None
+            if best is not None:
+                with contextlib.suppress(DamagedRecord):
+                    graph = _graph(results.read_file(best.fingerprint, "model.keras"))
             name, content = _event_file(f"{key}.architecture", _architecture_events(page, graph))
             self._views.show(architecture.name, key, {f"{architecture.name}/{name}": content})
 
@@ -727,7 +730,7 @@ def _architecture_events(page: str, graph: bytes | None) -> list:
     return [(0, [_text_value("architecture", page)]), *([] if graph is None else [(0, graph)])]
 
 
-def _graph(model_file: Path) -> bytes | None:
+def _graph(model_file: bytes) -> bytes | None:
     """The exported model as TensorBoard's graph tab shows it, one node a layer; None where the file cannot be read.
 
     A `GraphDef`, serialized. Read from the file's own description, without Keras: Keras's own summary of a model has
@@ -736,7 +739,7 @@ def _graph(model_file: Path) -> bytes | None:
     from tensorboard.compat.proto import graph_pb2
 
     try:
-        with zipfile.ZipFile(model_file) as archive:
+        with zipfile.ZipFile(io.BytesIO(model_file)) as archive:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
         graph = graph_pb2.GraphDef()
         shapes = _output_shapes(layers)
@@ -963,13 +966,11 @@ class _Points:
 
 def _load_points(results: Results, trial: Trial) -> _Points | None:
     """None where they cannot be read."""
-    place = results.record_folder(trial.fingerprint)
     try:
-        with (place / "events" / _HIDDEN).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            hidden = arrays["hidden"]
+        (hidden,) = results.load_arrays(trial.fingerprint, f"events/{_HIDDEN}", "hidden")
         names = results.load_record(trial.fingerprint).class_names
         labels, predicted, chances = results.load_predictions(trial.fingerprint, "label", "predicted", "probabilities")
-    except (*UNREADABLE_ARRAYS, DamagedRecord, AttributeError):  # AttributeError: there is no record any more
+    except (DamagedRecord, AttributeError):  # AttributeError: there is no record any more
         return None
     confidence = chances.max(axis=1).astype(np.float32)
     is_whole = len(labels) == len(predicted) and max(labels.max(initial=0), predicted.max(initial=0)) < len(names)

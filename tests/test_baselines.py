@@ -622,7 +622,12 @@ def test_every_figure_is_that_of_scikit_learn_by_hand_on_the_same_split(name, st
 def test_a_record_of_a_baseline_says_what_it_is_and_keeps_no_model(fit_one):
     record, _, folder = fit_one("{LogisticRegression: {max_iter: 1}}")
     place = Results(folder / "results").record_folder(record.fingerprint)
-    assert sorted(path.name for path in place.iterdir()) == ["events", "predictions.npz", "record.json"]
+    assert sorted(path.name for path in place.iterdir()) == [
+        "SHA256SUMS",
+        "events",
+        "predictions.npz",
+        "record.json",
+    ]
     assert len(list((place / "events").iterdir())) == 1, "what the test images show; there are no curves"
     assert record == Results(folder / "results").load_record(record.fingerprint)
     assert record.is_baseline

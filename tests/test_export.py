@@ -20,6 +20,7 @@ from sweeping import read_csv, state
 from fmnist_mlp import cli, data, export, models, predict
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.export import FORMATS, export_model
+from fmnist_mlp.files import seal
 from fmnist_mlp.predict import FinishedSweep, Predictor
 
 SUFFIXES = {"keras": ".keras", "savedmodel": ".savedmodel", "onnx": ".onnx", "litert": ".tflite"}
@@ -294,6 +295,7 @@ def test_a_model_that_is_not_the_records_is_refused(finished, tmp_path):
     sweep = FinishedSweep(results)
     small, large = (results / "_records" / sweep.record(name).fingerprint for name in ("small", "large"))
     shutil.copyfile(large / "predictions.npz", small / "predictions.npz")
+    seal(small)
     with pytest.raises(SweepError, match="predicts something else than its record"):
         export_model(results, "architectures", "small", tmp_path / "out")
     assert leftovers(tmp_path) == ["results"]
@@ -305,9 +307,10 @@ def test_what_cannot_be_checked_is_refused(finished, tmp_path):
     predictions = results / "_records" / FinishedSweep(results).record("small").fingerprint / "predictions.npz"
     content = predictions.read_bytes()
     predictions.write_bytes(content[: len(content) // 2])
-    with pytest.raises(SweepError, match=r"predictions\.npz: cannot be read"):
+    with pytest.raises(SweepError, match=r"no record has this model, so it cannot be checked"):
         export_model(results, "architectures", "small", tmp_path / "out")
     np.savez(predictions, probabilities=np.zeros((5, 10), np.float16), predicted=np.zeros(5, np.uint8))
+    seal(predictions.parent)
     with pytest.raises(SweepError, match="predictions of other test images"):
         export_model(results, "architectures", "small", tmp_path / "out")
     predictions.unlink()
@@ -332,11 +335,13 @@ def test_a_record_of_a_gpu_is_held_to_what_a_gpu_computes(finished, tmp_path):
         kept = dict(arrays)
     kept["probabilities"] = kept["probabilities"] + np.float16(0.004)
     np.savez(folder / "predictions.npz", **kept)
+    seal(folder)
     with pytest.raises(SweepError, match=r"0\.001 is allowed"):
         export_model(results, "architectures", "small", tmp_path / "out")
     content = json.loads((folder / "record.json").read_text())
     content["environment"]["device"] = "gpu: Something"
     (folder / "record.json").write_text(json.dumps(content))
+    seal(folder)
     (check,) = export_model(results, "architectures", "small", tmp_path / "out").checks
     assert check.tolerance == 0.01
 

@@ -24,6 +24,7 @@ from test_trial import IDX_NAMES, worker  # noqa: F401 - worker is a fixture
 
 from fmnist_mlp import cli, config, data, pictures, predict, preprocess, report, runner, table
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.files import seal
 from fmnist_mlp.results import DamagedRecord, Latency
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -679,6 +680,7 @@ def test_e_no_predictions_are_unpickled(made):
     folder = made.put(record)
     with (folder / "predictions.npz").open("wb") as file:
         np.savez(file, label=np.zeros(4, np.uint8), predicted=np.array([Trap(mark)] * 4, object))
+    seal(folder)
     with pytest.raises(DamagedRecord):
         made.results.load_correct(record.fingerprint)
     assert not mark.exists()

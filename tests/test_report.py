@@ -22,6 +22,7 @@ from fmnist_mlp import report as reporting
 from fmnist_mlp.config import list_trials
 from fmnist_mlp.data import DataSource
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.files import seal
 from fmnist_mlp.report import (
     average_histories,
     bin_confidences,
@@ -69,6 +70,7 @@ def save_predictions(made, trial, **arrays):
     kinds = {"label": np.uint8, "predicted": np.uint8, "probabilities": np.float16}
     path = made.results.record_folder(trial.fingerprint) / "predictions.npz"
     np.savez(path, **{name: array.astype(kinds[name]) for name, array in arrays.items()})
+    seal(path.parent)
 
 
 def write_report(made, source=None, again=False, **changes):
@@ -509,6 +511,7 @@ def test_without_predictions_the_page_says_so_until_it_is_made_again(three, quic
     assert f"The predictions of {trial.architecture.name} seed {trial.seed} are missing or damaged" in damaged.text
     assert "reliability.png" not in plots(three)
     path.write_bytes(content)
+    seal(path.parent)
     assert write_report(three).read_text() == damaged.source, "a run looks at records, not at every file"
     assert write_report(three, again=True).read_text() == page.source
 

@@ -18,6 +18,7 @@ from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fi
 from fmnist_mlp import data, table, tensorboard_logs
 from fmnist_mlp.config import check_shapes, load_sweep
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.files import seal
 from fmnist_mlp.results import Record, Results
 from fmnist_mlp.tensorboard_logs import SweepLogs
 
@@ -421,7 +422,7 @@ architectures:
     (architecture,) = load_sweep(tmp_path / "every.yaml").architectures
     exported = models.exported_model(models.build_model(architecture.layers, (28, 28), 5, seed=0))
     models.save_exported(exported, tmp_path / "every.keras")
-    graph = graph_pb2.GraphDef.FromString(tensorboard_logs._graph(tmp_path / "every.keras"))
+    graph = graph_pb2.GraphDef.FromString(tensorboard_logs._graph((tmp_path / "every.keras").read_bytes()))
     found = [[d.size for d in node.attr["_output_shapes"].list.shape[0].dim] for node in graph.node]
     guard = [-1, 28, 28]  # the file's first layer, for images divided by 255
     assert found == [[-1, 28, 28], guard, *([-1, *layer.output.shape[1:]] for layer in exported.layers)]
@@ -722,6 +723,7 @@ def put(made, record, curves):
     for name in ("train", "validation"):
         (folder / "events" / name).mkdir(parents=True, exist_ok=True)
         (folder / "events" / name / "events.out.tfevents.1").write_text(curves)
+    seal(folder)
 
 
 def sync(made):
