@@ -65,6 +65,9 @@ class Decoder:
         """
         content = read_file(source) if isinstance(source, Path) else source
         request = {"bytes": len(content), "shape": shape, "invert": invert, "formats": [*formats]}
+        if self._process.poll() is not None:  # ended by somebody else, such as a system that is out of memory
+            self.close()
+            self._process = self._start()
         process, pixels = self._process, b""
         is_late = threading.Event()
         timer = threading.Timer(self._seconds * PATIENCE, lambda: (is_late.set(), process.kill()))
