@@ -129,3 +129,11 @@ def scan_bomb(edge=9400, scans=5000):
     content = encode(Image.new("L", (edge, edge), 128), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * scans + content[-2:]
+
+
+def bmp_with_run_lengths(width, height):
+    """Stripes, one a row."""
+    rows = b"".join(bytes([width, shade]) + b"\0\0" for shade in range(height)) + b"\0\1"
+    palette = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
+    header = (b"BM", 1078 + len(rows), 0, 0, 1078, 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    return struct.pack("<2sIHHIIiiHHIIiiII", *header) + palette + rows

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
-from predicting import draw_garment, encode, png_header, truncated
+from predicting import bmp_with_run_lengths, draw_garment, encode, png_header, truncated
 from sweeping import ROOT
 
 from fmnist_mlp import data, pictures
@@ -531,13 +531,6 @@ def test_what_is_not_among_the_formats_says_how_to_save_it():
         UnreadableImage, match="no image of a kind that is read here: it is TIFF, save it as PNG or JPEG"
     ):
         load_image(content, formats=("PNG", "JPEG"))
-
-
-def bmp_with_run_lengths(width, height):
-    rows = b"".join(bytes([width, shade]) + b"\0\0" for shade in range(height)) + b"\0\1"
-    palette = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
-    header = (b"BM", 1078 + len(rows), 0, 0, 1078, 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0)
-    return struct.pack("<2sIHHIIiiHHIIiiII", *header) + palette + rows
 
 
 def test_run_lengths_may_be_left_out_like_a_format():
