@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -199,21 +198,34 @@ def _sweep_to_report(parsed: argparse.Namespace) -> config.Sweep:
 
 
 def _clean(parsed: argparse.Namespace, out: Console, err: Console) -> int:
-    leftovers = runner.find_leftovers(parsed.results_dir, parsed.logs_dir, _data_dir(parsed))
-    for leftover in leftovers:
-        out.print(f"{leftover.folder}: {leftover.reason}", markup=False, soft_wrap=True)
-    megabytes = sum(leftover.size_bytes for leftover in leftovers) / 1e6
-    if not leftovers:
-        out.print("nothing to clean: every record is asked for by a sweep file")
+    # Imported here: no other verb cleans.
+    from fmnist_mlp import clean
+
+    def say(line: str) -> None:
+        out.print(_shown(line), markup=False, soft_wrap=True)
+
+    results_dir, logs_dir = parsed.results_dir, parsed.logs_dir
+    if parsed.empty_trash:
+        megabytes = clean.trash_bytes(results_dir) / 1e6
+        clean.empty_trash(results_dir)
+        say(f"deleted what clean had moved to {results_dir / '_trash'}, {megabytes:.1f} MB")
+        return DONE
+    leftovers = clean.find_leftovers(results_dir, logs_dir, _data_dir(parsed), gone=parsed.gone)
+    for leftover in leftovers.found:
+        say(f"{leftover.folder}: {leftover.reason}")
+    size = f"{sum(leftover.size_bytes for leftover in leftovers.found) / 1e6:.1f} MB"
+    if not leftovers.found:
+        say("nothing to clean: every record that a sweep once asked for is asked for by a sweep file")
     elif parsed.yes:
-        for leftover in leftovers:
-            try:
-                shutil.rmtree(leftover.folder)
-            except OSError as error:
-                raise SweepError(f"cannot delete {leftover.folder}: {error.strerror or error}") from error
-        out.print(f"deleted {_plural(len(leftovers), 'folder')}, {megabytes:.1f} MB")
+        trash = clean.move_to_trash(leftovers, results_dir, logs_dir)
+        back = f"cp -a {shlex.quote(f'{trash}/results/.')} {shlex.quote(str(results_dir))}"
+        say(f"moved to {trash}: {size}; to bring it back: {back}; to delete it for good: clean --empty-trash")
     else:
-        out.print(f"{_plural(len(leftovers), 'folder')}, {megabytes:.1f} MB; delete them with --yes")
+        say(f"{_plural(len(leftovers.found), 'place')}, {size}; move them to {results_dir / '_trash'} with --yes")
+    if leftovers.unknown:
+        say(f"{_plural(leftovers.unknown, 'record')} stay: no sweep that is known here is known to have asked for them")
+    if not parsed.yes and (megabytes := clean.trash_bytes(results_dir) / 1e6):
+        say(f"{results_dir / '_trash'} holds {megabytes:.1f} MB; delete them for good with --empty-trash")
     return DONE
 
 
@@ -397,8 +409,18 @@ def _verbs_parser() -> argparse.ArgumentParser:
         description="What can be done beside training: with the images, with finished sweeps.",
     )
     verb = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    clean = verb.add_parser("clean", help="list records and logs that no sweep file asks for any more, or delete them")
-    clean.add_argument("--yes", action="store_true", help="delete them")
+    clean = verb.add_parser(
+        "clean", help="list records and logs that no sweep file asks for any more, or move them away"
+    )
+    clean.add_argument("--yes", action="store_true", help="move them to results/_trash")
+    clean.add_argument("--empty-trash", action="store_true", help="delete for good what --yes has moved there")
+    clean.add_argument(
+        "--gone",
+        action="append",
+        default=[],
+        metavar="SWEEP",
+        help="the file of this sweep is gone for good, though its folder cannot be reached (repeatable)",
+    )
     clean.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
     _add_output_folders(clean)
     clean.set_defaults(run=_clean)

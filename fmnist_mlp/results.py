@@ -25,6 +25,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -36,7 +37,7 @@ from fmnist_mlp.class_names import in_json, problem_with, with_class_names
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests, write_whole
-from fmnist_mlp.views import Kept, Views
+from fmnist_mlp.views import JOURNAL, Kept, Views
 from fmnist_mlp.yaml_nodes import harmless
 
 RECORD_FORMAT = 3
@@ -189,6 +190,25 @@ class Latency(pydantic.BaseModel, frozen=True, extra="forbid"):
     environment: dict[str, str] = {}
     error: str = ""
     machine_failures: pydantic.NonNegativeInt = 0  # as in `Record`
+
+
+@dataclass(frozen=True)
+class KnownSweep:
+    """What is remembered of a sweep that was run here, or of a quick look, beside the records.
+
+    Args:
+        folder_name: of its folders under results and logs.
+        sweep_file: None where that is not known, or what is remembered is damaged.
+        former_files: those that the name belonged to before.
+        asked_for: fingerprints of every trial that it ever asked for.
+        memory: the file that this stands in.
+    """
+
+    folder_name: str
+    sweep_file: Path | None
+    former_files: tuple[Path, ...]
+    asked_for: frozenset[str]
+    memory: Path
 
 
 class Results:
@@ -500,14 +520,17 @@ class Results:
 
     def last_plan(self, sweep: Sweep) -> dict[str, dict]:
         """The settings of each architecture, by name, as the sweep's latest run found them; empty before the first."""
-        architectures = _read_json(self.sweep_folder(sweep) / "sweep.json").get("architectures")
+        architectures = self._memory_of(sweep.folder_name).get("architectures")
         return architectures if isinstance(architectures, dict) else {}
 
-    def claim_sweep(self, sweep: Sweep, plan: Sequence[Trial], class_names: Sequence[str] = ()) -> None:
+    def claim_sweep(
+        self, sweep: Sweep, plan: Sequence[Trial], class_names: Sequence[str] = (), refits: Sequence[Trial] = ()
+    ) -> None:
         """Remember that this sweep's folder (a quick look has its own) belongs to its file, and what is asked for now.
 
         Args:
             class_names: as the classes are called now.
+            refits: those that are known by now.
 
         Raises:
             SweepError: it belongs to another file that still exists, or cannot be written.
@@ -515,36 +538,71 @@ class Results:
         # Relative to the results, so that the project folder can be moved or mounted elsewhere.
         ours = _relative(sweep.path, self.root)
         # A quick look goes by the sweep's name too, so that name must not be another file's.
-        for folder in (self.root / sweep.name, self.sweep_folder(sweep)):
-            theirs = _read_json(folder / "sweep.json").get("sweep_file")
+        for name in (sweep.name, sweep.folder_name):
+            theirs = self._memory_of(name).get("sweep_file")
             other = _resolved(self.root, theirs)
             if theirs != ours and other is not None and _exists(other):
                 raise SweepError(
-                    f"{folder} holds the results of {other}: give {sweep.path} "
+                    f"{self.root / name} holds the results of {other}: give {sweep.path} "
                     "a name of its own (name: ...) or use another --results-dir"
                 )
-        marker = self.sweep_folder(sweep) / "sweep.json"
+        before = self.known_sweep(sweep.folder_name)
+        former = {*before.former_files, before.sweep_file} - {None, _resolved(self.root, ours)}
         content = {
             "sweep_file": ours,
+            "former_files": sorted(_relative(path, self.root) for path in former),
             "architectures": {t.architecture.name: t.settings for t in plan},
             "class_names": [*class_names],
+            "asked_for": sorted(before.asked_for | {trial.fingerprint for trial in (*plan, *refits)}),
         }
-        self._write(marker, json.dumps(content, sort_keys=True) + "\n")
+        files.save_json(self._memory_file(sweep.folder_name), content)
+        older = self._older_memory_file(sweep.folder_name)
+        if _read_json(older):  # what an earlier version wrote is taken over
+            with contextlib.suppress(OSError):
+                older.unlink()
 
     def class_names(self, folder_name: str) -> tuple[str, ...]:
         """What the last run of a sweep called the classes; none where that is not known."""
-        names = _read_json(self.root / folder_name / "sweep.json").get("class_names")
+        names = self._memory_of(folder_name).get("class_names")
         is_sound = isinstance(names, list) and not any(map(problem_with, names))
         return tuple(names) if is_sound else ()
 
     def sweeps(self) -> list[tuple[str, Path]]:
-        """Every sweep and every quick look that has results here: the name of its folder, and its file."""
-        found = []
-        for marker in sorted(self.root.glob("*/sweep.json")):
-            sweep_file = _resolved(self.root, _read_json(marker).get("sweep_file"))
-            if sweep_file is not None:
-                found.append((marker.parent.name, sweep_file))
-        return found
+        """Every sweep and every quick look that was run here: the name of its folder, and its file."""
+        known = (self.known_sweep(name) for name in self._names_of_sweeps())
+        return [(sweep.folder_name, sweep.sweep_file) for sweep in known if sweep.sweep_file is not None]
+
+    def known_sweeps(self) -> list["KnownSweep"]:
+        """Every sweep and every quick look that was run here or has results here, with all that is known of it."""
+        has_results = {path.parent.name for path in self.root.glob(f"[!_]*/{JOURNAL}")}
+        return [self.known_sweep(name) for name in sorted({*self._names_of_sweeps(), *has_results})]
+
+    def known_sweep(self, folder_name: str) -> "KnownSweep":
+        memory = self._memory_of(folder_name)
+        former = memory.get("former_files") if isinstance(memory.get("former_files"), list) else []
+        asked_for = memory.get("asked_for") if isinstance(memory.get("asked_for"), list) else []
+        return KnownSweep(
+            folder_name,
+            _resolved(self.root, memory.get("sweep_file")),
+            tuple(path for path in (_resolved(self.root, one) for one in former) if path is not None),
+            frozenset(one for one in asked_for if isinstance(one, str)),
+            self._memory_file(folder_name),
+        )
+
+    def _names_of_sweeps(self) -> list[str]:
+        names = {path.stem for path in self.root.glob("_sweeps/*.json")}
+        return sorted(names | {path.parent.name for path in self.root.glob("[!_]*/sweep.json")})
+
+    def _memory_of(self, folder_name: str) -> dict:
+        """What `claim_sweep` wrote last, nothing where it is damaged; before that, what an earlier version wrote."""
+        file = self._memory_file(folder_name)
+        return files.load_json(file) if _exists(file) else _read_json(self._older_memory_file(folder_name))
+
+    def _memory_file(self, folder_name: str) -> Path:
+        return self.root / "_sweeps" / f"{folder_name}.json"
+
+    def _older_memory_file(self, folder_name: str) -> Path:
+        return self.root / folder_name / "sweep.json"
 
     def trial_folders(self) -> list[tuple[Path, str]]:
         """Every record, checkpoint and draft that nobody works on, and what it is when no sweep asks for it."""
@@ -585,8 +643,8 @@ class Results:
         """Bring `<sweep>/plots/` in step, these PNG files and no others of ours, then `<sweep>/report.html`."""
         views = self.views(sweep)
         # The page last: one that is there has its pictures beside it.
-        files = {f"plots/{name}": content for name, content in pictures.items()} | {"report.html": page}
-        views.show("report", "-", files, flush=True)
+        contents = {f"plots/{name}": content for name, content in pictures.items()} | {"report.html": page}
+        views.show("report", "-", contents, flush=True)
         return views.folder / "report.html"
 
     def show_models(self, sweep: Sweep, best: Mapping[str, Trial], class_names: Sequence[str] = ()) -> None:
@@ -604,9 +662,9 @@ class Results:
             model = self._kept(trial.fingerprint, "model.keras", sums)
             wanted.add(file)
             key = hashlib.sha256(f"{model.sum} {in_json(class_names)}".encode()).hexdigest()
-            if not views.is_in_step(file, key):
-                content = model.read()
-                views.show(file, key, {} if content is None else {file: with_class_names(content, class_names)})
+            if not views.is_in_step(file, key) and (content := model.read()) is not None:
+                views.adopt(file, model.sum)  # as it is without names, from before there was a journal
+                views.show(file, key, {file: with_class_names(content, class_names)})
         shown = [part for part in views.parts() if part.startswith("models")]  # one for each file, once one for all
         views.remove(file for part in shown for file in views.names(part) if file not in wanted)
 

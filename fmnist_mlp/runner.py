@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import fnmatch
 import itertools
-import json
 import math
 import os
 import time
@@ -310,7 +309,7 @@ def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -
     workers.show_progress = lambda trial: logs.mirror(trial, results.live_folder(trial.fingerprint))
 
     new_records: list[str] = []
-    results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names)
+    results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names, plan.refits)
     if plan.data_memory is not None:
         results.save_data_memory(plan.data_memory)
     if sealed := results.seal_older_records():
@@ -597,6 +596,7 @@ def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers,
     trained, plan.to_train = plan.to_train, []
     added = _add_refits(plan, options)
     if plan.refits:  # some may have been trained before
+        plan.results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names, plan.refits)
         logs.sync(plan.results, plan.all_trials, plan.records)
     if added:
         _decide_jobs(plan, options)
@@ -755,78 +755,3 @@ def _record_of(
         results.write_record(draft, record)
     results.drop_live(trial.fingerprint)
     return record
-
-
-# ---- cleaning -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """A folder that no sweep file asks for any more: why, and how large."""
-
-    folder: Path
-    reason: str
-    size_bytes: int
-
-
-def find_leftovers(results_dir: Path, logs_dir: Path, data_dir: Path | None = None) -> list[Leftover]:
-    """What lies under results and logs that no sweep file asks for any more; deletes nothing.
-
-    The sweep files are those that the results remember. Quick looks (`--epochs`, `--limit`, `--seeds`), their tables
-    and those of their trials that the full sweep does not share, are among what is found: no file asks for them.
-
-    Args:
-        data_dir: as in `Options`.
-
-    Raises:
-        SweepError: a sweep file has mistakes: until they are mended nobody knows what it asks for.
-    """
-    results = Results(results_dir)
-    wanted, leftovers = set(), []
-    for name, sweep_file in results.sweeps():
-        if not sweep_file.is_file():
-            reason = f"its sweep file {sweep_file} is gone"
-            leftovers += [(results_dir / name, reason), (logs_dir / name, reason)]
-            continue
-        if options := (config.read_folder_name(name) or ("", config.Overrides()))[1].options:
-            reason = f"a quick look ({options}) at {sweep_file}"
-            leftovers += [(results_dir / name, reason), (logs_dir / name, reason)]
-        sweep = config.load_sweep(sweep_file)
-        source = data.find_data(sweep.dataset, data_dir if sweep.dataset in ("auto", "fashion_mnist") else None)
-        info = data.describe(source, results.load_data_memory())
-        sweep = sweep.with_images(info.train_images)
-        for plain_fit in (False, True):
-            trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=plain_fit)
-            wanted |= {trial.fingerprint for trial in trials}
-            if sweep.refit is not None:  # of whichever architecture was the best at the time
-                refits = config.list_refits(
-                    sweep, sweep.architectures, data_identity=info.identity, plain_fit=plain_fit
-                )
-                wanted |= {trial.fingerprint for trial in refits}
-    leftovers += [
-        (folder, f"{reason}{_trained_what(folder)}")
-        for folder, reason in results.trial_folders()
-        if folder.name not in wanted
-    ]
-    return [Leftover(folder, reason, _size_bytes(folder)) for folder, reason in leftovers if folder.exists()]
-
-
-def _trained_what(record_folder: Path) -> str:
-    """`: 256-drop0.3, seed 2, 20 epochs`, so that a person knows the record; nothing where it cannot be read."""
-    try:
-        settings = json.loads((record_folder / "record.json").read_bytes())["settings"]
-        fold = f", fold {settings['fold']}" if "fold" in settings else ""
-        limit = f", {settings['limit']:,} images" if settings["limit"] else ""
-        refit = ", refit" if "refit" in settings else ""
-        if "baseline" in settings:
-            classifier = CLASSIFIERS[settings["baseline"]].model_validate_json(json.dumps(settings["arguments"]))
-            return f": {classifier.in_short()}, seed {settings['seed']}{fold}{refit}{limit}"
-        layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
-        epochs = settings["training"]["epochs"]
-        return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
-    except (OSError, ValueError, TypeError, LookupError):
-        return ""
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

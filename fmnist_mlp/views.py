@@ -21,6 +21,7 @@ import hashlib
 import itertools
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -180,8 +181,20 @@ class Views:
                     file.write(tail)
         self._growing[name] = (sum_so_far, size + len(tail), self._stamp(name))
 
-    def remove(self, names: Iterable[str]) -> None:
+    def adopt(self, name: str, sum_: str) -> None:
+        """A file of this SHA-256 is one of ours too, although the journal does not know it."""
+        self._sums.setdefault(name, []).insert(0, sum_)
+
+    def ours(self) -> list[str]:
+        """Every file that is as it was written last."""
+        self._read_journal()
+        return [name for name in self._entries if self.is_as_written(name)]
+
+    def remove(self, names: Iterable[str], to: Path | None = None) -> None:
         """Remove files of ours, and the folders that this empties; what was changed gets another name and stays.
+
+        Args:
+            to: a folder to move them into, each to its path below it.
 
         Raises:
             SweepError: one cannot be removed.
@@ -191,10 +204,13 @@ class Views:
             path = self.folder / name
             with _writing(path):
                 if os.path.lexists(path):
-                    if self._is_ours(name):
+                    if not self._is_ours(name):
+                        self._set_aside(name)
+                    elif to is None:
                         path.unlink()
                     else:
-                        self._set_aside(name)
+                        (to / name).parent.mkdir(parents=True, exist_ok=True)
+                        shutil.move(path, to / name)
             for parent in path.parents:
                 if parent in (self.folder, *self.folder.parents):
                     break

@@ -618,7 +618,7 @@ MEMORIES = {
 }
 
 
-@pytest.mark.parametrize("memory", ["tiny/sweep.json", "_data.json"])
+@pytest.mark.parametrize("memory", ["_sweeps/tiny.json", "tiny/sweep.json", "_data.json"])
 @pytest.mark.parametrize("phrase", MEMORIES)
 def test_a_memory_beside_the_records_that_is_damaged_is_forgotten(run, project, trained, memory, phrase):
     """What only helps (which file a folder belongs to, what changed, what the images are) never stops a sweep."""

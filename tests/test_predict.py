@@ -11,7 +11,7 @@ import pytest
 from predicting import STAND_IN, draw_garment, finished_sweep, png_header, truncated
 from sweeping import read_csv
 
-from fmnist_mlp import cli, config, data, predict
+from fmnist_mlp import cli, config, data, files, predict
 from fmnist_mlp.class_names import with_class_names
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.pictures import load_image
@@ -56,13 +56,13 @@ def test_names_are_those_of_today_not_of_the_day_of_the_training(finished, tmp_p
     """Wherever they are asked for: by the best model, by a name, for samples of the page, in the card."""
     results = shutil.copytree(finished.results, tmp_path / "results")
     shutil.copyfile(finished.folder / "architectures.yaml", tmp_path / "architectures.yaml")
-    marker, today = results / "architectures" / "sweep.json", tuple(f"class {n}" for n in range(10))
-    marker.write_text(json.dumps(json.loads(marker.read_bytes()) | {"class_names": today}))
+    marker, today = results / "_sweeps" / "architectures.json", tuple(f"class {n}" for n in range(10))
+    files.save_json(marker, files.load_json(marker) | {"class_names": today})
     sweep = FinishedSweep(results)
     assert sweep.record("large").class_names == today
     assert sweep.load_images(sweep.record("large")).class_names == today
     assert choose_model(results).class_names == choose_model(results, wanted="small").class_names == today
-    marker.write_text(json.dumps(json.loads(marker.read_bytes()) | {"class_names": ["too", "few"]}))
+    files.save_json(marker, files.load_json(marker) | {"class_names": ["too", "few"]})
     assert FinishedSweep(results).record("large").class_names == data.CLASS_NAMES
 
 

@@ -11,11 +11,12 @@ from test_runner import Fake, names
 from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 
 from fmnist_mlp import ranking, table
+from fmnist_mlp.clean import find_leftovers
 from fmnist_mlp.config import Overrides, list_refits, list_trials, load_sweep
 from fmnist_mlp.engine import Stopped
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import Results
-from fmnist_mlp.runner import Listener, find_leftovers
+from fmnist_mlp.runner import Listener
 
 SWEEP = """
 name: fake
@@ -313,9 +314,9 @@ def test_refits_that_were_trained_before_the_choice_was_open_again_are_shown(fak
 def test_clean_keeps_refits_while_the_key_stands(fake):
     fake.run()
     where = fake.folder / "results", fake.folder / "logs"
-    assert find_leftovers(*where) == []
+    assert find_leftovers(*where).found == []
     fake.write(SWEEP.replace("refit: true", "refit: false"))
-    leftovers = find_leftovers(*where)
+    leftovers = find_leftovers(*where).found
     assert len(leftovers) == 2
     assert all(leftover.reason.endswith("refit, 3 epochs") for leftover in leftovers)
 

@@ -470,11 +470,32 @@ def test_a_project_folder_may_be_moved_with_its_results(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "[]", '{"sweep_file": 3}', "{" * 9999, '{"architectures": []}'])
 def test_a_damaged_mark_of_a_sweep_folder_is_written_again(content, made):
-    made.folder.mkdir(parents=True)
-    (made.folder / "sweep.json").write_text(content)
+    memory = made.root / "_sweeps" / "small.json"
+    memory.parent.mkdir(parents=True)
+    memory.write_text(content)
     assert made.results.last_plan(made.sweep) == {}
     made.results.claim_sweep(made.sweep, made.plan)
-    assert json.loads((made.folder / "sweep.json").read_text())["sweep_file"] == "../small.yaml"
+    assert json.loads(memory.read_text())["content"]["sweep_file"] == "../small.yaml"
+
+
+def test_what_a_sweep_once_asked_for_is_remembered(made):
+    first, *others = made.plan
+    made.results.claim_sweep(made.sweep, [first])
+    made.results.claim_sweep(made.sweep, others[:1], refits=others[1:])
+    known = made.results.known_sweep("small")
+    assert known.asked_for == {trial.fingerprint for trial in made.plan}
+    assert list(made.results.last_plan(made.sweep)) == [others[0].architecture.name]
+
+
+def test_the_mark_of_an_earlier_version_is_taken_over(made):
+    older = made.folder / "sweep.json"
+    older.parent.mkdir(parents=True)
+    older.write_text(json.dumps({"sweep_file": "../small.yaml", "architectures": {"8": {"seed": 0}}}))
+    assert made.results.last_plan(made.sweep) == {"8": {"seed": 0}}
+    assert made.results.sweeps() == [("small", made.sweep.path.resolve())]
+    made.results.claim_sweep(made.sweep, made.plan)
+    assert not older.exists()
+    assert made.results.sweeps() == [("small", made.sweep.path.resolve())]
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -617,6 +638,7 @@ def test_every_file_that_is_written_is_explained(made):
     found = {re.sub(r"^_records/[0-9a-f]{64}/", "_records/<fingerprint>/", path) for path in found}
     found = {re.sub(r"^small/", "<sweep>/", path).replace("models/8.", "models/<architecture>.") for path in found}
     found = {path.replace("models/deep.", "models/<architecture>.") for path in found}
+    found = {path.replace("_sweeps/small.", "_sweeps/<sweep>.") for path in found}
     found = {re.sub(r"/events/.*", "/events/", path) for path in found}
     known = list(explained("Files"))
     unexplained = {path for path in found if not any(path == k or (k[-1] == "/" and path.startswith(k)) for k in known)}
@@ -689,5 +711,5 @@ def test_a_sweep_remembers_what_it_called_the_classes(tmp_path):
     made.results.claim_sweep(made.sweep, made.plan, ("cat", "dog"))
     assert made.results.class_names("small") == ("cat", "dog")
     for damage in ('{"class_names": [1]}', '{"class_names": "ab"}', "", "{"):
-        (made.root / "small" / "sweep.json").write_text(damage)
+        (made.root / "_sweeps" / "small.json").write_text(damage)
         assert made.results.class_names("small") == ()

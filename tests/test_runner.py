@@ -488,52 +488,6 @@ def test_records_by_hand_are_records_by_the_runner(tmp_path):
     assert all(made.results.load_record(t.fingerprint).is_done for t in made.plan)
 
 
-# ---- cleaning
-
-
-def leftovers(fake):
-    found = runner.find_leftovers(fake.folder / "results", fake.folder / "logs")
-    return {leftover.folder.name: leftover.reason for leftover in found}
-
-
-def test_nothing_is_left_over_after_a_sweep(fake):
-    fake.run()
-    assert leftovers(fake) == {}
-
-
-def test_records_that_no_file_asks_for_are_found_and_named(fake):
-    plan, _ = fake.run()
-    fake.write(
-        SWEEP.replace("    layers: [32]", "    layers: [32, {Dropout: 0.5}]").replace("name: wider", "name: wide2")
-    )
-    fake.run()
-    dropped = [one.fingerprint for one in plan.trials if one.architecture.name == "wider"]
-    assert leftovers(fake) == {
-        fingerprint: f"a record that no sweep asks for: 32, seed {seed}, 3 epochs"
-        for seed, fingerprint in enumerate(dropped)
-    }
-
-
-def test_quick_looks_and_damaged_records_are_left_over(fake):
-    fake.run()
-    quick, _ = fake.run(overrides=Overrides(epochs=1, seeds=1, limit=20))
-    (fake.folder / "results/_records" / quick.trials[0].fingerprint / "record.json").write_text("{")
-    view = f"a quick look (--epochs 1 --limit 20 --seeds 1) at {fake.folder / 'fake.yaml'}"
-    assert leftovers(fake).pop("fake+epochs-1+limit-20+seeds-1") == view
-    found = runner.find_leftovers(fake.folder / "results", fake.folder / "logs")
-    assert sorted(leftover.reason for leftover in found) == [view, view, "a record that no sweep asks for"] + [
-        f"a record that no sweep asks for: {units}, seed 0, 1 epochs, 20 images" for units in (16, 32)
-    ]
-
-
-def test_the_records_that_a_quick_look_shares_with_the_full_sweep_are_no_leftovers(fake):
-    """Fewer seeds are a part of what the file asks for, also where the full sweep was never run."""
-    fake.run(overrides=Overrides(seeds=1))
-    assert list(leftovers(fake)) == ["fake+seeds-1"]
-    fake.run()
-    assert sorted(fake.trained) == [(name, 1) for name in ("8", "wide", "wider")]
-
-
 def test_a_quick_look_goes_by_the_name_of_a_sweep_that_is_its_own_file(fake):
     fake.run()
     other = fake.folder / "other.yaml"
@@ -566,27 +520,3 @@ def test_as_many_images_as_there_are_are_no_quick_look(fake):
     assert fake.plan(Overrides(limit=1000)).sweep.folder_name == "fake+limit-203"
     fake.write(SWEEP + "limit: 1000\n")
     assert fake.plan(Overrides(limit=203)).sweep.folder_name == "fake"
-
-
-def test_what_a_vanished_sweep_file_left_is_found(fake):
-    fake.run()
-    (fake.folder / "fake.yaml").rename(fake.folder / "elsewhere.yml")
-    found = runner.find_leftovers(fake.folder / "results", fake.folder / "logs")
-    assert {leftover.folder.relative_to(fake.folder).parts[0] for leftover in found} == {"results", "logs"}
-    assert sum("is gone" in leftover.reason for leftover in found) == 2
-    assert sum(leftover.reason.startswith("a record that no sweep asks for: ") for leftover in found) == 6
-
-
-def test_a_trial_in_work_is_not_left_over(fake):
-    plan, _ = fake.run()
-    one = plan.trials[0]
-    fake.write(SWEEP.replace("  - [8]\n", ""))
-    with Results(fake.folder / "results").claim(one.fingerprint, may_wait=lambda: False):
-        assert list(leftovers(fake)) == [plan.trials[1].fingerprint]
-
-
-def test_a_sweep_file_with_mistakes_is_to_be_mended_before_anything_is_cleaned(fake):
-    fake.run()
-    fake.write(SWEEP.replace("seeds: 2", "seeds: two"))
-    with pytest.raises(SweepError, match=r"fake\.yaml:4: seeds must be"):
-        leftovers(fake)
