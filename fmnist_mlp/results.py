@@ -232,6 +232,10 @@ class Results:
         self._views: dict[str, Views] = {}  # of each sweep, by its name
         self._digests = Digests(self._records, self._records / ".digests.json")
 
+    def relative(self, path: Path) -> str:
+        """A path as it is remembered: relative to the results, so that both can be moved or mounted elsewhere."""
+        return _relative(path, self.root)
+
     # ---- records
 
     def record_folder(self, fingerprint: str) -> Path:
@@ -731,9 +735,9 @@ class Results:
     def save_latency(self, key: str, latency: Latency) -> None:
         files.save_json(self.root / "_latency" / f"{key}.json", latency.model_dump())
 
-    def load_comparison(self, sweep: Sweep) -> dict:
-        """What `save_comparison` was given last; empty where that was never or the file is damaged."""
-        return files.load_json(self.sweep_folder(sweep) / "_comparison.json")
+    def load_comparison(self, folder_name: str) -> dict:
+        """What `save_comparison` was given last for the sweep of this folder; empty before, or where it is damaged."""
+        return files.load_json(self.root / folder_name / "_comparison.json")
 
     def save_comparison(self, sweep: Sweep, comparison: dict) -> None:
         files.save_json(self.sweep_folder(sweep) / "_comparison.json", comparison)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fmnist_mlp import class_names, metrics, preprocess, stacks
-from fmnist_mlp.config import Architecture, Baseline
+from fmnist_mlp.config import Architecture, Baseline, IdxFolder
 from fmnist_mlp.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
 
@@ -97,7 +97,8 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     Returns:
         The rows of the table, in the order of the sweep file.
     """
-    is_known = is_final and _remembered_rows(state, results) is not None
+    remembered = load_final_table(results, state.sweep.folder_name)
+    is_known = remembered is not None and remembered.key == _key(state, results)
     rows = make_table(state, results, is_final)
     results.write_table(state.sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
     results.write_table(state.sweep, "trials.csv", csv_text(TRIALS_COLUMNS, trial_rows(state)))
@@ -114,9 +115,54 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     Returns:
         None stands where there is nothing to say: a spread needs two trials, a verdict trials that are done.
     """
-    if is_final and (remembered := _remembered_rows(state, results)) is not None:
-        return remembered
-    found, ranking = state.by_architecture(), rank(state)
+    if not is_final:
+        return _rows(state, rank(state), results, is_final=False)
+    key = _key(state, results)
+    if (remembered := load_final_table(results, state.sweep.folder_name)) is None or remembered.key != key:
+        remembered = final_table(state, results)
+        results.save_comparison(state.sweep, remembered._asdict())
+    return remembered.rows
+
+
+class FinalTable(NamedTuple):
+    """A final table as it is remembered: whoever uses a finished sweep needs neither its file nor its images.
+
+    Args:
+        key: a hash of all that it is made of.
+        rows: as from `make_table`.
+        exported: the fingerprint of the trial whose model stands for each architecture, by name; baselines have none.
+        images: the folder of images of one's own, relative to the results; None for Fashion-MNIST and the stand-in.
+    """
+
+    key: str
+    rows: list[dict]
+    exported: dict[str, str]
+    images: str | None
+
+
+def final_table(state: SweepState, results: Results) -> FinalTable:
+    """The table as it follows from the records alone; nothing is written."""
+    ranking = rank(state)
+    exported = {
+        name: trial.fingerprint
+        for name, trial in ranking.exported_trials.items()
+        if not isinstance(trial.architecture, Baseline)
+    }
+    rows = _rows(state, ranking, results, is_final=True)
+    return FinalTable(_key(state, results), rows, exported, _images(state, results))
+
+
+def load_final_table(results: Results, folder_name: str) -> FinalTable | None:
+    """The last final table of a sweep; None before there is one, where it is damaged or of another version."""
+    try:
+        remembered = FinalTable(**results.load_comparison(folder_name))
+    except TypeError:
+        return None
+    return remembered if remembered.key.startswith(_version()) else None
+
+
+def _rows(state: SweepState, ranking: Ranking, results: Results, is_final: bool) -> list[dict]:
+    found = state.by_architecture()
     verdicts = _verdicts(ranking, found, results) if is_final else {}
     refits = state.refits_by_architecture()
     # In the plan's order, not that in which trials ended: it decides between two that are equally common.
@@ -131,15 +177,7 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
         for row in rows if state.sweep.ensemble else ():
             members = refits[row["architecture"]] or found[row["architecture"]]
             row |= _ensembles(state.sweep.ensemble, members, results, state.correction)
-        results.save_comparison(state.sweep, {"key": _key(state), "rows": rows, "hash": _hash(rows)})
     return rows
-
-
-def _remembered_rows(state: SweepState, results: Results) -> list[dict] | None:
-    """The rows of the last final table, if they were made of the very same; None else."""
-    remembered = results.load_comparison(state.sweep)
-    is_the_same = remembered.get("key") == _key(state) and remembered.get("hash") == _hash(remembered.get("rows"))
-    return remembered["rows"] if is_the_same else None
 
 
 def _row(
@@ -319,10 +357,10 @@ def _mixed(done: Sequence[Record], common: Mapping[str, str]) -> str | None:
     return ", ".join(f"{key} {' and '.join(sorted(v))}" for key, v in seen.items() if v != {common[key]}) or None
 
 
-def _key(state: SweepState) -> str:
-    """A hash of all that the rows are made of."""
+def _key(state: SweepState, results: Results) -> str:
+    """A hash of all that a final table is made of."""
     content = {
-        "format": [FORMAT, *(column.name for column in RESULTS_COLUMNS)],
+        "images": _images(state, results),
         "sweep": [state.select_by, state.sweep.folds, state.sweep.ensemble, state.dataset, sorted(state.over_budget)],
         "classes": list(state.class_names),
         "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
@@ -334,7 +372,12 @@ def _key(state: SweepState) -> str:
         ],
         "latencies": {name: latency.model_dump() for name, latency in sorted(state.latencies.items())},
     }
-    return _hash(content)
+    return f"{_version()} {_hash(content)}"
+
+
+def _images(state: SweepState, results: Results) -> str | None:
+    dataset = state.sweep.dataset
+    return results.relative(dataset.path) if isinstance(dataset, IdxFolder) else None
 
 
 def _epochs(record: Record) -> int | None:
@@ -343,6 +386,10 @@ def _epochs(record: Record) -> int | None:
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _version() -> str:
+    return f"{FORMAT} {_hash([column.name for column in RESULTS_COLUMNS])[:8]}"
 
 
 # ---- trials and classes -------------------------------------------------------------------------------------------

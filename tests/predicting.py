@@ -59,11 +59,12 @@ def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
         records[trial.fingerprint] = record
     results.claim_sweep(sweep, plan)
     state = table.SweepState(sweep, plan, records, sizes, "synthetic")
-    rows = table.make_table(state, results)
-    for row in rows:
+    final = table.final_table(state, results)
+    for row in (rows := final.rows):
         if row["architecture"] == "small":
             row |= {"verdict": "worse", "behind_best": 0.03, "behind_best_ci95_low": 0.01}
             row |= {"behind_best_ci95_high": 0.05}
+    results.save_comparison(sweep, final._asdict())
     results.write_table(sweep, "results.csv", table.csv_text(table.RESULTS_COLUMNS, rows))
     results.write_table(sweep, "trials.csv", table.csv_text(table.TRIALS_COLUMNS, table.trial_rows(state)))
     results.show_models(sweep, ranking.rank(state).best_trials, data.CLASS_NAMES)

@@ -952,6 +952,7 @@ def test_a_version_with_another_column_makes_the_rows_anew(made, monkeypatch):
     invent(made, seed=0)
     table.make_table(made.state, made.results)
     monkeypatch.setattr(table, "RESULTS_COLUMNS", (*table.RESULTS_COLUMNS, table.Column("new")))
+    assert table.load_final_table(made.results, made.sweep.name) is None
     assert all("new" in row for row in table.make_table(made.state, made.results))
 
 
@@ -1217,7 +1218,8 @@ def test_classes_are_called_as_they_are_now(tmp_path):
     now = [f"class {name}" for name in then]
     state = dataclasses.replace(made.state, class_names=now)
     assert [row["class_name"] for row in table.class_rows(state, made.results)] == now
-    assert table._key(state) != table._key(made.state)  # so that classes.csv is written anew
+    # So that classes.csv is written anew.
+    assert table._key(state, made.results) != table._key(made.state, made.results)
     too_few = dataclasses.replace(made.state, class_names=now[:1])
     assert [row["class_name"] for row in table.class_rows(too_few, made.results)] == then
 
