@@ -34,11 +34,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from fmnist_mlp import decoder, table
+from fmnist_mlp import decoder, ranking, table
 from fmnist_mlp.data import Dataset
 from fmnist_mlp.decoder import Decoder
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.predict import FinishedSweep, Predictor, caveats, import_keras
+from fmnist_mlp.predict import FinishedSweep, Predictor, import_keras
 
 FIRST_PORT, PORTS = 7860, 100
 MAX_UPLOAD_BYTES = 20 * 2**20
@@ -124,7 +124,7 @@ class Page:
     def table(self) -> list[list[str]]:
         """The sweep's table for people, best first; the first row holds the headers."""
         rows = [["architecture", "parameters", "test accuracy", "95 % interval", "test loss", "verdict"]]
-        for row in table.sort_rows(self.sweep.rows(), "behind_best"):
+        for row in ranking.best_first(self.sweep.rows()):
             cells = [row["architecture"], "" if row["params"] is None else f"{row['params']:,}"]
             cells += [table.with_spread(row, "test_accuracy"), table.interval_in_words(row, "test_accuracy")]
             rows.append([*cells, table.with_spread(row, "test_loss", 3), table.verdict_in_words(row)])
@@ -147,7 +147,7 @@ class Page:
         return self._sample(random.randrange(len(self._images.x_test)))
 
     def html(self) -> str:
-        """The page, with what it shows of the sweep as it is now."""
+        """The page, with the sweep as it was when the page was made, and its plots as they are now."""
         content = {"sweep": self.sweep.name, "models": self.model_names, "best": self.best, "shape": self.shape}
         content |= {"table": self.table(), "max_bytes": MAX_UPLOAD_BYTES}
         content["samples"] = [sample.as_json() for sample in self.samples]
@@ -162,7 +162,7 @@ class Page:
                 self._models.pop(next(iter(self._models)))
             record = self.sweep.record(name)
             predictor = Predictor(path, record.class_names if record else ())
-            self._models[name] = predictor, caveats(record, self.sweep.name)
+            self._models[name] = predictor, self.sweep.caveats(name)
         return self._models[name]
 
     def _load_images(self, data_dir: Path | None, notify: Callable[[str], None]) -> Dataset | None:

@@ -114,7 +114,9 @@ def export_model(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            checks = [_write_checked(FORMATS[each], model_path, draft, record, x_test, recorded) for each in formats]
+            checks = [
+                _write_checked(FORMATS[each], name, model_path, draft, record, x_test, recorded) for each in formats
+            ]
             card = _card(name, finished, record, x_test, formats, checks)
             (draft / CARD_FILE).write_text(card, encoding="utf-8")
             (draft / CLASSES_FILE).write_text(json.dumps(record.class_names) + "\n", encoding="utf-8")
@@ -156,9 +158,15 @@ def _load_predictions(results: Results, record: Record) -> _Predictions:
 
 
 def _write_checked(
-    one: "Format", model_path: Path, draft: Path, record: Record, x_test: np.ndarray, recorded: _Predictions
+    one: "Format",
+    name: str,
+    model_path: Path,
+    draft: Path,
+    record: Record,
+    x_test: np.ndarray,
+    recorded: _Predictions,
 ) -> Check:
-    path = draft / f"{model_path.stem}{one.suffix}"
+    path = draft / f"{name}{one.suffix}"
     try:
         with _silence():
             one.write(model_path, path, record.class_names)
@@ -169,16 +177,16 @@ def _write_checked(
         raise
     except Exception as error:  # each converter has its own; a layer that it does not know, as a rule
         reason = harmless(" ".join(str(error).split()))[:300] or type(error).__name__
-        raise SweepError(f"{model_path.stem} cannot be had as {one.name}, choose another format: {reason}") from error
+        raise SweepError(f"{name} cannot be had as {one.name}, choose another format: {reason}") from error
     is_of_gpu = record.environment.get("device", "cpu") != "cpu"
     tolerance = TOLERANCE_OF_GPU_RECORDS if is_of_gpu else TOLERANCE
     if probabilities.shape != recorded.probabilities.shape:
         given, wanted = probabilities.shape, recorded.probabilities.shape
-        raise SweepError(f"{model_path.stem} as {one.name} gives {given} instead of {wanted}: nothing was written")
+        raise SweepError(f"{name} as {one.name} gives {given} instead of {wanted}: nothing was written")
     difference = float(np.abs(probabilities - recorded.probabilities).max())
     if not difference <= tolerance:  # so that NaN is refused too
         raise SweepError(
-            f"{model_path.stem} as {one.name} predicts something else than its record: probabilities differ by up to "
+            f"{name} as {one.name} predicts something else than its record: probabilities differ by up to "
             f"{difference:.4f}, {tolerance:g} is allowed: nothing was written"
         )
     changed = int((probabilities.argmax(axis=1) != recorded.predicted).sum())
@@ -458,9 +466,8 @@ def _training(record: Record) -> dict[str, Any]:
     return about | {key: settings[key] for key in ("seed", "fold", "limit") if settings.get(key) is not None}
 
 
-def _metrics(row: Mapping[str, Any] | None, record: Record, sweep: str) -> str:
+def _metrics(row: Mapping[str, Any], record: Record, sweep: str) -> str:
     """This model beside the mean of its architecture's trials, whose interval tells what another seed would give."""
-    row = row or dict.fromkeys(column.name for column in table.RESULTS_COLUMNS)
     lines = ["| measure | this model | mean of trials ± standard deviation | 95 % interval of the mean |"]
     lines += ["|---|--:|--:|--:|"]
     for metric in ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "test_macro_f1", "test_ece"):
@@ -472,7 +479,8 @@ def _metrics(row: Mapping[str, Any] | None, record: Record, sweep: str) -> str:
         lines.append(f"| {metric} | {' | '.join([f'{record.metrics[metric]:.4f}', *spread])} |")
     trials = row["refit_trials" if record.is_refit else "trials"] or 1
     how = "the first of {} refits" if record.is_refit else "the best of {} trials by validation"
-    chosen = "the only trial" if trials == 1 else how.format(trials)
+    only = "the only refit" if record.is_refit else "the only trial"
+    chosen = only if trials == 1 else how.format(trials)
     verdict = table.verdict_in_words(row) or "none yet"
     return "\n".join(lines) + (
         f"\n\nThis model is {chosen} of its architecture. Verdict on the architecture in the sweep {sweep}: {verdict}. "

@@ -1,28 +1,27 @@
 """The exported models: which there are, what is known of them, and what they say of an image.
 
-`FinishedSweep` finds the models that a sweep exported and what is known of them, `Predictor` is one of these models
-ready to classify; models are loaded without running code from them.
+`FinishedSweep` finds the models that a sweep exported and what is known of them, `choose_model` the one to use, and
+`Predictor` is one of these models ready to classify. Which model is which is decided by records, never by files for
+people; models are loaded without running code from them.
 
 Keras is imported by `import_keras` alone, late and for the CPU. Leaves to others: from a picture to such an image
 (`pictures`), arguments and printing (`cli`), the page (`app`), other formats of a model (`export`).
 """
 
 import contextlib
-import csv
 import dataclasses
 import json
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fmnist_mlp import config, data, table
-from fmnist_mlp.class_names import carried_by, present, with_class_names
+from fmnist_mlp import config, data, ranking, stacks, table
+from fmnist_mlp.class_names import carried_by, present
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.yaml_nodes import harmless
@@ -34,91 +33,108 @@ CLASSES_FILE = "classes.json"  # the names of the classes, beside a model that l
 
 
 class FinishedSweep:
-    """What lies under `results/<name>/`: the table, the exported models, the records behind them. Read only.
+    """What a sweep left behind: the table, the exported models, the records behind them. Read only.
+
+    What it says is what the last run decided, and remembered with a checksum (`table.FinalTable`); where that is lost,
+    it is decided again from the records, by way of the sweep file. Files for people (`results.csv`, the names of files
+    under `models/`) decide nothing: they may be edited, locked or gone. All is as it was when this object was made.
 
     Args:
         results_dir: the results folder.
         name: of the sweep's folder; a quick look has its own (`architectures+epochs-2`).
 
     Raises:
-        SweepError: there are no results of such a sweep.
+        SweepError: there are no results of such a sweep, or nothing can be known of them.
     """
 
     def __init__(self, results_dir: Path, name: str = "architectures"):
         self.name, self.folder = name, Path(results_dir) / name
         self.results = Results(results_dir)
         if config.read_folder_name(name) is None or not self.folder.is_dir():
-            there_are = sorted(path.parent.name for path in self.results.root.glob("*/results.csv"))
+            there_are = [known for known, _ in self.results.sweeps()]
             hint = f"there are {', '.join(there_are)} (--sweep)" if there_are else "run python sweep.py first"
             looks = [known for known in there_are if (config.read_folder_name(known) or ("", None))[0] == name]
             if looks:
                 hint = f"there is only a quick look at it: --sweep {' or --sweep '.join(looks)}"
             raise SweepError(f"no results of a sweep '{harmless(name)[:100]}' in {results_dir}: {hint}")
+        self._final = table.load_final_table(self.results, name) or _decide_again(self.results, name)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of `results.csv` as `table.make_table` made them; none before the first trial is done.
-
-        Every column is there, None where the file is empty or older than the column.
-        """
-        rows = _read_csv(self.folder / "results.csv")
-        return [{column.name: _value(column.name, row) for column in table.RESULTS_COLUMNS} for row in rows]
+        """The rows of the table, as from `table.make_table`; none before the first trial is done."""
+        return self._final.rows
 
     def row(self, architecture: str) -> dict[str, Any] | None:
         """The row of one architecture; None where the table has none."""
         return next((row for row in self.rows() if row["architecture"] == architecture), None)
 
     def model_names(self) -> list[str]:
-        """The architectures that have an exported model: in the table's order, then what the table does not name."""
-        names = {path.stem for path in (self.folder / "models").glob("*.keras")}
-        order = [row["architecture"] for row in self.rows() if row["architecture"] in names]
-        return order + sorted(names - {*order})
+        """The architectures that have an exported model, in the table's order, then what else lies under `models/`."""
+        ours = [row["architecture"] for row in self.rows() if row["architecture"] in self._final.exported]
+        return ours + sorted({path.stem for path in self._view("*").parent.glob("*.keras")} - {*ours})
 
     def best(self) -> str:
-        """The architecture whose verdict is `best`; where no model has it, the one with the best mean `val_accuracy`.
-
-        None has it while the sweep runs, and where a baseline is the best.
+        """The best of the architectures that have an exported model, in the order of the ranking.
 
         Raises:
             SweepError: there is no exported model yet.
         """
-        names = self.model_names()
-        if not names:
-            raise SweepError(f"{self.folder} holds no exported model yet: run python sweep.py, or name one by its path")
-        rows = [row for row in self.rows() if row["architecture"] in names]
-        best = [row for row in rows if row["verdict"] == "best"] or table.sort_rows(rows, "val_accuracy")
-        return best[0]["architecture"] if best else names[0]
+        ranked = [row["architecture"] for row in ranking.best_first(self.rows())]
+        for name in ranked:
+            if name in self._final.exported:
+                return name
+        if others := self.model_names():
+            raise SweepError(
+                f"{self.folder}: which model is the best is not known, since no record says so: run python sweep.py, "
+                f"or name one of {', '.join(others)}"
+            )
+        raise SweepError(f"{self.folder} holds no exported model yet: run python sweep.py, or name one by its path")
 
     def model_path(self, architecture: str) -> Path:
-        """The exported model of an architecture.
+        """A file with the exported model of an architecture, compared with its record.
 
         Raises:
-            SweepError: it has none; the message lists those that have.
+            SweepError: it has none (the message lists those that have), or it is damaged.
         """
         names = self.model_names()
         if architecture not in names:
             there_are = f"there are {', '.join(names)}" if names else "run python sweep.py first"
             raise SweepError(f"no exported model '{harmless(architecture)[:100]}' in {self.folder}: {there_are}")
-        return self.folder / "models" / f"{architecture}.keras"
+        record, view = self.record(architecture), self._view(architecture)
+        if record is not None:
+            return self.results.record_folder(record.fingerprint) / "model.keras"
+        if not view.is_file():
+            raise SweepError(f"the model of {architecture} is gone, and its record too: run python sweep.py again")
+        return view
 
     def record(self, architecture: str) -> Record | None:
-        """The record of the trial whose model is exported, with today's class names; None where none has this model."""
-        model = self.model_path(architecture)
-        for trial in _read_csv(self.folder / "trials.csv"):
-            fingerprint = trial.get("fingerprint") or ""
-            if trial.get("architecture") != architecture or not re.fullmatch("[0-9a-f]{64}", fingerprint):
-                continue
-            theirs = self.results.record_folder(fingerprint) / "model.keras"
-            with contextlib.suppress(OSError, DamagedRecord):
-                # A copy of it, which may carry names.
-                content, names = model.read_bytes(), carried_by(model)
-                if content in (theirs.read_bytes(), with_class_names(theirs, names)):
-                    record = self.results.load_record(fingerprint)
-                    return record and self._with_names(record)
-        return None
+        """The record of the trial whose model is exported, with today's class names; None where there is none (now).
+
+        Raises:
+            SweepError: it is damaged.
+        """
+        fingerprint = self._final.exported.get(architecture)
+        if fingerprint is None:
+            return None
+        try:
+            record = self.results.load_record(fingerprint)
+            if record is not None:
+                self.results.read_file(fingerprint, "model.keras")  # compared with the seal once more, by its content
+        except DamagedRecord as error:
+            raise SweepError(f"{error}: run python sweep.py again, which trains {architecture} anew") from error
+        return record and self._with_names(record)
 
     def caveats(self, architecture: str) -> list[str]:
         """What nobody who uses this model may overlook, a line each."""
-        return caveats(self.record(architecture), self.name)
+        record, view = self.record(architecture), self._view(architecture)
+        said = caveats(record, self.name)
+        if record is None:
+            said.append(_UNVOUCHED.format(view))
+        elif view.is_file() and not self.results.is_model_of(record.fingerprint, view):
+            said.append(
+                f"{view} is no longer the model that the sweep exported: the one in its record is used instead; "
+                "predict takes the file by its path (--model)"
+            )
+        return said
 
     def _with_names(self, record: Record) -> Record:
         names = present(self.results.class_names(self.name), record.class_names)
@@ -133,16 +149,28 @@ class FinishedSweep:
         Raises:
             SweepError: they are not to be found, or have changed since.
         """
-        dataset = record.dataset
-        if dataset.startswith("idx:"):  # the record has the folder's name, the sweep file its path
-            sweep_file = dict(self.results.sweeps()).get(self.name)
-            if sweep_file is None:
-                raise SweepError(f"the images of {self.name} ({dataset}) cannot be found: its sweep file is not known")
-            dataset = config.load_sweep(sweep_file).dataset
-        images = data.load_data(data.find_data(dataset, data_dir if dataset == "fashion_mnist" else None))
+        if not record.dataset.startswith("idx:"):
+            return self._load_images(record.dataset, record, data_dir if record.dataset == "fashion_mnist" else None)
+        # The record has the folder's name alone. It lay where the last run found it, or lies where the file says now.
+        problem = SweepError(f"the images of {self.name} ({record.dataset}) cannot be found: no sweep file is known")
+        if self._final.images is not None:
+            try:
+                folder = (self.results.root / self._final.images).resolve()
+                return self._load_images(config.IdxFolder(folder), record)
+            except SweepError as error:
+                problem = error
+        if (sweep_file := dict(self.results.sweeps()).get(self.name)) is None or not sweep_file.is_file():
+            raise problem
+        return self._load_images(config.load_sweep(sweep_file).dataset, record)
+
+    def _load_images(self, dataset, record: Record, data_dir: Path | None = None) -> data.Dataset:
+        images = data.load_data(data.find_data(dataset, data_dir))
         if images.identity != record.settings["data"]:
             raise SweepError(f"the images in {images.source.folder} are not those that {self.name} was trained on")
         return dataclasses.replace(images, class_names=record.class_names)
+
+    def _view(self, architecture: str) -> Path:
+        return self.folder / "models" / f"{architecture}.keras"
 
 
 def caveats(record: Record | None, folder_name: str) -> list[str]:
@@ -158,6 +186,61 @@ def caveats(record: Record | None, folder_name: str) -> list[str]:
     if record is not None and record.dataset == "synthetic":
         said.append("trained on the generated stand-in, not on Fashion-MNIST: it knows drawings made by a program only")
     return said
+
+
+def _decide_again(results: Results, name: str) -> table.FinalTable:
+    """The final table from the records that the sweep file asks for, of those images that the last run had.
+
+    Raises:
+        SweepError: the sweep file has mistakes or is gone, so nobody knows what it asked for.
+    """
+    nothing = table.FinalTable("", [], {}, None)
+    sweep_file = dict(results.sweeps()).get(name)
+    if sweep_file is None:
+        return nothing
+    _, overrides = config.read_folder_name(name)
+    try:
+        sweep = config.load_sweep(sweep_file, overrides)
+    except SweepError as error:
+        raise SweepError(
+            f"what the last run of {name} remembered is missing or damaged ({results.root / name}), and its sweep file "
+            f"cannot be read in its place: mend it and run python sweep.py again\n{error}"
+        ) from error
+    if sweep.folder_name != name:  # it has another name now, and this folder is what it left behind
+        return nothing
+    settings = list(results.last_plan(sweep).values())
+    try:
+        ((identity, limit),) = {(one["data"], one["limit"]) for one in settings}
+    except (TypeError, LookupError, ValueError):
+        return nothing
+    sweep, state = sweep.model_copy(update={"limit": limit}), None
+    for plain_fit in (False, True):
+        identified = {"data_identity": identity, "plain_fit": plain_fit}
+        state = _state_of(results, sweep, config.list_trials(sweep, **identified), ())
+        if sweep.refit is not None:
+            best = ranking.rank(state).best
+            chosen = [item for item in sweep.architectures if sweep.refit.which == "all" or item.name == best]
+            state = _state_of(results, sweep, state.trials, config.list_refits(sweep, chosen, **identified))
+        if state.records:
+            break
+    return table.final_table(state, results)
+
+
+def _state_of(results: Results, sweep: config.Sweep, trials, refits) -> ranking.SweepState:
+    """What the records say of these trials; sizes are those that they had."""
+    records = {}
+    sizes = dict.fromkeys((architecture.name for architecture in sweep.architectures), config.UNKNOWN_SIZE)
+    for trial in (*trials, *refits):
+        try:
+            record = results.load_record(trial.fingerprint)
+        except DamagedRecord as error:
+            raise SweepError(f"{error}: run python sweep.py again, which trains it anew") from error
+        if record is not None:
+            records[trial.fingerprint] = record.in_short(trial)
+            size = stacks.StackSize(record.params, record.trainable_params, record.flops)
+            sizes[trial.architecture.name] = size
+    dataset = next((record.dataset for record in records.values()), "")
+    return ranking.SweepState(sweep, trials, records, sizes, dataset, refits=refits)
 
 
 @dataclass(frozen=True)
@@ -183,66 +266,38 @@ def choose_model(results_dir: Path, sweep: str = "architectures", wanted: str | 
         path = Path(wanted)
         if path.suffix != ".keras" or not path.is_file():
             raise SweepError(f"{harmless(wanted)[:300]}: is no file of a Keras model (.keras)")
-        return ChosenModel(path.stem, path, _class_names_of(path), tuple(_caveats_of(path)))
+        return _choose_file(path, Path(results_dir))
     finished = FinishedSweep(results_dir, sweep)
     name = finished.best() if wanted is None else wanted
     path, record = finished.model_path(name), finished.record(name)
-    return ChosenModel(name, path, record.class_names if record else (), tuple(caveats(record, finished.name)))
+    return ChosenModel(name, path, record.class_names if record else (), tuple(finished.caveats(name)))
 
 
-def _caveats_of(path: Path) -> list[str]:
-    """Of a model by its path: by the sweep's folder that it lies in, or as the record beside it says."""
-    results_dir, folder_name = path.resolve().parents[1].parent, path.resolve().parents[1].name
-    if path.parent.name == "models" and config.read_folder_name(folder_name) is not None:
-        finished = FinishedSweep(results_dir, folder_name)
-        return caveats(finished.record(path.stem) if path.stem in finished.model_names() else None, folder_name)
-    record = None
-    with contextlib.suppress(DamagedRecord, SweepError):
-        record = Results(results_dir).load_record(path.resolve().parent.name)
-    return caveats(record, "")
+def _choose_file(path: Path, results_dir: Path) -> ChosenModel:
+    """A model by its path. What it is, its content says: the record that has the very same, whatever it is called."""
+    above = [*path.resolve().parents, Path(), Path(), Path()]  # of <results>/<sweep>/models/<name>.keras
+    sweep, names = above[1].name, carried_by(path)
+    for results in map(Results, dict.fromkeys((above[2], results_dir))):
+        if record := results.find_model(path):
+            names = names or present(results.class_names(sweep), record.class_names)
+            return ChosenModel(path.stem, path, names, tuple(caveats(record, sweep)))
+    is_of_results = (above[2] / "_records").is_dir()
+    # A model that somebody trained on and saved again has lost its names, but not its classes.
+    names = names or (Results(above[2]).class_names(sweep) if is_of_results else ()) or _class_names_beside(path)
+    said = [*caveats(None, sweep), _UNVOUCHED.format(path)] if is_of_results else []
+    return ChosenModel(path.stem, path, names, tuple(said))
 
 
-def _class_names_of(path: Path) -> tuple[str, ...]:
-    """What a model's file carries, else what lies around it says: its sweep, its record, or what `export` wrote."""
-    if names := carried_by(path):
-        return names
-    if path.parent.name == "models":
-        with contextlib.suppress(SweepError):
-            sweep_folder = path.resolve().parent.parent
-            finished = FinishedSweep(sweep_folder.parent, sweep_folder.name)
-            record = finished.record(path.stem) if path.stem in finished.model_names() else None
-            # A model that somebody trained on and saved again has lost its names, but not its classes.
-            return record.class_names if record else finished.results.class_names(finished.name)
-    for beside, key in ((path.with_name("record.json"), "class_names"), (path.with_name(CLASSES_FILE), None)):
-        with contextlib.suppress(OSError, ValueError, RecursionError, LookupError, TypeError):
-            content = json.loads(beside.read_bytes())
-            names = content if key is None else content[key]
-            if isinstance(names, list) and all(isinstance(name, str) for name in names):
-                return tuple(names)
+_UNVOUCHED = "{}: no record has this model, so nothing vouches for it"
+
+
+def _class_names_beside(path: Path) -> tuple[str, ...]:
+    """From the file that `export` wrote beside it."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        names = json.loads(path.with_name(CLASSES_FILE).read_bytes())
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return tuple(names)
     return ()
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if row.get("architecture")]
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SweepError(f"{path}: cannot be read ({error}); python sweep.py writes it again") from error
-
-
-_TEXT_COLUMNS = ("architecture", "layers", "verdict", "pareto", "size", "dataset", "mixed")
-
-
-def _value(column: str, row: Mapping[str, str | None]) -> str | int | float | None:
-    text = row.get(column)
-    if not text or column in _TEXT_COLUMNS:
-        return text or None
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return None
 
 
 # ---- the model ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ import os
 import re
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,7 @@ import numpy as np
 import pydantic
 
 from fmnist_mlp import config, files, unsealed
-from fmnist_mlp.class_names import in_json, problem_with, with_class_names
+from fmnist_mlp.class_names import ENTRY, in_json, problem_with, with_class_names
 from fmnist_mlp.config import Baseline, Sweep, Trial
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests, write_whole
@@ -396,6 +398,21 @@ class Results:
             return None
         except DamagedFile as error:
             raise DamagedRecord(str(error)) from error
+
+    def find_model(self, path: Path) -> Record | None:
+        """The record whose model this file holds, whatever it is called; None where there is none, or it is damaged."""
+        for folder in sorted(self._records.glob("[0-9a-f]*")):
+            if self.is_model_of(folder.name, path):
+                with contextlib.suppress(DamagedRecord):
+                    return self.load_record(folder.name)
+        return None
+
+    def is_model_of(self, fingerprint: str, path: Path) -> bool:
+        """Whether a file holds the very model of a record, whatever names of classes either carries."""
+        try:
+            return _model_content(self.record_folder(fingerprint) / "model.keras") == _model_content(path)
+        except OSError:
+            return False
 
     def draft(self, fingerprint: str) -> contextlib.AbstractContextManager[Path]:
         """A folder to write a record's files into; leaving the block moves it into place whole, an error removes it."""
@@ -843,6 +860,16 @@ def _parse(path: Path, text: bytes) -> Record:
     except (ValueError, RecursionError) as error:
         raise DamagedRecord(f"{path}: is not a whole record") from error
     return record
+
+
+def _model_content(path: Path) -> dict[str, tuple[int, int]]:
+    """CRC-32 and size of each file in a model's archive, without reading them; but for the names of classes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f.filename: (f.CRC, f.file_size) for f in archive.infolist() if f.filename != ENTRY}
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        content = path.read_bytes()
+        return {"": (zlib.crc32(content), len(content))}
 
 
 # ---- helpers ------------------------------------------------------------------------------------------------------

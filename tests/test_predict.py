@@ -1,6 +1,7 @@
 """The models of a sweep: which is taken, what it says of an image, and the command that says it of pictures."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,12 @@ import zipfile
 
 import numpy as np
 import pytest
+import sweeping
 from predicting import STAND_IN, draw_garment, finished_sweep, png_header, truncated
 from sweeping import read_csv
 
 from fmnist_mlp import cli, config, data, files, predict
-from fmnist_mlp.class_names import with_class_names
+from fmnist_mlp.class_names import ENTRY, with_class_names
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.pictures import load_image
 from fmnist_mlp.predict import FinishedSweep, Predictor, choose_model
@@ -26,30 +28,214 @@ def finished(tmp_path_factory):
 # ---- which model ----
 
 
+@pytest.fixture
+def results(finished, tmp_path):
+    """A copy of the results to edit and damage."""
+    shutil.copytree(finished.results, tmp_path / "results")
+    shutil.copy(finished.folder / "architectures.yaml", tmp_path)
+    return tmp_path / "results"
+
+
+def change_model(path):
+    """As one who trains it on and saves it where it lies."""
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            # Keras drops what it does not know, as it saves.
+            if name == ENTRY:
+                continue
+            archive.writestr(name, content[:-1] + b"~" if name.endswith(".h5") else content)
+
+
+def record_of(results, name):
+    return results / "_records" / FinishedSweep(results).record(name).fingerprint
+
+
 def test_the_best_model_is_taken_unless_another_is_named(finished):
     assert choose_model(finished.results).name == "large"
     chosen = choose_model(finished.results, wanted="small")
-    assert (chosen.name, chosen.path) == ("small", finished.model("small"))
+    assert (chosen.name, chosen.path) == ("small", record_of(finished.results, "small") / "model.keras")
     assert chosen.class_names == data.CLASS_NAMES
+    assert FinishedSweep(finished.results).record("large").settings["seed"] == 1, "the better of two"
 
 
-def test_while_there_is_no_verdict_the_best_validation_decides(finished, tmp_path):
-    shutil.copytree(finished.results, tmp_path / "results")
-    table = tmp_path / "results" / "architectures" / "results.csv"
-    table.write_text(table.read_text().replace(",best,", ",,").replace(",worse,", ",,"))
-    assert choose_model(tmp_path / "results").name == "large"
-    table.unlink()
-    assert choose_model(tmp_path / "results").name in ("small", "large")
+def as_a_spreadsheet_saves(path):
+    path.write_text("\ufeff" + path.read_text("utf-8").replace(",", ";"), "utf-8")
 
 
-def test_the_names_of_the_classes_are_those_of_the_record_that_has_the_very_model(finished, tmp_path):
-    shutil.copytree(finished.results, tmp_path / "results")  # copies: no links to the records any more
-    sweep = FinishedSweep(tmp_path / "results")
-    assert sweep.record("large").settings["seed"] == 1  # the better of two
-    other = sweep.folder / "models" / "large.keras"
-    other.write_bytes(other.read_bytes() + b"x")
-    assert sweep.record("large") is None
-    assert predict.Predictor(other, choose_model(tmp_path / "results").class_names).class_names == data.CLASS_NAMES
+def with_another_best(path):
+    path.write_text(path.read_text().replace(",worse,", ",BEST,").replace(",best,", ",worse,").replace("BEST", "best"))
+
+
+EDITED = {
+    "saved by a spreadsheet": as_a_spreadsheet_saves,
+    "another best": with_another_best,
+    "names swapped": lambda path: path.write_text(
+        re.sub("(?m)^small", "LARGE", path.read_text()).replace("large", "small").replace("LARGE", "large")
+    ),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "empty": lambda path: path.write_bytes(b""),
+    "deleted": lambda path: path.unlink(),
+    "not to be opened": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("edit", EDITED)
+def test_files_for_people_decide_nothing(edit, finished, results):
+    before = FinishedSweep(finished.results)
+    for name in ("results.csv", "trials.csv"):
+        EDITED[edit](results / "architectures" / name)
+    after = FinishedSweep(results)
+    assert (after.best(), after.model_names(), after.rows()) == ("large", ["small", "large"], before.rows())
+    for name in ("small", "large"):
+        assert after.record(name) == before.record(name)
+        assert choose_model(results, wanted=name).path == record_of(results, name) / "model.keras"
+
+
+SWEEP_FILES = {
+    "as it was": lambda path: None,
+    "gone": lambda path: path.unlink(),
+    "with mistakes": lambda path: path.write_text("architectures: [[0]]"),
+    "with another stack": lambda path: path.write_text(path.read_text() + "  - [64]\n"),
+}
+
+
+@pytest.mark.parametrize("sweep_file", SWEEP_FILES)
+def test_a_finished_sweep_needs_neither_its_file_nor_its_images(sweep_file, finished, results, monkeypatch):
+    monkeypatch.setattr(data, "find_data", lambda *arguments, **options: pytest.fail("looked for images"))
+    SWEEP_FILES[sweep_file](results.parent / "architectures.yaml")
+    chosen = choose_model(results)
+    assert (chosen.name, chosen.class_names) == ("large", data.CLASS_NAMES)
+    assert FinishedSweep(results).rows() == FinishedSweep(finished.results).rows()
+
+
+LOST = {
+    "deleted": lambda path: path.unlink(),
+    "one digit": lambda path: path.write_text(path.read_text().replace("0.6", "0.9", 1)),
+    "of an earlier version": lambda path: path.write_text('{"key": "0", "rows": [], "hash": "0"}'),
+}
+
+
+@pytest.mark.parametrize("loss", LOST)
+@pytest.mark.parametrize("sweep_file", ["as it was", "with another stack"])
+def test_where_the_memory_is_lost_the_records_decide_again(loss, sweep_file, finished, results, monkeypatch):
+    monkeypatch.setattr(data, "find_data", lambda *arguments, **options: pytest.fail("looked for images"))
+    LOST[loss](results / "architectures" / "_comparison.json")
+    SWEEP_FILES[sweep_file](results.parent / "architectures.yaml")
+    before, after = FinishedSweep(finished.results), FinishedSweep(results)
+    assert (after.best(), after.model_names()) == ("large", ["small", "large"])
+    assert [after.record(name) for name in ("small", "large")] == [before.record(name) for name in ("small", "large")]
+    decided = ("architecture", "params", "test_accuracy", "trials", "pareto")
+    kept = {row["architecture"]: [row[name] for name in decided] for row in after.rows()}
+    assert all(kept[row["architecture"]] == [row[name] for name in decided] for row in before.rows())
+
+
+@pytest.mark.parametrize("sweep_file", ["gone", "with mistakes"])
+def test_where_all_memory_is_lost_nothing_is_guessed(sweep_file, results):
+    (results / "architectures" / "_comparison.json").unlink()
+    SWEEP_FILES[sweep_file](results.parent / "architectures.yaml")
+    with pytest.raises(
+        SweepError, match=r"architectures remembered is missing or damaged .* run python sweep\.py again"
+    ):
+        choose_model(results)
+    (results / "_sweeps" / "architectures.json").unlink()
+    with pytest.raises(SweepError, match=r"which model is the best is not known.*: run python .* one of large, small"):
+        choose_model(results)
+
+
+@pytest.mark.parametrize("change", ["deleted", "swapped", "fine-tuned"])
+def test_the_model_is_the_records_whatever_lies_under_its_name(change, finished, results):
+    small, large = (results / "architectures" / "models" / f"{name}.keras" for name in ("small", "large"))
+    if change == "deleted":
+        shutil.rmtree(large.parent)
+    else:
+        shutil.copyfile(small if change == "swapped" else finished.model("large"), large)
+        change_model(large) if change == "fine-tuned" else None
+    chosen = choose_model(results)
+    kept = record_of(finished.results, "large") / "model.keras"
+    assert (chosen.name, chosen.path.read_bytes()) == ("large", kept.read_bytes())
+    said = [line for line in chosen.caveats if "is no longer the model that the sweep exported" in line]
+    assert len(said) == (change != "deleted")
+    assert FinishedSweep(results).model_names() == ["small", "large"]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "record.json", "SHA256SUMS"])
+def test_a_damaged_record_is_said_with_what_to_do(name, results):
+    path = record_of(results, "large") / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SweepError, match=rf"{path.parent}.*: run python sweep\.py again, which trains large anew"):
+        choose_model(results)
+    assert choose_model(results, wanted="small").name == "small"
+
+
+def test_a_model_whose_record_is_gone_is_used_as_one_that_nobody_vouches_for(results):
+    shutil.rmtree(record_of(results, "large"))
+    chosen = choose_model(results)
+    assert (chosen.name, chosen.path) == ("large", results / "architectures" / "models" / "large.keras")
+    assert chosen.class_names == ()
+    assert "nothing vouches for it" in chosen.caveats[0]
+    chosen.path.unlink()
+    with pytest.raises(SweepError, match=r"the model of large is gone, and its record too: run python sweep\.py again"):
+        choose_model(results)
+
+
+def test_a_model_of_ones_own_among_the_exported_can_be_named_and_is_never_the_best(results):
+    models = results / "architectures" / "models"
+    shutil.copyfile(models / "small.keras", models / "a-mine.keras")
+    assert FinishedSweep(results).model_names() == ["small", "large", "a-mine"]
+    assert choose_model(results).name == "large"
+    chosen = choose_model(results, wanted="a-mine")
+    assert (chosen.path, len(chosen.caveats)) == (models / "a-mine.keras", 1)
+
+
+def test_images_of_ones_own_are_found_without_the_sweep_file(tmp_path):
+    from test_trial import write_images
+
+    write_images(tmp_path / "images")
+    made = sweeping.Made(tmp_path, "dataset: {idx: images}\n" + sweeping.SMALL)
+    identity = data.load_data(data.DataSource("idx", tmp_path / "images")).identity
+    made.plan = config.list_trials(made.sweep, data_identity=identity)
+    made.put_all()
+    made.results.claim_sweep(made.sweep, made.plan)
+    made.write_tables()
+    shutil.copytree(tmp_path, tmp_path / "moved", ignore=shutil.ignore_patterns("moved"))
+    (tmp_path / "moved" / "small.yaml").unlink()
+    shutil.rmtree(tmp_path / "images")
+    finished = FinishedSweep(tmp_path / "moved" / "results", "small")
+    assert finished.load_images(finished.record("8")).identity == identity
+    shutil.move(tmp_path / "moved" / "images", tmp_path / "elsewhere")
+    with pytest.raises(SweepError, match="images"):
+        finished.load_images(finished.record("8"))
+    (tmp_path / "moved" / "small.yaml").write_text("dataset: {idx: ../elsewhere}\n" + sweeping.SMALL)
+    assert finished.load_images(finished.record("8")).identity == identity
+
+
+def test_a_model_by_its_path_is_known_by_its_content(finished, tmp_path, monkeypatch):
+    path = finished.model("small")
+    record = FinishedSweep(finished.results).record("small")
+    in_record = finished.results / "_records" / record.fingerprint / "model.keras"
+    renamed = tmp_path / "large.keras"
+    shutil.copyfile(path, renamed)
+    for wanted, results_dir in ((path, tmp_path), (in_record, tmp_path), (renamed, finished.results)):
+        chosen = choose_model(results_dir, wanted=str(wanted))
+        assert (chosen.class_names, chosen.caveats) == (data.CLASS_NAMES, (STAND_IN,))
+    renamed.write_bytes(with_class_names(path, ()))  # as files of before are, and those that Keras saved again
+    chosen = choose_model(finished.results, wanted=str(renamed))
+    assert (chosen.class_names, chosen.caveats) == (data.CLASS_NAMES, (STAND_IN,)), "names are no part of a model"
+    monkeypatch.chdir(tmp_path)
+    assert choose_model(tmp_path, wanted="large.keras").class_names == ()
+    for content, names in [
+        ('["a", "b"]', ("a", "b")),
+        ('{"a": 1}', ()),
+        ("[1, 2]", ()),
+        ("[" * 10_000, ()),
+        ("no JSON", ()),
+    ]:
+        (tmp_path / predict.CLASSES_FILE).write_text(content)
+        assert choose_model(tmp_path, wanted=str(renamed)).class_names == names
 
 
 def test_names_are_those_of_today_not_of_the_day_of_the_training(finished, tmp_path):
@@ -66,27 +252,12 @@ def test_names_are_those_of_today_not_of_the_day_of_the_training(finished, tmp_p
     assert FinishedSweep(results).record("large").class_names == data.CLASS_NAMES
 
 
-def test_a_model_by_its_path_finds_its_names_in_the_sweep_its_record_or_beside_it(finished, tmp_path, monkeypatch):
-    path = finished.model("small")
-    assert choose_model(tmp_path, wanted=str(path)).class_names == data.CLASS_NAMES
-    record = FinishedSweep(finished.results).record("small")
-    in_record = finished.results / "_records" / record.fingerprint / "model.keras"
-    assert choose_model(tmp_path, wanted=str(in_record)).class_names == data.CLASS_NAMES
-    alone = tmp_path / "mine.keras"
-    shutil.copyfile(path, alone)
-    assert choose_model(tmp_path, wanted=str(alone)).class_names == data.CLASS_NAMES  # copied elsewhere, it has them
-    alone.write_bytes(with_class_names(path, ()))  # as files of before are, and those that Keras saved again
-    monkeypatch.chdir(tmp_path)
-    assert choose_model(tmp_path, wanted="mine.keras").class_names == ()
-    for content, names in [
-        ('["a", "b"]', ("a", "b")),
-        ('{"a": 1}', ()),
-        ("[1, 2]", ()),
-        ("[" * 10_000, ()),
-        ("no JSON", ()),
-    ]:
-        (tmp_path / predict.CLASSES_FILE).write_text(content)
-        assert choose_model(tmp_path, wanted=str(alone)).class_names == names
+def test_a_model_in_the_results_that_was_changed_is_said(results):
+    path = results / "architectures" / "models" / "large.keras"
+    change_model(path)
+    assert choose_model(results, wanted=str(path)).caveats == (
+        f"{path}: no record has this model, so nothing vouches for it",
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,17 +293,6 @@ def test_rows_are_those_of_the_table_with_numbers_as_numbers(finished):
     assert [row["val_accuracy"] for row in rows] == [float(row["val_accuracy"]) for row in raw]
     assert rows[1]["behind_best_ci95_low"] is None
     assert (rows[0]["verdict"], rows[0]["layers"]) == ("worse", "16")
-
-
-def test_a_tampered_table_leads_nowhere(finished, tmp_path):
-    shutil.copytree(finished.results, tmp_path / "results")
-    trials = tmp_path / "results" / "architectures" / "trials.csv"
-    record = FinishedSweep(finished.results).record("small")
-    trials.write_text(trials.read_text().replace(record.fingerprint, "../../elsewhere"))
-    assert FinishedSweep(tmp_path / "results").record("small") is None
-    trials.write_bytes(b"\xff\xfe")
-    with pytest.raises(SweepError, match=r"trials\.csv: cannot be read"):
-        FinishedSweep(tmp_path / "results").record("small")
 
 
 def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys):
