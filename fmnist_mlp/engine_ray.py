@@ -20,6 +20,7 @@ import pickle
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -65,7 +66,6 @@ def connected(address: str | None = None) -> Iterator[None]:
         address = address or os.environ.get("RAY_ADDRESS") or None
         if address not in (None, "auto", "local"):
             _check_answers(address)
-        start_here = {"address": "local", "num_cpus": available_cores(), "include_dashboard": False}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray that is started here reports to nobody
         options = {
             "runtime_env": {"py_modules": [str(Path(__file__).parent)], "excludes": ["__pycache__"]},
@@ -75,16 +75,46 @@ def connected(address: str | None = None) -> Iterator[None]:
         with _handlers_kept():
             try:
                 try:
-                    ray.init(**(start_here if address == "local" else {"address": address or "auto"}), **options)
+                    where = at_end.enter_context(_only_here()) if address == "local" else {"address": address or "auto"}
+                    ray.init(**where, **options)
                 except ConnectionError:
                     if address is not None:
                         raise
-                    ray.init(**start_here, **options)
+                    ray.init(**at_end.enter_context(_only_here()), **options)
             except Exception as error:  # of many kinds, ValueError and RuntimeError among them
                 ray.shutdown()
                 raise SweepError(_cannot_connect(address, error)) from error
         at_end.callback(ray.shutdown)
         yield
+
+
+@contextlib.contextmanager
+def _only_here() -> Iterator[dict[str, Any]]:
+    """The arguments that start Ray on this machine, for nobody else to reach and with nothing left behind.
+
+    Ray listens on all interfaces, so whoever reaches the machine could run code here, unless it takes the machine for
+    one without clusters, as by itself on macOS and Windows; then all of its processes listen on 127.0.0.1.
+    """
+    # Imported here: see `_import_ray`. Ray 2.60 reads the variable as it is imported, so both are told.
+    from ray._private import ray_constants
+
+    # Short, for Ray's sockets lie below it and their paths may have 107 letters.
+    parent = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.name == "posix" else None)
+    was_enabled = ray_constants.ENABLE_RAY_CLUSTER
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir=parent, ignore_cleanup_errors=True) as folder,
+        engine.environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),
+    ):
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        try:
+            yield {
+                "address": "local",
+                "num_cpus": available_cores(),
+                "include_dashboard": False,
+                "_temp_dir": folder,
+            }
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = was_enabled
 
 
 def count_places(needs: Needs) -> int:
