@@ -30,6 +30,7 @@ from fmnist_mlp.class_names import ENTRY, LABELS_FILE, in_json, with_class_names
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.predict import CLASSES_FILE, FinishedSweep, load_model
 from fmnist_mlp.results import DamagedRecord, Record, Results
+from fmnist_mlp.words import in_markdown
 from fmnist_mlp.yaml_nodes import harmless
 
 CARD_FILE = "README.md"
@@ -397,7 +398,7 @@ def _card(
         f"# {name}",
         *([f"**A quick look** (`{quick_look}`), not what the full sweep trains."] if quick_look else []),
         f"A neural network that tells {len(record.class_names)} kinds of {height}x{width} gray images apart: "
-        f"{', '.join(map(_cell, record.class_names))}.",
+        f"{', '.join(map(in_markdown, record.class_names))}.",
         "## Data",
         _about_data(record, len(x_test)),
         "## Use and limits",
@@ -438,7 +439,7 @@ def _about_data(record: Record, test_images: int) -> str:
         "Zalando's shop, each photographed alone, light on black.",
         "synthetic": "**Not Fashion-MNIST**: the generated stand-in of this project, garments drawn by a program. "
         "What the figures below say holds for such drawings only.",
-    }.get(record.dataset, f"A data set of the user's own, `{_cell(record.dataset)}`.")
+    }.get(record.dataset, f"A data set of the user's own, {in_markdown(record.dataset)}.")
     validation = f"{record.val_images:,} validation images set aside from them"
     if record.is_refit:
         validation = "none set aside for validation (refit, once others had shown which architecture to take)"
@@ -451,10 +452,12 @@ def _about_data(record: Record, test_images: int) -> str:
 def _layers(record: Record) -> str:
     lines = ["pixels divided by 255"]
     for step in record.settings["training"].get("preprocess", ()):  # `standardize` or `{pca: 187}`, as in a sweep file
-        lines.append(_cell(step if isinstance(step, str) else json.dumps(step)) + ", fitted on the training images")
+        lines.append(
+            in_markdown(step if isinstance(step, str) else json.dumps(step)) + ", fitted on the training images"
+        )
     for layer in record.settings["layers"]:
         ((kind, arguments),) = layer.items()
-        lines.append(" ".join([kind, *(f"{key}={_cell(str(value))}" for key, value in arguments.items())]))
+        lines.append(" ".join([kind, *(f"{key}={in_markdown(str(value))}" for key, value in arguments.items())]))
     lines.append(f"Dense units={len(record.class_names)}, softmax")
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
@@ -493,15 +496,12 @@ def _classes(record: Record) -> str:
     lines = ["| class | precision | recall | F1 |", "|---|--:|--:|--:|"]
     for name, *values in zip(record.class_names, scores.precision, scores.recall, scores.f1, strict=True):
         cells = ["" if value is None else f"{value:.3f}" for value in values]
-        lines.append(f"| {_cell(name)} | {' | '.join(cells)} |")
+        lines.append(f"| {in_markdown(name)} | {' | '.join(cells)} |")
     return "\n".join(["On the test images:", "", *lines])
 
 
 def _two_columns(head: str, content: Mapping[str, Any]) -> str:
     lines = [f"| {head} | |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {_cell(str(key))} | {_cell(str(value))} |" for key, value in content.items())])
-
-
-def _cell(text: str) -> str:
-    """Text that stays text in a Markdown table: names of classes and folders are other people's."""
-    return "".join(f"\\{char}" if char in "\\|`*[]<>" else char for char in harmless(text))
+    return "\n".join(
+        [*lines, *(f"| {in_markdown(str(key))} | {in_markdown(str(value))} |" for key, value in content.items())]
+    )

@@ -26,6 +26,7 @@ from fmnist_mlp import class_names, metrics, preprocess, stacks
 from fmnist_mlp.config import Architecture, Baseline, IdxFolder
 from fmnist_mlp.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
+from fmnist_mlp.words import in_markdown
 
 FORMAT = 4  # of remembered rows: raise it when the same records give other rows
 
@@ -587,8 +588,8 @@ def markdown(state: SweepState, rows: Sequence[dict]) -> str:
         if has_refits:
             cells += [with_spread(row, "refit_test_accuracy"), interval_in_words(row, "refit_test_accuracy")]
         lines.append(f"| {' | '.join(cells)} |")
-    title = f"# {state.sweep.title} on {state.dataset}"
-    return "\n".join([title, "", *lines, "", *notes(state, rows)]) + "\n"
+    title = f"# {state.sweep.title} on {in_markdown(state.dataset)}"
+    return "\n".join([title, "", *lines, "", *map(in_markdown, notes(state, rows))]) + "\n"
 
 
 def interval_in_words(row: Mapping[str, Any], name: str) -> str:

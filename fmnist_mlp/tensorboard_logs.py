@@ -48,6 +48,7 @@ from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.files import write_whole
 from fmnist_mlp.results import DamagedRecord, Record, Results
 from fmnist_mlp.views import Views
+from fmnist_mlp.words import code_in_markdown, in_markdown
 
 _FORMAT = 1  # of what the parent writes: raise it when the same records give other views
 
@@ -698,10 +699,10 @@ def _architecture_page(state: ranking.SweepState, architecture: Architecture | B
         "folds": sweep.folds,
     }
     lines += ["", "| setting | |", "|---|---|"]
-    lines += [f"| {name} | {_in_words(value)} |" for name, value in settings.items() if value is not None]
+    lines += [f"| {name} | {in_markdown(_in_words(value))} |" for name, value in settings.items() if value is not None]
     options = "".join(f" {option}" for option in [sweep.overrides.options] if option)
     command = f"python sweep.py {shlex.quote(str(sweep.path))} --only {architecture.name}{options}"
-    return "\n".join([*lines, "", f"Trained by `{command}`.", ""])
+    return "\n".join([*lines, "", f"Trained by {code_in_markdown(command)}.", ""])
 
 
 def _stack_lines(architecture: Architecture, info: DataInfo) -> list[str]:

@@ -241,10 +241,6 @@ def test_a_card_can_be_had_without_the_files_for_people(finished, exported, tmp_
     assert (tmp_path / "out" / "large.keras").read_bytes() == finished.model("large").read_bytes()
 
 
-def test_strangers_names_stay_text_in_the_card():
-    assert export._cell("a|b <img src=x>\n# [c](d) `e`") == r"a\|b \<img src=x\>\\n# \[c\](d) \`e\`"
-
-
 # ---- what is refused ----
 
 

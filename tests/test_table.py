@@ -1300,6 +1300,15 @@ def test_no_name_breaks_the_markdown(sign):
     assert config.name_problem(f"a{sign}b")
 
 
+def test_a_folders_name_stays_text_in_the_markdown(tmp_path):
+    made = made_of(tmp_path, {"a": [0.8, 0.9]})
+    warnings = ("idx:<b>a|b_</b>: pixels between 0 and 1",)
+    state = dataclasses.replace(made.state, dataset="idx:<img src=x>\n[a](b) *c* `d`", warnings=warnings)
+    text = table.markdown(state, rows_of(made))
+    assert text.splitlines()[0] == r"# small on idx:\<img src=x\>\\n\[a\](b) \*c\* \`d\`"
+    assert text.splitlines()[-1] == r"idx:\<b\>a\|b\_\</b\>: pixels between 0 and 1"
+
+
 def test_cross_validated_sweeps_show_what_they_select_by(tmp_path):
     made = made_of(tmp_path, {"a": [0.5, 0.7], "b": [0.8, 0.6]}, folds=2)
     header, *rows = cells_of(table.markdown(made.state, rows_of(made)))
