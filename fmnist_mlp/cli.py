@@ -331,7 +331,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="results: results/<sweep>/results.csv; curves: tensorboard --logdir logs",
     )
     parser.add_argument(
-        "sweep", nargs="?", default="architectures.yaml", metavar="SWEEP.yaml", help="default: %(default)s"
+        "sweep",
+        nargs="?",
+        type=_expanded,
+        default="architectures.yaml",
+        metavar="SWEEP.yaml",
+        help="default: %(default)s",
     )
     parser.add_argument("--version", action="version", version=f"fmnist_mlp {__version__}")
     what = parser.add_argument_group(
@@ -388,7 +393,7 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where things are")
     where.add_argument(
         "--data-dir",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="Fashion-MNIST's four files (default: FASHION_MNIST_DIR, Keras's cache, a download)",
     )
@@ -421,26 +426,27 @@ def _verbs_parser() -> argparse.ArgumentParser:
         metavar="SWEEP",
         help="the file of this sweep is gone for good, though its folder cannot be reached (repeatable)",
     )
-    clean.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    clean.add_argument("--data-dir", type=_folder, metavar="DIR", help="as in sweep.py")
     _add_output_folders(clean)
     clean.set_defaults(run=_clean)
     report = verb.add_parser("report", help="pictures and a page of a sweep's results, from what is trained already")
     report.add_argument(
         "sweep",
         nargs="?",
+        type=_expanded,
         default="architectures.yaml",
         metavar="SWEEP.yaml",
         help="or the name of a folder in results, also that of a quick look; default: %(default)s",
     )
     for name, what in (("epochs", "epochs"), ("seeds", "seeds"), ("limit", "training images")):
         report.add_argument(f"--{name}", type=_count, metavar="N", help=f"{what}, as the sweep was run with")
-    report.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    report.add_argument("--data-dir", type=_folder, metavar="DIR", help="as in sweep.py")
     _add_results_folder(report)
     report.set_defaults(run=_report)
     explore = verb.add_parser("explore", help="pictures of the images: classes, means, PCA, t-SNE, look-alikes")
-    explore.add_argument("--idx", type=Path, metavar="FOLDER", help="a data set of your own, in four IDX files")
+    explore.add_argument("--idx", type=_folder, metavar="FOLDER", help="a data set of your own, in four IDX files")
     explore.add_argument("--synthetic", action="store_true", help="the generated stand-in")
-    explore.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    explore.add_argument("--data-dir", type=_folder, metavar="DIR", help="as in sweep.py")
     explore.add_argument(
         "--sample", type=_count, default=5000, metavar="N", help="images in maps and pairs; default: %(default)s"
     )
@@ -451,9 +457,12 @@ def _verbs_parser() -> argparse.ArgumentParser:
     _add_results_folder(explore)
     explore.set_defaults(run=_explore)
     predict = verb.add_parser("predict", help="classify images of any kind with an exported model")
-    predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, GIF, WebP, TIFF, ...")
+    predict.add_argument("images", nargs="+", type=_file, metavar="IMAGE", help="PNG, JPEG, GIF, WebP, TIFF, ...")
     predict.add_argument(
-        "--model", metavar="NAME|PATH", help="an architecture of the sweep, or a .keras file; default: the best"
+        "--model",
+        type=_expanded,
+        metavar="NAME|PATH",
+        help="an architecture of the sweep, or a .keras file; default: the best",
     )
     _add_sweep_name(predict)
     predict.add_argument(
@@ -470,7 +479,7 @@ def _verbs_parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_predict)
     export = verb.add_parser("export", help="an exported model in other formats, checked, with a card that explains it")
     export.add_argument("name", metavar="NAME", help="the architecture")
-    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    export.add_argument("--to", type=_folder, required=True, metavar="DIR", help="a new or empty folder")
     export.add_argument(
         "--format",
         nargs="+",
@@ -479,26 +488,28 @@ def _verbs_parser() -> argparse.ArgumentParser:
         help="one or several; default: keras",
     )
     _add_sweep_name(export)
-    export.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    export.add_argument("--data-dir", type=_folder, metavar="DIR", help="as in sweep.py")
     _add_results_folder(export)
     export.set_defaults(run=_export)
     app = verb.add_parser("app", help="a page on this machine: upload or draw an image, see what the models say")
     app.add_argument("--port", type=_port, metavar="N", help="default: the first free one from 7860")
     app.add_argument("--host", default="127.0.0.1", help="who can reach the page; default: %(default)s, this machine")
     _add_sweep_name(app)
-    app.add_argument("--data-dir", type=Path, metavar="DIR", help="as in sweep.py")
+    app.add_argument("--data-dir", type=_folder, metavar="DIR", help="as in sweep.py")
     _add_results_folder(app)
     app.set_defaults(run=_app)
     return parser
 
 
 def _add_output_folders(parser) -> None:
-    parser.add_argument("--logs-dir", type=Path, default=Path("logs"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--logs-dir", type=_folder, default=Path("logs"), metavar="DIR", help="default: %(default)s")
     _add_results_folder(parser)
 
 
 def _add_results_folder(parser) -> None:
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--results-dir", type=_folder, default=Path("results"), metavar="DIR", help="default: %(default)s"
+    )
 
 
 def _add_sweep_name(parser) -> None:
@@ -542,6 +553,27 @@ def _options(parsed: argparse.Namespace, sweep: config.Sweep) -> runner.Options:
         ray_address=parsed.ray_address,
         checkpoint_seconds=parsed.checkpoint_every,
     )
+
+
+def _folder(text: str) -> Path:
+    """A folder that need not be there; `~` is the home folder also where the shell leaves it: `--results-dir=~/r`."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r}; the current one is .")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~ of nobody, or of somebody without a home
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+
+def _file(text: str) -> Path:
+    return Path(_expanded(text))
+
+
+def _expanded(text: str) -> str:
+    """As it is, but for `~` in front of a path; a file's own name may begin with one."""
+    with contextlib.suppress(RuntimeError):
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    return text
 
 
 def _count(text: str) -> int:

@@ -232,6 +232,10 @@ def test_a_dry_run_changes_nothing_where_results_are(run, project, trained):
         (["--only", "nothing*"], r"--only nothing\*: no architecture of that name; there are 8, wide"),
         (["--only", "8", "--only", "Wide"], r"--only Wide: no architecture of that name"),
         (["--data-dir", "here"], r"--data-dir .*here.*dataset: synthetic"),
+        (["--results-dir", ""], r"--results-dir: expected a folder, got ''; the current one is \."),
+        (["--logs-dir= "], r"--logs-dir: expected a folder, got ' '"),
+        (["--data-dir", ""], r"--data-dir: expected a folder, got ''"),
+        (["--results-dir=~nobody here/r"], r"--results-dir: ~nobody here/r: .*home"),
         (["--colour"], r"unrecognized arguments: --colour"),
         (["another.yaml"], r"unrecognized arguments: another.yaml"),
     ],
@@ -310,9 +314,11 @@ def test_all_mistakes_of_a_file_are_shown_with_the_users_own_lines(run, project)
         ("tiny.yaml/deeper.yaml", r"^tiny.yaml/deeper.yaml: cannot be read"),
         ("a b.yaml", r"^a b.yaml: the file's name cannot name the sweep: .*name: a-b"),
         ("_records.yaml", r"^_records.yaml: .*must not begin with _"),
+        ("a loop", r"^a loop: cannot be read: Too many levels of symbolic links"),
     ],
 )
 def test_a_path_that_is_no_sweep_file_says_what_to_do(run, project, name, message):
+    (project.folder / "a loop").symlink_to("a loop")
     (project.folder / "a folder").mkdir()
     for file in ("a b.yaml", "_records.yaml"):
         project.write(TINY, file)
@@ -637,18 +643,63 @@ def test_signals_do_again_what_they_did_before(run, trained):
         ("--results-dir", "a file/deeper", "cannot write a file/deeper"),
         ("--logs-dir", "a file", "cannot write .*a file"),
         ("--logs-dir", "a file/deeper", "cannot write .*a file/deeper"),
+        ("--results-dir", "a loop", "cannot write a loop.*: Too many levels of symbolic links"),
+        ("--results-dir", "a loop/deeper", "cannot write a loop.*: Too many levels of symbolic links"),
+        ("--logs-dir", "a loop", "cannot write a loop.*: Too many levels of symbolic links"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_one_line_before_anything_is_trained(
     run, project, trained, option, place, message
 ):
     (project.folder / "a file").write_text("mine")
+    (project.folder / "a loop").symlink_to("a loop")
     ran = run("tiny.yaml", "--jobs", "0", option, place)
     assert ran.code == 2
     assert re.search(message, ran.errors[-1])
     assert len(ran.errors) == 1
     assert trained == []
     assert (project.folder / "a file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "tiny.yaml", "--results-dir", "a loop"],
+        ["report", "a loop"],
+        ["predict", "tiny.yaml", "--sweep", "tiny", "--model", "a loop/x.keras"],
+        ["predict", "tiny.yaml", "--results-dir", "a loop"],
+        ["export", "8", "--to", "x", "--results-dir", "a loop"],
+        ["explore", "--synthetic", "--limit", "300", "--sample", "100", "--results-dir", "a loop"],
+        ["explore", "--idx", "a loop"],
+        ["explore", "--data-dir", "a loop"],
+        ["app", "--results-dir", "a loop"],
+    ],
+    ids=" ".join,
+)
+def test_a_loop_of_links_is_one_line_for_every_verb(project, capsys, arguments):
+    (project.folder / "a loop").symlink_to("a loop")
+    assert cli.verbs(arguments) == 2
+    assert "a loop" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("loop", ["results/_records", "results/tiny", "results/tiny/models", "logs/tiny"])
+def test_a_loop_of_links_within_our_folders_is_one_line(run, project, trained, loop):
+    (project.folder / loop).parent.mkdir(parents=True)
+    (project.folder / loop).symlink_to(Path(loop).name)
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert (ran.code, len(ran.errors)) == (2, 1)
+    assert loop in ran.err
+
+
+def test_the_home_folder_is_meant_also_where_the_shell_leaves_it(run, project, trained, monkeypatch):
+    monkeypatch.setenv("HOME", str(project.folder / "home"))
+    monkeypatch.setenv("USERPROFILE", str(project.folder / "home"))  # of Windows
+    (project.folder / "home").mkdir()
+    project.write(TINY, "home/mine.yaml")
+    before = {path.name for path in project.folder.iterdir()}
+    assert run("~/mine.yaml", "--jobs", "0", "--results-dir=~/r", "--logs-dir=~/l").code == 0
+    assert {path.name for path in (project.folder / "home").iterdir()} == {"mine.yaml", "r", "l"}
+    assert {path.name for path in project.folder.iterdir()} == before
 
 
 def test_an_error_of_the_users_in_a_trial_ends_the_sweep_and_is_no_record(run, project, trained, monkeypatch):
