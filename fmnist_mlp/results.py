@@ -244,6 +244,16 @@ class Results:
         """Where the record of this trial lies, or will."""
         return self._records / fingerprint
 
+    def kept(self) -> frozenset[str]:
+        """Fingerprints of the trials that have a record, also one that cannot be used or is being replaced just now.
+
+        One look at the folder: most trials of a large plan have none, and to look for each would take minutes.
+        """
+        try:
+            return frozenset(name.removeprefix(".") for name in os.listdir(self._records))  # noqa: PTH208
+        except OSError:
+            return frozenset()
+
     def stamp(self, fingerprint: str) -> tuple[int, int] | None:
         """What changes when the record of this trial is replaced, whatever the clocks say; None where there is none."""
         try:
@@ -888,16 +898,18 @@ def _read_json(path: Path) -> dict:
 
 
 def _relative(path: Path, root: Path) -> str:
+    # realpath and not Path.resolve, which raises RuntimeError at a loop of links before Python 3.13.
+    path = Path(os.path.realpath(path))
     try:
-        return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
+        return Path(os.path.relpath(path, os.path.realpath(root))).as_posix()
     except ValueError:  # another drive, on Windows
-        return path.resolve().as_posix()
+        return path.as_posix()
 
 
 def _resolved(root: Path, remembered: Any) -> Path | None:
     """The path that a memory holds relative to `root`; None where it holds none (damaged, or not a path at all)."""
     try:
-        return (root / remembered).resolve()
+        return Path(os.path.realpath(root / remembered))
     except (TypeError, ValueError, OSError):
         return None
 

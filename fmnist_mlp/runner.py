@@ -117,7 +117,7 @@ class Plan:
         damaged: one line for each record that had to be passed over.
         doubts: what the sweep file says and hardly means, by `config.find_doubts`.
         changes: one line for each architecture that the last run knew with other settings and this run trains again.
-        stamps: by fingerprint, what `Results.stamp` said before the records were looked up.
+        stamps: by fingerprint, what `Results.stamp` said before the records were looked up; of those that have one.
         jobs: workers that this run will use; 0 is this process.
         results: where the records lie; it knows what it has verified of them.
     """
@@ -136,7 +136,7 @@ class Plan:
     damaged: list[str]
     changes: list[str]
     doubts: list[str]
-    stamps: dict[str, tuple[int, int] | None]
+    stamps: dict[str, tuple[int, int]]
     results: Results
     jobs: int
     jobs_note: str | None = None
@@ -254,7 +254,7 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         _keep_what_is_real(results, sweep, source.fallback_reason)
     over_budget = config.over_budget(sweep, sizes)
     trials = config.list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
-    stamps = {trial.fingerprint: results.stamp(trial.fingerprint) for trial in trials}
+    stamps = _stamps(results, trials)
     records, damaged = _load_records(results, trials)
     wanted = _wanted(sweep, options) - over_budget
     to_train = _to_train(trials, wanted, records, options)
@@ -381,9 +381,17 @@ def _is_contradicted(plan: Plan) -> bool:
     )
 
 
+def _stamps(results: Results, trials: list[Trial]) -> dict[str, tuple[int, int]]:
+    kept = results.kept()
+    stamps = {t.fingerprint: results.stamp(t.fingerprint) for t in trials if t.fingerprint in kept}
+    return {fingerprint: stamp for fingerprint, stamp in stamps.items() if stamp is not None}
+
+
 def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Record], list[str]]:
-    records, damaged = {}, []
+    records, damaged, kept = {}, [], results.kept()
     for trial in trials:
+        if trial.fingerprint not in kept:
+            continue
         try:
             record = results.load_record(trial.fingerprint)
         except DamagedRecord as error:
@@ -431,7 +439,7 @@ def _add_refits(plan: Plan, options: Options) -> list[Trial]:
         chosen = [item for item in plan.sweep.architectures if item.name == best]
     results, identity = plan.results, plan.info.identity
     plan.refits = config.list_refits(plan.sweep, chosen, data_identity=identity, plain_fit=options.plain_fit)
-    plan.stamps |= {trial.fingerprint: results.stamp(trial.fingerprint) for trial in plan.refits}
+    plan.stamps |= _stamps(results, plan.refits)
     records, damaged = _load_records(results, plan.refits)
     plan.records |= records
     plan.damaged += damaged
@@ -688,8 +696,8 @@ def _call(trial: Trial, plan: Plan, options: Options, wait: bool) -> Call:
         trial=trial,
         source=plan.source,
         limit=plan.sweep.limit,
-        results_root=options.results_dir.resolve(),
-        replaces=plan.stamps[trial.fingerprint],
+        results_root=options.results_dir.absolute(),
+        replaces=plan.stamps.get(trial.fingerprint),
         fresh=options.fresh,
         checkpoint_seconds=options.checkpoint_seconds,
         wait=wait,
@@ -701,7 +709,7 @@ def _call(trial: Trial, plan: Plan, options: Options, wait: bool) -> Call:
 
 def _latency_call(key: str, plan: Plan, options: Options) -> Call:
     shape, num_classes = plan.info.image_shape, plan.info.num_classes
-    task = LatencyTask(key, plan.to_measure[key][0], shape, num_classes, options.results_dir.resolve())
+    task = LatencyTask(key, plan.to_measure[key][0], shape, num_classes, options.results_dir.absolute())
     return Call(key, measure_latency, (task,), alone=True)
 
 

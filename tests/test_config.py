@@ -940,6 +940,25 @@ def test_each_fold_is_a_trial_inside_its_seed(load):
     assert all(fingerprint(trial.settings) == trial.fingerprint for trial in trials)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "seeds: 10000\nfolds: 50\n",
+            "asks for 500,000 trials; at most 100,000 are allowed, use fewer seeds, folds or ",
+        ),
+        (
+            "seeds: 10000\nrefit: {seeds: 5}\n",
+            "asks for 110,055 trials; at most 100,000 are allowed, use fewer seeds or stacks",
+        ),
+    ],
+)
+def test_more_trials_than_can_be_planned_at_once_are_too_many(load, text, message):
+    architectures = STACK + "".join(f"  - [{units}]\n" for units in range(1, 11)) * ("refit" in text)
+    with pytest.raises(SweepError, match=re.escape(message)):
+        load(text + architectures)
+
+
 def test_a_fold_stands_in_the_settings_in_place_of_the_validation_split(load):
     (plain,) = list_trials(load("seeds: 1\n" + STACK), data_identity="d")
     folds = list_trials(load("seeds: 1\nfolds: 4\n" + STACK), data_identity="d")
