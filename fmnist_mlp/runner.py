@@ -11,6 +11,7 @@ import fnmatch
 import itertools
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -555,8 +556,9 @@ def _count_gpus(driver: Path = Path("/proc/driver/nvidia")) -> int:
         return 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        # CUDA takes the numbers before the first that is none: "-1" and "" hide all.
-        return len(list(itertools.takewhile(lambda number: number.strip() not in ("", "-1"), visible.split(","))))
+        # CUDA takes the devices before the first that is none: "-1", "" and "NoDevFiles" hide all.
+        is_device = re.compile(r"\d+|(GPU|MIG)-.+", re.IGNORECASE).fullmatch
+        return len(list(itertools.takewhile(lambda device: is_device(device.strip()), visible.split(","))))
     # Without the folder (WSL) there is a driver all the same, and one GPU at least.
     return max(1, len(list((driver / "gpus").glob("*"))))
 
@@ -674,8 +676,21 @@ def _make_engine(plan: Plan, options: Options, threads: int, workers: _Workers, 
         initializer=start_worker,
         initargs=(options.device, threads, plan.source),
     )
-    jobs = max(1, plan.jobs // threads) if options.jobs is None else plan.jobs
-    return (LocalEngine if plan.jobs else InlineEngine)(jobs, settings, **common)
+
+    def jobs() -> int:
+        return max(1, plan.jobs // threads) if options.jobs is None else plan.jobs
+
+    engine = (LocalEngine if plan.jobs else InlineEngine)(jobs(), settings, **common)
+
+    def on_worker(worker: int, environment: dict[str, str]) -> None:
+        # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
+        if options.jobs is None and options.device == "auto" and environment["device"] == "cpu" and _count_gpus():
+            _decide_jobs(plan, dataclasses.replace(options, device="cpu"))
+            engine.jobs = jobs()
+        workers.on_worker(worker, environment)
+
+    engine.on_worker = on_worker
+    return engine
 
 
 @contextlib.contextmanager

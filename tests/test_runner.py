@@ -218,6 +218,9 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
         (["version", "gpus/0000:01:00.0/information"], "2,0,3", 3),
         (["version", "gpus/0000:01:00.0/information"], "GPU-8932f937", 1),
         (["version", "gpus/0000:01:00.0/information"], "0,-1,1", 1),
+        (["version", "gpus/0000:01:00.0/information"], "NoDevFiles", 0),  # what Slurm and others say for none
+        (["version", "gpus/0000:01:00.0/information"], "void", 0),
+        (["version", "gpus/0000:01:00.0/information"], "MIG-73fd1c3e, 1", 2),
     ],
 )
 def test_gpus_are_counted_without_touching_one(tmp_path, monkeypatch, files, visible, gpus):
@@ -235,6 +238,38 @@ def test_a_worker_for_each_gpu(device, jobs, fake, monkeypatch):
     monkeypatch.setattr(runner, "available_cores", lambda: 4)
     monkeypatch.setattr(runner, "_count_gpus", lambda: 2)
     assert fake.plan(device=device, jobs=None).jobs == jobs
+
+
+@pytest.mark.parametrize(("jobs", "workers"), [(None, 4), (1, 1)])
+def test_where_tensorflow_finds_no_gpu_there_is_a_worker_a_core_all_the_same(jobs, workers, fake, monkeypatch):
+    monkeypatch.setattr(runner, "available_cores", lambda: 4)
+    monkeypatch.setattr(runner, "_count_gpus", lambda: 1)  # a driver is there, of which TensorFlow can make nothing
+    engines = []
+
+    class Engine(runner.InlineEngine):
+        def run(self, calls):
+            engines.append(self)
+            assert self.jobs == 1
+            yield from super().run(calls)
+
+    monkeypatch.setattr(runner, "LocalEngine", Engine)
+    plan, summary = fake.run(jobs=jobs)
+    assert (summary.trained, plan.jobs, engines[0].jobs) == (6, workers, workers)
+
+
+def test_for_a_large_plan_no_file_is_looked_for_trial_by_trial(fake, monkeypatch):
+    fake.run()
+    fake.write(SWEEP.replace("seeds: 2", "seeds: 1000"))
+    looked_at = []
+
+    def stamp(results, fingerprint, stamp=Results.stamp):
+        looked_at.append(fingerprint)
+        return stamp(results, fingerprint)
+
+    monkeypatch.setattr(Results, "stamp", stamp)
+    plan = fake.plan()
+    assert (plan.done, len(plan.to_train)) == (6, 2994)
+    assert set(looked_at) == {trial.fingerprint for trial in plan.trials if trial.seed < 2}
 
 
 # ---- the run
