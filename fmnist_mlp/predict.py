@@ -50,8 +50,9 @@ class FinishedSweep:
     def __init__(self, results_dir: Path, name: str = "architectures"):
         self.name, self.folder = name, Path(results_dir) / name
         self.results = Results(results_dir)
-        if config.read_folder_name(name) is None or not self.folder.is_dir():
-            there_are = [known for known, _ in self.results.sweeps()]
+        there_are = [known for known, _ in self.results.sweeps()]
+        # Of a sweep whose folder was deleted the records are still there.
+        if config.read_folder_name(name) is None or not (name in there_are or self.folder.is_dir()):
             hint = f"there are {', '.join(there_are)} (--sweep)" if there_are else "run python sweep.py first"
             looks = [known for known in there_are if (config.read_folder_name(known) or ("", None))[0] == name]
             if looks:

@@ -112,6 +112,7 @@ def test_a_finished_sweep_needs_neither_its_file_nor_its_images(sweep_file, fini
 
 LOST = {
     "deleted": lambda path: path.unlink(),
+    "with its folder": lambda path: shutil.rmtree(path.parent),
     "one digit": lambda path: path.write_text(path.read_text().replace("0.6", "0.9", 1)),
     "of an earlier version": lambda path: path.write_text('{"key": "0", "rows": [], "hash": "0"}'),
 }
