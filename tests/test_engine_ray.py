@@ -595,4 +595,4 @@ def training_processes(machine):
 def is_computing(machines):
     """Whether a worker of the cluster has come to its epochs: its curves grow in its scratch folder."""
     folders = [Path(tempfile.gettempdir()) / f"fmnist_mlp-{os.getuid()}"]
-    return any(path for folder in folders for path in folder.glob("worker-*/*/logs/validation/events.*"))
+    return any(path for folder in folders for path in folder.rglob("results/_records/.live/*/validation/events.*"))
