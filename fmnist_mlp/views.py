@@ -188,7 +188,7 @@ class Views:
     def ours(self) -> list[str]:
         """Every file that is as it was written last."""
         self._read_journal()
-        return [name for name in self._entries if self.is_as_written(name)]
+        return [name for name in [*self._entries] if self.is_as_written(name)]  # a look may add to the journal
 
     def remove(self, names: Iterable[str], to: Path | None = None) -> None:
         """Remove files of ours, and the folders that this empties; what was changed gets another name and stays.

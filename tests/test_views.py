@@ -86,6 +86,13 @@ def test_a_file_that_was_deleted_is_made_again(folder):
     assert contents(folder) == {"results.csv": b"ours"}
 
 
+def test_all_files_of_a_copied_folder_are_ours(folder, tmp_path):
+    names = [f"plots/{number}.png" for number in range(20)]
+    Views(folder).show("report", "-", dict.fromkeys(names, b"ours"))
+    shutil.copytree(folder, tmp_path / "copy")
+    assert Views(tmp_path / "copy").ours() == names
+
+
 def test_a_file_that_was_only_touched_or_copied_is_still_ours(folder):
     write(folder)
     os.utime(folder / "results.csv", ns=(0, 0))
