@@ -101,9 +101,9 @@ def sums_of(folder: Path) -> dict[str, str]:
     return {name: digest(path) for name, path in sorted(names.items()) if name != SUMS}
 
 
-def seal(folder: Path) -> None:
-    """Write `SHA256SUMS` into a finished folder: the checksums of all its files. Raises: OSError."""
-    (folder / SUMS).write_bytes(_seal_text(sums_of(folder)).encode())
+def seal(folder: Path, sums: Mapping[str, str] | None = None) -> None:
+    """Write `SHA256SUMS` into a finished folder: the checksums of all its files, or only these. Raises: OSError."""
+    (folder / SUMS).write_bytes(_seal_text(sums_of(folder) if sums is None else sums).encode())
 
 
 def read_sums(folder: Path) -> dict[str, str]:

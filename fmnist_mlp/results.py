@@ -327,7 +327,9 @@ class Results:
         sealed = 0
         for fingerprint in sorted(self.unsealed):
             with contextlib.suppress(OSError):  # read-only: they are checked again each time
-                files.seal(self.record_folder(fingerprint))
+                folder = self.record_folder(fingerprint)
+                # What the system or a person has put there meanwhile (.DS_Store) may change and be no damage.
+                files.seal(folder, {n: sum_ for n, sum_ in files.sums_of(folder).items() if _FILE_OF_A_RECORD(n)})
                 sealed += 1
         self.unsealed.clear()
         return sealed
@@ -886,6 +888,9 @@ def _model_content(path: Path) -> dict[str, tuple[int, int]]:
 
 _FILES_OF_A_DONE_TRIAL = ("model.keras", "predictions.npz")
 _FILES_OF_A_BASELINE = ("predictions.npz",)
+_FILE_OF_A_RECORD = re.compile(
+    r"record\.json|model\.keras|predictions\.npz|events/(.+/)?(events\.out\.tfevents\.[^/]+|last_hidden_layer\.npz)"
+).fullmatch
 
 
 def _read_json(path: Path) -> dict:

@@ -83,6 +83,19 @@ def test_a_sound_one_is_believed_sealed_and_from_then_on_verified(older):
         later.load_record(record.fingerprint)
 
 
+def test_what_somebody_put_beside_its_files_is_not_sealed(older):
+    results, record, folder = older
+    ours = {*files.sums_of(folder)}
+    for name in (".DS_Store", "notes.txt", "events/.DS_Store"):
+        (folder / name).write_bytes(b"1")
+    results.load_record(record.fingerprint)
+    assert results.seal_older_records() == 1
+    assert {*files.read_sums(folder)} == ours
+    (folder / "notes.txt").write_bytes(b"2")
+    (folder / ".DS_Store").unlink()
+    assert Results(results.root).load_record(record.fingerprint) == record
+
+
 def test_a_failed_one_has_nothing_to_disagree_with(made):
     record = made.record(made.plan[0], failed=True).model_copy(update={"format": 2})
     (made.put(record) / files.SUMS).unlink()
