@@ -16,6 +16,10 @@ Options, progress and the table on the screen are in fmnist_mlp/cli.py. Workers 
 import sys
 
 if __name__ == "__main__":
-    from fmnist_mlp.cli import main
+    try:
+        from fmnist_mlp.cli import main
 
-    sys.exit(main())
+        sys.exit(main())
+    except KeyboardInterrupt:  # while its modules are imported, which takes a moment
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

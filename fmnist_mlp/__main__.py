@@ -2,7 +2,11 @@
 
 import sys
 
-from fmnist_mlp.cli import verbs
-
 if __name__ == "__main__":
-    sys.exit(verbs())
+    try:
+        from fmnist_mlp.cli import verbs
+
+        sys.exit(verbs())
+    except KeyboardInterrupt:  # while its modules are imported, which takes a moment
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -61,6 +61,7 @@ def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = F
         out.width = _NARROWEST
     err = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
+        _require_current_folder()
         return command(parsed, out, err)
     except SweepError as error:
         err.print(Text(_shown(str(error), keep="\n")))
@@ -71,6 +72,18 @@ def _with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = F
     except KeyboardInterrupt:  # before or after the trials: while they run, Ctrl-C asks the engine to stop
         err.print("interrupted")
         return INTERRUPTED
+
+
+def _require_current_folder() -> None:
+    """Workers start in it, and what is said of paths is said from it.
+
+    Raises:
+        SweepError: it was deleted under the shell.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise SweepError(f"the current folder is no longer there ({error.strerror}): cd to one that is") from error
 
 
 @contextlib.contextmanager

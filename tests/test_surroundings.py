@@ -113,6 +113,25 @@ def test_every_verb_leaves_the_same_files_whatever_surrounds_it(tmp_path):
     assert "\x1b[1A" not in said[1]  # nothing moves in a pipe
 
 
+@pytest.mark.parametrize("command", [[ROOT / "sweep.py"], ["-m", "fmnist_mlp", "clean"]])
+def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(tmp_path, command):
+    (tmp_path / "pydantic.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    ran = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "interrupted\n")
+
+
+def test_a_current_folder_that_was_deleted_is_said(tmp_path, run, monkeypatch):
+    sweep_file, gone = tmp_path / "a.yaml", tmp_path / "gone"
+    sweep_file.write_text(TEXT, encoding="utf-8")
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ran = run(sweep_file, "--results-dir", tmp_path / "results", "--logs-dir", tmp_path / "logs")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "the current folder is no longer there (No such file or directory): cd to one that is\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("surroundings", ["all closed", "nobody reads", "a full disk", "a cell of a notebook"])
 def test_a_sweep_ends_whatever_its_streams_are(tmp_path, surroundings):
