@@ -697,7 +697,7 @@ def _check_fit(paths, x_train, y_train, x_test, y_test):
 
 
 def _warnings(data):
-    """What is wrong with the range of pixels: they are divided by 255, whatever they were meant to be."""
+    """What is wrong with the pixels: they are divided by 255, and light is garment, whatever was meant."""
     problems, ranges = {}, {}
     for part, images in (("training", data.x_train), ("test", data.x_test)):
         occurring = np.flatnonzero(_count_values(images))
@@ -727,10 +727,25 @@ def _warnings(data):
             f"Pixels of training images are {ranges['training'][0]} to {ranges['training'][1]}, "
             f"those of test images {ranges['test'][0]} to {ranges['test'][1]}: bring both to one range, 0 to 255."
         )
+    light = [part for part, images in (("training", data.x_train), ("test", data.x_test)) if _is_dark_on_light(images)]
+    if light and not said:
+        said.append(
+            f"The {' and '.join(light)} images are dark on light. predict and the page turn every picture to light on "
+            "dark, as Fashion-MNIST is, which the network never saw: write 255 - images to the files."
+        )
     return tuple(said)
 
 
 _NARROW = 64  # a quarter of the range
+
+
+def _is_dark_on_light(images: np.ndarray) -> bool:
+    """Whether most of what lies at the edges is as light as paper or a studio's backdrop."""
+    some = images[:: max(1, len(images) // 1000)]
+    edges = (some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1])
+    return np.mean(np.concatenate([edge.ravel() for edge in edges]) >= 200) > 0.6
+
+
 _FEW = 4
 
 

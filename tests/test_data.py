@@ -444,6 +444,7 @@ def spread(images, low, high):
         ("-1 to 1, cast", lambda x: np.array([255, 0, 1], np.uint8)[x % 3], AROUND_0),
         ("black and white", lambda x: (x > 127) * np.uint8(255), None),
         ("dark", lambda x: x // 3, None),
+        ("on paper", lambda x: 255 - x * (x > 200), "training and test images are dark on light.*: write 255 - images"),
         ("as they are", lambda x: x, None),
     ],
 )  # fmt: skip
