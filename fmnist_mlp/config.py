@@ -883,15 +883,43 @@ def find_doubts(sweep: Sweep, image_shape: tuple[int, ...], num_classes: int) ->
             for line, message in _doubts_of_layers(architecture, image_shape, num_classes):
                 doubts.add(line, f"{message} (architecture '{architecture.name}')")
     for architecture in sweep.architectures:
-        step = next(iter(architecture.training.preprocess), None)
-        if isinstance(step, preprocess.Rescale) and (abs(step.center) > 1 or step.scale > 2):
-            line = architecture.key_lines.get("preprocess", architecture.line)
-            doubts.add(
-                line,
-                "preprocess gets pixels between 0 and 1, not 0 to 255: to bring them to [-1, 1] write "
-                "preprocess: {center: 0.5, scale: 0.5}",
-            )
+        for key, message in _doubts_of_training(architecture.training):
+            doubts.add(architecture.key_lines.get(key, architecture.line), message)
+    if sweep.class_names is not None and isinstance(sweep.dataset, str):
+        known = data.CLASS_NAMES
+        for label, name in enumerate(sweep.class_names):
+            if name in known and known.index(name) != label:
+                message = (
+                    f"class_names calls class {label} '{name}', which is class {known.index(name)} of Fashion-MNIST; "
+                    "its names are known: remove the key"
+                )
+                doubts.add(sweep.key_lines.get("class_names"), message)
+                break
     return doubts.lines("doubts")
+
+
+def _doubts_of_training(training: Training) -> Iterator[tuple[str, str]]:
+    """Keys, and what is hardly meant by their values."""
+    step = next(iter(training.preprocess), None)
+    if isinstance(step, preprocess.Rescale) and (abs(step.center) > 1 or not 0.01 < step.scale <= 2):
+        yield (
+            "preprocess",
+            "preprocess gets pixels between 0 and 1, not 0 to 255: to bring them to [-1, 1] write "
+            "preprocess: {center: 0.5, scale: 0.5}",
+        )
+    split = training.validation_split
+    if split > 0.5:
+        yield (
+            "validation_split",
+            f"validation_split is the share of the images that validates: {split:g} leaves {1 - split:g} to train on; "
+            f"for the other way round write validation_split: {1 - split:g}",
+        )
+    if training.learning_rate >= 1 and training.optimizer != "sgd":
+        yield (
+            "learning_rate",
+            f"learning_rate: {training.learning_rate:g} moves every weight by about so much in a step of "
+            f"{training.optimizer}; usual are 1e-4 to 1e-2",
+        )
 
 
 _FASHION_MNIST = (28, 28), 10  # shape of an image, number of classes
@@ -915,7 +943,9 @@ def _pasted_ends(
     *others, last = layers
     before = others[-1] if others else None
     ends = isinstance(last, stacks.Activation | stacks.Dense) and last.activation in ("linear", "sigmoid")
-    if ends and isinstance(last, stacks.Activation) and _units(before) in (1, num_classes):
+    if _units(layers[end := _end(layers)]) == num_classes and layers[end].activation in ("softmax", "log_softmax"):
+        yield lines[end], f"{misreadings.PASTED_OUTPUT}; it has {num_classes} units, one for each class"
+    elif ends and isinstance(last, stacks.Activation) and _units(before) in (1, num_classes):
         if before.activation in (None, "linear"):
             yield (
                 lines[-1],
@@ -936,11 +966,11 @@ def _doubts_of_layers(
     layers, lines = architecture.as_listed, architecture.layer_lines
     pixels, keep = math.prod(image_shape), "to keep it, write {Dense: {units: %d, activation: %s}}"
     activation = architecture.training.activation
-    if layers and _is_open(layers[-1], num_classes, 1):
-        units = layers[-1].units
+    if layers and _is_open(layers[end := _end(layers)], num_classes, 1):
+        units = layers[end].units
         which = "one for each class" if units == num_classes else "of which all classes would have to be told"
         yield (
-            lines[-1],
+            lines[end],
             f"the last hidden layer has {units:,} unit{'s' * (units > 1)}, {which}. If it is the output layer: that is "
             f"added for you, remove it; {keep % (units, activation)}",
         )
@@ -970,6 +1000,14 @@ def _doubts_of_layers(
                 f"this {name} has {activation} of its own, as {name} without a word has here, and {own} follows; "
                 "for the second alone give it activation: linear",
             )
+
+
+def _end(layers: Sequence[stacks.Layer]) -> int:
+    """Where the last layer stands that computes something; the first where none does."""
+    position = len(layers) - 1
+    while position > 0 and (_passes_on(layers[position]) or layers[position] == stacks.Activation(activation="linear")):
+        position -= 1
+    return position
 
 
 def _first_dense(layers: Sequence[stacks.Layer]) -> stacks.Layer | None:

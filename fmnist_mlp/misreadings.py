@@ -538,6 +538,8 @@ def value_hint(key: str, node: Node, choices: Sequence[str], takes_number: bool)
         if short:
             number = float(short[1]) * {"k": 1e3, "m": 1e6, "%": 0.01}[short[2].lower()]
             return f"; write {key}: {number:.12g}"
+        if re.fullmatch(r"0,\d{1,9}", text):  # a decimal comma
+            return f"; write {key}: {text.replace(',', '.')}"
         if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
             return f"; write {key}: {text.replace(',', '_')}"
     return ""

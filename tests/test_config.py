@@ -335,6 +335,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("select_by: test_accuracy", "select_by must be val_accuracy, val_loss or cv_accuracy, got 'test_accuracy'; did you mean 'cv_accuracy'?"),
         ("max_params: 0", "max_params must be at least 1, got 0"),
         ("max_params: 60k", "max_params must be a whole number at least 1, got '60k'; write max_params: 60000"),
+        ("training: {learning_rate: '0,001'}", "learning_rate must be a number above 0 and at most 1,000, got '0,001'; write learning_rate: 0.001"),
         ("depth: 3", "unknown key 'depth'; it stands under 'grid'"),
         ("training: {max_params: 5}", "unknown key 'max_params' in training; it stands at the top of the file"),
         ("training: 5", "training must be a mapping such as {epochs: 20}, got 5"),
@@ -570,6 +571,12 @@ def test_softmax_and_sigmoid_inside_a_stack_are_nobody_elses_business(load):
     assert config.find_doubts(sweep, (28, 28), 10) == []
 
 
+@pytest.mark.parametrize("after", ["BatchNormalization", "{Activation: linear}", "{Dropout: 0.2}, LayerNormalization"])
+def test_a_pasted_softmax_is_found_behind_what_only_hands_it_on(complain, after):
+    (said, _) = complain(f"architectures:\n- [64, {{Dense: {{units: 10, activation: softmax}}}}, {after}]\n")
+    assert said.startswith(f"architectures.yaml:2: {OUTPUT}; it has 10 units, one for each class")
+
+
 def test_with_images_of_ones_own_the_ends_are_judged_by_them(load):
     sweep = load(
         "dataset: {idx: x}\narchitectures:\n- [64, {Dense: {units: 3, activation: linear}}]\n- [20, 8, 3]\n- [784, 8, 10]\n"
@@ -593,6 +600,11 @@ def test_with_images_of_ones_own_the_ends_are_judged_by_them(load):
         ("architectures:\n- [{Dense: 64}, LeakyReLU]\n", "2: this Dense has relu of its own, as Dense without a word has here, and LeakyReLU follows; for the second alone give it activation: linear (architecture '64-leakyrelu0.3')"),
         ("architectures:\n- [64, {BatchNormalization: {momentum: 0.1}}]\n", "2: BatchNormalization keeps 0.1 of its averages at each step, as Keras counts; PyTorch's momentum 0.1 is written momentum: 0.9 here (architecture '64-bn.momentum0.1')"),
         ("training:\n  preprocess: {center: 127.5, scale: 127.5}\narchitectures:\n- [8]\n- [9]\n", "2: preprocess gets pixels between 0 and 1, not 0 to 255: to bring them to [-1, 1] write preprocess: {center: 0.5, scale: 0.5}"),
+        ("architectures:\n- [64, 10, {Dropout: 0.2}]\n", "2: the last hidden layer has 10 units, one for each class. If it is the output layer: that is added for you, remove it; to keep it, write {Dense: {units: 10, activation: relu}} (architecture '64-10-drop0.2')"),
+        ("training: {preprocess: {scale: 0.00392}}\narchitectures:\n- [8]\n", "1: preprocess gets pixels between 0 and 1, not 0 to 255: to bring them to [-1, 1] write preprocess: {center: 0.5, scale: 0.5}"),
+        ("training: {validation_split: 0.8}\narchitectures:\n- [8]\n", "1: validation_split is the share of the images that validates: 0.8 leaves 0.2 to train on; for the other way round write validation_split: 0.2"),
+        ("training: {learning_rate: 10}\narchitectures:\n- [8]\n", "1: learning_rate: 10 moves every weight by about so much in a step of adam; usual are 1e-4 to 1e-2"),
+        ("class_names: [Trouser, T-shirt/top, c, d, e, f, g, h, i, j]\narchitectures:\n- [8]\n", "1: class_names calls class 0 'Trouser', which is class 1 of Fashion-MNIST; its names are known: remove the key"),
         ("seeds: 42\narchitectures:\n- [8]\n", "1: seeds: 42 asks for 42 trainings of each architecture, with seeds 0 to 41; for the one seed 42 write seeds: [42]"),
     ],
 )  # fmt: skip
@@ -607,6 +619,7 @@ def test_what_is_allowed_and_hardly_meant_is_a_warning_by_line(load, text, words
         "- [64, {Dense: {units: 10, activation: relu}}]", "- [64, 10, 64]", "- [64, {Activation: relu}]", "- [{Dense: {units: 64, activation: linear}}, BatchNormalization, {Activation: relu}]",
         "- [{Dense: {units: 784, activation: relu}}, 64]", "- {layers: [64, BatchNormalization, {Activation: relu}], activation: linear}", "- [MaxPooling2D, {Activation: tanh}, 64]",
         "- {layers: [64], preprocess: [standardize, {center: 3, scale: 5}]}", "- {layers: [64], preprocess: {center: 0.2860, scale: 0.3530}}", "- [64, 11]",
+        "- {layers: [64], optimizer: sgd, learning_rate: 1}", "- {layers: [64], validation_split: 0.5}",
     ],
 )  # fmt: skip
 def test_what_is_meant_gets_no_warning(load, text):
