@@ -4,6 +4,8 @@ A `SweepError` is about the sweep file, the data, a path or a missing extra: `cl
 traceback and exits with code 2. Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
+import errno
+
 
 class SweepError(Exception):
     """Something the user can mend; the message says what is wrong, where, what was expected and what to do.
@@ -19,7 +21,9 @@ class ImagesChanged(SweepError):
 
 def cannot_write(path, error: OSError) -> SweepError:
     """What to raise where a file or folder of results or logs cannot be written: a full disk, no permission."""
+    is_taken = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+    remedy = "move away what stands there" if is_taken else "free space there"
     return SweepError(
-        f"cannot write {path}: {error.strerror or error}; what is finished is kept: free space there, or choose "
-        "another --results-dir or --logs-dir, and run again"
+        f"cannot write {path}: {error.strerror or error}; what is finished is kept: {remedy}, or choose another "
+        "--results-dir or --logs-dir, and run again"
     )

@@ -54,7 +54,7 @@ def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None
     # Not named after the file: TensorBoard reads whatever has `tfevents` in its name, drafts too.
     draft = path.with_name(f".draft-{secrets.token_hex(8)}")
     try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):  # nothing there, or a link that leads nowhere: it is replaced
             if path.read_bytes() == content:
                 return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,20 +222,25 @@ class Digests:
 
 
 def save_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object together with its checksum. Raises: SweepError where it cannot be written."""
-    write_whole(path, _with_checksum(json.dumps(content, sort_keys=True)))
+    """Write a JSON object together with a checksum of it and of the file's name.
+
+    Raises: SweepError where it cannot be written.
+    """
+    write_whole(path, _with_checksum(path, json.dumps(content, sort_keys=True)))
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """What `save_json` wrote; empty where there is nothing, or something else."""
+    """What `save_json` wrote there; empty where there is nothing, something else, or what another file held."""
     with contextlib.suppress(OSError, ValueError):
         text = path.read_bytes().decode()
-        before, after = _with_checksum("{}").split("{}")
+        before, after = _with_checksum(path, "{}").split("{}")
         body = text[len(before) : -len(after)]
-        if text == _with_checksum(body):
+        if text == _with_checksum(path, body):
             return json.loads(body)
     return {}
 
 
-def _with_checksum(body: str) -> str:
-    return f'{{"sha256": "{hashlib.sha256(body.encode()).hexdigest()}",\n"content": {body}}}\n'
+def _with_checksum(path: Path, body: str) -> str:
+    # With the name: a whole file in another's place (`cp a.json b.json`) is as wrong as a changed byte.
+    sum_ = hashlib.sha256(f"{path.name} {body}".encode(errors="replace")).hexdigest()
+    return f'{{"sha256": "{sum_}",\n"content": {body}}}\n'

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
 
 from fmnist_mlp import files
+from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import DamagedFile, Digests
 
 _SUM = "0" * 64
@@ -130,3 +132,20 @@ def test_json_with_any_byte_changed_or_cut_off_is_nothing(tmp_path):
             assert files.load_json(path) == {}
     path.write_bytes(whole + b"\n")
     assert files.load_json(path) == {}
+
+
+def test_json_in_the_place_of_another_file_is_nothing(tmp_path):
+    files.save_json(tmp_path / "one.json", {"asked_for": []})
+    shutil.copy(tmp_path / "one.json", tmp_path / "two.json")
+    assert files.load_json(tmp_path / "two.json") == {}
+
+
+def test_a_link_that_leads_nowhere_is_replaced_and_a_folder_is_for_a_person_to_move(tmp_path):
+    link, folder = tmp_path / "link.json", tmp_path / "folder.json"
+    link.symlink_to(link.name)
+    files.save_json(link, {"one": 1})
+    assert files.load_json(link) == {"one": 1}
+    assert not link.is_symlink()
+    folder.mkdir()
+    with pytest.raises(SweepError, match=r"folder\.json: Is a directory; .* move away what stands there"):
+        files.save_json(folder, {})
