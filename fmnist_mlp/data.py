@@ -513,7 +513,7 @@ def _stamps(source):
     return stamps
 
 
-_MEMORY_FORMAT = 5  # raise it when the checks or the identity change
+_MEMORY_FORMAT = 6  # raise it when the checks or the identity change
 
 
 def _remembered(entry, stamps, dataset):

@@ -177,6 +177,10 @@ def layer_hint(node: Node) -> str:
         units, how_many = sorted(map(int, times.groups()), reverse=True)
         if how_many <= 10:
             return f"; for {how_many} Dense of {units} units write {', '.join([str(units)] * how_many)}"
+    if isinstance(node.value, dict) and len(node.value) > 1 and all(key in stacks.LAYERS for key in node.value):
+        each = [_Written.of(Node({key: entry}, entry[0])) for key, entry in node.value.items()]
+        texts = [written and written.in_yaml() for written in each]
+        return f"; write each as a layer of its own: {', '.join(texts)}" if all(texts) else ""
     written = _Written.of(node)
     if written is None:
         return ""
@@ -187,9 +191,10 @@ def layer_hint(node: Node) -> str:
     is_one_name = isinstance(node.value, str) or (isinstance(node.value, dict) and len(node.value) == 1)
     if name.strip().isdecimal():
         return f"; for a Dense of {name.strip()[:20]} units write the number without quotes"
-    if written.kind == "Activation" and is_one_name:
+    if written.kind == "Activation" and is_one_name and written.arguments:
         return f"; for an activation write {written.in_yaml()}"
-    if is_one_name and not name.endswith(")") and not _SPOKEN.fullmatch(name.strip()) and "units" not in node.value:
+    is_spoken = _SPOKEN.fullmatch(name.strip()) or _UNITS_FIRST.fullmatch(name.strip())
+    if is_one_name and not name.endswith(")") and not is_spoken and "units" not in node.value:
         return f"; did you mean '{written.kind}'?"
     text = written.in_yaml()
     return f"; write {text}" if text else ""
@@ -215,6 +220,7 @@ def argument_hint(layer: str, key: str, known: Sequence[str]) -> str:
     return did_you_mean(key, known) if known else "; it takes none"
 
 
+_UNITS_FIRST = re.compile(r"(\d{1,7})[\s:,_-]+([A-Za-z_]+)")  # 64 relu, 64:relu
 _SPOKEN = re.compile(r"([A-Za-z]+(?:2[dD])?)[\s:_-]*(\d{1,7}|0?\.\d{1,6})(?:[\s,:_-]+([A-Za-z_]+))?")
 
 
@@ -272,6 +278,10 @@ class _Written:
             nodes = {stacks.LAYERS[kind].shorthand: Node(number, 0, source=spoken[2])}
             nodes |= {"activation": Node(spoken[3], 0, source=spoken[3])} if spoken[3] else {}
             return cls._of_parts(kind, _entries(nodes))
+        units_first = _UNITS_FIRST.fullmatch(text.strip())
+        if units_first and (word := _kind(units_first[2])) in stacks.ACTIVATIONS:
+            units = Node(int(units_first[1]), 0, source=units_first[1])
+            return cls._of_parts("Dense", _entries({"units": units, "activation": Node(word, 0, source=word)}))
         called = re.match(r"[\w.]+\(", text)
         if not called or len(text) > _MAX_REWRITTEN:
             return cls._of_parts(text, {})
