@@ -75,7 +75,8 @@ def find_leftovers(
 
     Args:
         data_dir: as in `runner.Options`.
-        gone: names of sweeps whose file is gone for good, though the folder that it lay in cannot be reached.
+        gone: names of sweeps whose file is gone for good, though the folder that it lay in cannot be reached, or
+            nothing is remembered of them; then their views stay.
 
     Raises:
         SweepError: what some sweep asks for cannot be told: its file has mistakes or cannot be reached, its images are
@@ -85,9 +86,12 @@ def find_leftovers(
     wanted, asked_for, found = set(), set(), []
     for known in results.known_sweeps():
         if known.sweep_file is None:
+            if known.folder_name in gone:
+                continue
             raise SweepError(
                 f"nothing is cleaned: {known.memory} is missing or damaged, so nobody knows what "
-                f"{known.folder_name} asks for; run its sweep again"
+                f"{known.folder_name} asks for; run its sweep again, or say that there is none (a folder that was "
+                f"copied or renamed): --gone {known.folder_name}"
             )
         asked_for |= known.asked_for
         sweep_files = [path for path in (known.sweep_file, *known.former_files) if _is_there(path, known, gone)]

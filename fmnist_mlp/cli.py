@@ -437,7 +437,7 @@ def _verbs_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="SWEEP",
-        help="the file of this sweep is gone for good, though its folder cannot be reached (repeatable)",
+        help="this sweep is gone for good, though its file or what is remembered of it cannot be reached (repeatable)",
     )
     clean.add_argument("--data-dir", type=_folder, metavar="DIR", help="as in sweep.py")
     _add_output_folders(clean)

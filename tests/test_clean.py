@@ -215,6 +215,15 @@ def _empty(folder):
     folder.mkdir()
 
 
+def test_a_copied_folder_of_results_is_no_sweep_and_stays_where_one_says_so(fake):
+    plan, _ = fake.run()
+    shutil.copytree(fake.folder / "results" / "fake", fake.folder / "results" / "backup")
+    fake.write(WITHOUT_WIDER)
+    with pytest.raises(SweepError, match=r"nobody knows what backup asks for; .*--gone backup"):
+        leftovers(fake)
+    assert {leftover.folder.name for leftover in look(fake, gone=["backup"]).found} == of(plan, "wider")
+
+
 def test_what_is_remembered_of_the_images_is_not_asked(fake):
     fake.run()
     path = fake.folder / "results" / "_data.json"
