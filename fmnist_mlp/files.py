@@ -106,23 +106,29 @@ def seal(folder: Path, sums: Mapping[str, str] | None = None) -> None:
     (folder / SUMS).write_bytes(_seal_text(sums_of(folder) if sums is None else sums).encode())
 
 
-def read_sums(folder: Path) -> dict[str, str]:
+def read(path: Path | str) -> bytes:
+    """The content of a file. Raises: OSError."""
+    with open(path, "rb") as file:  # noqa: PTH123 (of text: to make a Path takes as long)
+        return file.read()
+
+
+def read_sums(folder: Path | str) -> dict[str, str]:
     """What `seal` wrote, as `sums_of` had it then.
 
     Raises:
         FileNotFoundError: the folder has no seal.
         DamagedFile: it cannot be read, or does not read as it was written.
     """
-    path = folder / SUMS
+    path = f"{folder}/{SUMS}"
     try:
-        text = path.read_bytes().decode(errors="replace")
+        text = read(path).decode(errors="replace")
     except FileNotFoundError:
         raise
     except OSError as error:
         raise _unreadable(path, error) from error
     sums = {name: sum_ for sum_, name in _SUM_LINE.findall(text)}
     # Whatever does not read as it was written is damage, and a name that leads out of the folder is none of ours.
-    leads_out = any(".." in name.split("/") or name.startswith("/") for name in sums)
+    leads_out = any("/../" in f"/{name}/" or name[0] == "/" for name in sums)
     if leads_out or not sums or text != _seal_text(sums):
         raise DamagedFile(f"{path}: is damaged")
     return sums
@@ -138,23 +144,23 @@ def read_checked(path: Path, expected: str) -> bytes:
     return content
 
 
-def compare(content: bytes, path: Path, expected: str) -> None:
+def compare(content: bytes, path: Path | str, expected: str) -> None:
     """Raise `DamagedFile` where the content that was read from `path` has not the SHA-256 `expected`."""
     if hashlib.sha256(content).hexdigest() != expected:
         raise DamagedFile(f"{path}: {_ANOTHER_SUM}")
 
 
-def check(path: Path, expected: str, digests: "Digests | None" = None) -> None:
+def check(path: Path | str, expected: str, digests: "Digests | None" = None) -> None:
     """Raise `DamagedFile` where a file is missing or its SHA-256 is not `expected`; `digests` may know it already."""
     try:
-        actual = digests.of(path) if digests else digest(path)
+        actual = digests.of(path) if digests else digest(Path(path))
     except OSError as error:
         raise _unreadable(path, error) from error
     if actual != expected:
         raise DamagedFile(f"{path}: {_ANOTHER_SUM}")
 
 
-def _unreadable(path: Path, error: OSError) -> DamagedFile:
+def _unreadable(path: Path | str, error: OSError) -> DamagedFile:
     reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
     return DamagedFile(f"{path}: {reason}")
 
@@ -167,9 +173,9 @@ _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)
 _ANOTHER_SUM = f"is damaged or was edited: its SHA-256 is not the one in {SUMS}"
 
 
-def stamp(path: Path) -> tuple[int, int, int, int]:
+def stamp(path: Path | str) -> tuple[int, int, int, int]:
     """What is different when a file has been written to, whatever its modification time was set to. Raises: OSError."""
-    about = path.stat()
+    about = os.stat(path)  # noqa: PTH116 (asked of every file of every record in every run)
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
 
 
@@ -186,7 +192,7 @@ class Digests:
         self._known: dict[str, list] | None = None
         self._used: dict[str, list] = {}
 
-    def of(self, path: Path) -> str:
+    def of(self, path: Path | str) -> str:
         """The SHA-256 of a file, hashed where its stamp is new. Raises: OSError."""
         if self._known is None:
             self._known = load_json(self._cache)
@@ -195,7 +201,7 @@ class Digests:
         if isinstance(known, list) and known[1:] == [*now]:
             self._used[name] = known
             return known[0]
-        found = digest(path)
+        found = digest(Path(path))
         if now == stamp(path):  # else it is being written to
             self._used[name] = [found, *now]
         return found

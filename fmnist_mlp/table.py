@@ -17,7 +17,7 @@ import json
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,31 +98,42 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     Returns:
         The rows of the table, in the order of the sweep file.
     """
-    remembered = load_final_table(results, state.sweep.folder_name)
-    is_known = remembered is not None and remembered.key == _key(state, results)
-    rows = make_table(state, results, is_final)
+    rows, key = _make_table(state, results, is_final)
+
+    def write_unless_known(name: str, columns: Sequence[Column], make_rows: Callable[[], list[dict]]) -> None:
+        """A file of a row a trial, or of what every record must be read for, where it is not that of these records."""
+        if not (is_final and results.has_table(state.sweep, name, key)):
+            results.write_table(state.sweep, name, csv_text(columns, make_rows()), key)
+
     results.write_table(state.sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
-    results.write_table(state.sweep, "trials.csv", csv_text(TRIALS_COLUMNS, trial_rows(state)))
+    write_unless_known("trials.csv", TRIALS_COLUMNS, lambda: trial_rows(state))
     if is_final:
         results.write_table(state.sweep, "results.md", markdown(state, rows))
-    if is_final and not (is_known and results.has_table(state.sweep, "classes.csv")):  # every record is read for it
-        results.write_table(state.sweep, "classes.csv", csv_text(CLASSES_COLUMNS, class_rows(state, results)))
+        write_unless_known("classes.csv", CLASSES_COLUMNS, lambda: class_rows(state, results))
     return rows
 
 
 def make_table(state: SweepState, results: Results, is_final: bool = True) -> list[dict]:
     """One row an architecture, in the order of the sweep file, keyed by `RESULTS_COLUMNS`.
 
+    Args:
+        is_final: as in `write_tables`.
+
     Returns:
         None stands where there is nothing to say: a spread needs two trials, a verdict trials that are done.
     """
+    return _make_table(state, results, is_final)[0]
+
+
+def _make_table(state: SweepState, results: Results, is_final: bool) -> tuple[list[dict], str]:
+    """The rows, and the key of all that they are made of; they change with each trial while these still run."""
     if not is_final:
-        return _rows(state, rank(state), results, is_final=False)
-    key = _key(state, results)
-    if (remembered := load_final_table(results, state.sweep.folder_name)) is None or remembered.key != key:
+        return _rows(state, rank(state), results, is_final=False), "-"
+    key, remembered = _key(state, results), load_final_table(results, state.sweep.folder_name)
+    if remembered is None or remembered.key != key:
         remembered = final_table(state, results)
         results.save_comparison(state.sweep, remembered._asdict())
-    return remembered.rows
+    return remembered.rows, key
 
 
 class FinalTable(NamedTuple):
@@ -373,7 +384,7 @@ def _key(state: SweepState, results: Results) -> str:
         ],
         "latencies": {name: latency.model_dump() for name, latency in sorted(state.latencies.items())},
     }
-    return f"{_version()} {_hash(content)}"
+    return f"{_version()}-{_hash(content)}"
 
 
 def _images(state: SweepState, results: Results) -> str | None:
@@ -390,7 +401,8 @@ def _hash(content: Any) -> str:
 
 
 def _version() -> str:
-    return f"{FORMAT} {_hash([column.name for column in RESULTS_COLUMNS])[:8]}"
+    columns = [column.name for column in (*RESULTS_COLUMNS, *TRIALS_COLUMNS, *CLASSES_COLUMNS)]
+    return f"{FORMAT}-{_hash(columns)[:8]}"
 
 
 # ---- trials and classes -------------------------------------------------------------------------------------------

@@ -107,13 +107,13 @@ class Views:
                 self._note([(name, entry._replace(stamp=stamp))])
         return is_same
 
-    def write(self, name: str, content: str | bytes) -> None:
+    def write(self, name: str, content: str | bytes, key: str = _NOTHING) -> None:
         """Write a file that is a part of its own, whole or not at all; an unchanged one is left alone.
 
         Raises:
             SweepError: it cannot be written.
         """
-        self.show(name, _NOTHING, {name: content}, flush=True)
+        self.show(name, key, {name: content}, flush=True)
 
     def show(self, part: str, key: str, contents: Mapping[str, str | bytes | Kept], flush: bool = False) -> None:
         """Make a part consist of these files and no others of ours.
