@@ -136,10 +136,11 @@ def _training_seconds(results: Path) -> float:
 def _growth(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str]]:
     from sweeping import Made
 
-    from fmnist_mlp import cluster, trial
-    from fmnist_mlp.data import DataSource
-    from fmnist_mlp.engine import Call, WorkerSettings
-    from fmnist_mlp.trial import Task
+    from fmnist_mlp.data.source import DataSource
+    from fmnist_mlp.engines.pool import Call, WorkerSettings
+    from fmnist_mlp.runner import cluster
+    from fmnist_mlp.training import trial
+    from fmnist_mlp.training.trial import Task
 
     made = Made(folder, f"dataset: synthetic\nseeds: {options.trials}\narchitectures: [[8]]\n", "growth.yaml")
     operations, is_counting = Counter(), [False]
@@ -200,8 +201,8 @@ def _answer(made, call, files: dict[str, bytes]) -> bytes:
 
 def _stub_engine(answer):
     """`RayEngine` with links that answer by themselves; its loop, hand-out and bookkeeping are the real ones."""
-    from fmnist_mlp import engine
-    from fmnist_mlp.engine_ray import RayEngine
+    from fmnist_mlp.engines import pool as engine
+    from fmnist_mlp.engines.ray import RayEngine
 
     class StubEngine(RayEngine):
         stub_seconds = 0.0  # of CPU that workers would spend, not the driver

@@ -32,7 +32,9 @@ from measure import ROOT, Run, clean_environment, describe_machine, markdown_tab
 from other_ways import layer_units, product_flops
 
 sys.path.insert(0, str(ROOT))
-from fmnist_mlp import config, data, stacks
+from fmnist_mlp.data import source as data
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile import read as config
 
 SWEEP_FILE = ROOT / "architectures.yaml"
 BASELINE = "fit"

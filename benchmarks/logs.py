@@ -62,9 +62,12 @@ def _cost(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
 def _trial_seconds(epochs: int, repeats: int) -> dict:
     """Seconds of whole trials, record and all, by stack; bytes of event files."""
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
-    from fmnist_mlp import config, data, tensorboard_logs, trial
-    from fmnist_mlp.engine import Context
-    from fmnist_mlp.results import Results
+    from fmnist_mlp.data import source as data
+    from fmnist_mlp.engines.pool import Context
+    from fmnist_mlp.logs import sweep_run as tensorboard_logs
+    from fmnist_mlp.results.store import Results
+    from fmnist_mlp.sweepfile import read as config
+    from fmnist_mlp.training import trial
 
     Path("logs.yaml").write_text(f"seeds: 1\ntraining: {{epochs: {epochs}}}\narchitectures: [[64, 128, 64, 32]]\n")
     sweep = config.load_sweep("logs.yaml")

@@ -106,8 +106,11 @@ def _measure(work: dict) -> dict:
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
     import numpy as np
 
-    from fmnist_mlp import config, data, models, training, trial
-    from fmnist_mlp.compiled_epoch import ResidentData
+    from fmnist_mlp.data import source as data
+    from fmnist_mlp.sweepfile import read as config
+    from fmnist_mlp.training import fit as training
+    from fmnist_mlp.training import models, trial
+    from fmnist_mlp.training.compiled_epoch import ResidentData
 
     trial.start_worker("cpu", threads=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -171,8 +174,11 @@ def _augmented(work: dict) -> list[list[str]]:
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
     import numpy as np
 
-    from fmnist_mlp import config, data, models, preprocess, training, trial
-    from fmnist_mlp.compiled_epoch import ResidentData
+    from fmnist_mlp.data import source as data
+    from fmnist_mlp.sweepfile import read as config
+    from fmnist_mlp.training import fit as training
+    from fmnist_mlp.training import models, preprocess, trial
+    from fmnist_mlp.training.compiled_epoch import ResidentData
 
     trial.start_worker("cpu", threads=1)
     images = data.load_data(data.DataSource("synthetic"))  # speed does not depend on what is on the images

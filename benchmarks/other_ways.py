@@ -165,7 +165,7 @@ def _peak_gflops() -> float:
 
 
 def _load_images(split: Path):
-    from fmnist_mlp import data
+    from fmnist_mlp.data import source as data
 
     images = data.load_data(data.DataSource("idx", Path(os.environ["FASHION_MNIST_DIR"])))
     x_train, x_test = (x.reshape(len(x), -1).astype("float32") / 255 for x in (images.x_train, images.x_test))

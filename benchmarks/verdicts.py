@@ -27,7 +27,7 @@ from measure import ROOT, describe_machine, markdown_table, write_report
 from scipy.special import stdtr
 
 sys.path.insert(0, str(ROOT))
-from fmnist_mlp.metrics import compare_with_best, seeds_for_power
+from fmnist_mlp.results.statistics import compare_with_best, seeds_for_power
 
 ARCHITECTURES = (2, 3, 4, 5, 10, 20, 50)
 SEEDS = (3, 5, 10)

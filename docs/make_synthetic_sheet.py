@@ -5,8 +5,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fmnist_mlp.data import CLASS_NAMES
-from fmnist_mlp.garments import make_garments
+from fmnist_mlp.data.source import CLASS_NAMES
+from fmnist_mlp.data.synthetic import make_garments
 
 COLUMNS = 16
 

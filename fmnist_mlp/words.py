@@ -2,7 +2,7 @@
 
 import re
 
-from fmnist_mlp.yaml_nodes import harmless
+from fmnist_mlp.sweepfile.nodes import harmless
 
 # What means something to Markdown. An underscore does so only at the beginning or the end of a word.
 _MARKS = re.compile(r"[\\|`*\[\]<>&~$]|(?<![^\W_])_|_(?![^\W_])")

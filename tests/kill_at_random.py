@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fmnist_mlp.table import CLASSES_COLUMNS, RESULTS_COLUMNS, TRIALS_COLUMNS  # noqa: E402 - after the path to it
+from fmnist_mlp.results.table import CLASSES_COLUMNS, RESULTS_COLUMNS, TRIALS_COLUMNS  # noqa: E402 - after the path to it
 
 SWEEP = """
 dataset: synthetic

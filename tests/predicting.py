@@ -8,8 +8,11 @@ import numpy as np
 import sweeping
 from PIL import Image, ImageDraw
 
-from fmnist_mlp import config, data, models, ranking, table
-from fmnist_mlp.results import Results
+from fmnist_mlp.data import source as data
+from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.training import models
 
 SWEEP = """
 dataset: synthetic

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp import data, preprocess, ranking, table
-from fmnist_mlp.config import Baseline, check_shapes, list_trials, load_sweep
-from fmnist_mlp.engine import Failure
-from fmnist_mlp.results import METRICS, Record, Results, failed_record
-from fmnist_mlp.stacks import StackSize
+from fmnist_mlp.data import source as data
+from fmnist_mlp.engines.pool import Failure
+from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.store import METRICS, Record, Results, failed_record
+from fmnist_mlp.sweepfile.layers import StackSize
+from fmnist_mlp.sweepfile.read import Baseline, check_shapes, list_trials, load_sweep
+from fmnist_mlp.training import preprocess
 
 ROOT = Path(__file__).parent.parent
 NOT_THE_USERS = ("KERAS_", "TF_", "XLA_", "OMP_", "OPENBLAS_", "MKL_", "CUDA_", "FASHION_MNIST_DIR", "PYTEST_")

@@ -41,12 +41,14 @@ from predicting import (
     truncated,
 )
 
-from fmnist_mlp import app, cli, data
-from fmnist_mlp.app import MAX_UPLOAD_BYTES, Page
-from fmnist_mlp.decoder import BOUNDS_MEMORY, Decoder
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data import source as data
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.pictures import load_image
-from fmnist_mlp.predict import Predictor
+from fmnist_mlp.inference import app
+from fmnist_mlp.inference.app import MAX_UPLOAD_BYTES, Page
+from fmnist_mlp.inference.decoder import BOUNDS_MEMORY, Decoder
+from fmnist_mlp.inference.finished import Predictor
+from fmnist_mlp.inference.pictures import load_image
 
 HAS_SERVER = all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvicorn"))
 

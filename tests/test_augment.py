@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_mlp import data, models, preprocess, training
-from fmnist_mlp.augment import Augmentation
-from fmnist_mlp.cluster import read_files
-from fmnist_mlp.compiled_epoch import ResidentData
-from fmnist_mlp.config import Augment, Training
-from fmnist_mlp.preprocess import Pca, Standardize
-from fmnist_mlp.stacks import Conv2D, Dense, Dropout
+from fmnist_mlp.data import source as data
+from fmnist_mlp.runner.cluster import read_files
+from fmnist_mlp.sweepfile.layers import Conv2D, Dense, Dropout
+from fmnist_mlp.sweepfile.read import Augment, Training
+from fmnist_mlp.training import fit as training
+from fmnist_mlp.training import models, preprocess
+from fmnist_mlp.training.augment import Augmentation
+from fmnist_mlp.training.compiled_epoch import ResidentData
+from fmnist_mlp.training.preprocess import Pca, Standardize
 
 EVERYTHING = Augment(horizontal_flip=True, vertical_flip=True, shift=2, erase=0.5, mixup=0.4)
 STACK = [Dense(units=16, activation="relu"), Dense(units=8, activation="tanh")]

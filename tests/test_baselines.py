@@ -26,11 +26,16 @@ from sweeping import Made, Project, different, done_record, put_record, read_csv
 from test_trial import draw_images, worker, write_images  # noqa: F401 - worker is a fixture
 from test_trial import run as run_trial
 
-from fmnist_mlp import baselines, config, data, ranking, runner, tensorboard_logs
-from fmnist_mlp.baselines import CLASSIFIERS
-from fmnist_mlp.config import Baseline, Overrides, list_trials, load_sweep
+from fmnist_mlp.data import source as data
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import DamagedRecord, Results
+from fmnist_mlp.logs import sweep_run as tensorboard_logs
+from fmnist_mlp.results import ranking
+from fmnist_mlp.results.store import DamagedRecord, Results
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.sweepfile import classifiers as baselines
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
+from fmnist_mlp.sweepfile.read import Baseline, Overrides, list_trials, load_sweep
 
 THEIRS = {
     classifier.__name__: classifier
@@ -275,7 +280,7 @@ def test_fitting_and_predicting_take_one_core(tiny, monkeypatch):
     ],
 )
 def test_the_loss_of_impossible_labels_is_that_of_scikit_learn(probabilities):
-    from fmnist_mlp.metrics import cross_entropy
+    from fmnist_mlp.results.statistics import cross_entropy
 
     labels, probabilities = np.array([0, 2, 2]), np.array(probabilities)
     expected = reference.log_loss(labels, probabilities, labels=[0, 1, 2])

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from fmnist_mlp import class_names
+from fmnist_mlp.data import class_names
 from fmnist_mlp.errors import SweepError
 
 NAMES = ("Coat", "Bag ✓", "T-shirt/top")

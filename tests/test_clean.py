@@ -6,13 +6,15 @@ import shutil
 import pytest
 from test_runner import SWEEP, Fake
 
-from fmnist_mlp import clean, cli, runner
-from fmnist_mlp.clean import empty_trash, find_leftovers, move_to_trash, trash_bytes
-from fmnist_mlp.config import Overrides, load_sweep
-from fmnist_mlp.data import DataSource
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import Results
-from fmnist_mlp.runner import Listener
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.runner import clean
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.runner.clean import empty_trash, find_leftovers, move_to_trash, trash_bytes
+from fmnist_mlp.runner.loop import Listener
+from fmnist_mlp.sweepfile.read import Overrides, load_sweep
 
 WITHOUT_WIDER = SWEEP.replace("  - name: wider\n    layers: [32]\n", "")
 

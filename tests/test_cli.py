@@ -21,9 +21,12 @@ import pytest
 import sweeping
 from sweeping import Project, by_itself, invented_record, state
 
-from fmnist_mlp import cli, data, report, runner
-from fmnist_mlp.engine import Stopped
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data import source as data
+from fmnist_mlp.engines.pool import Stopped
 from fmnist_mlp.files import seal
+from fmnist_mlp.report import report
+from fmnist_mlp.runner import loop as runner
 
 ROOT = Path(__file__).parent.parent
 TINY = """\
@@ -168,7 +171,7 @@ def test_nothing_heavy_is_imported_where_nothing_is_trained(project, run, drawn,
     project.write("architectures: [[0]]\n", "wrong.yaml")
     assert run("tiny.yaml", "--jobs", "0").code == 0
     script = (
-        "import sys\nfrom fmnist_mlp.cli import main\n"
+        "import sys\nfrom fmnist_mlp.cli.sweep import main\n"
         f"try:\n    code = main({arguments})\nexcept SystemExit as exit_:\n    code = exit_.code\n"
         f"print(code, *({{*sys.modules}} & {{*{HEAVY}}}))"
     )

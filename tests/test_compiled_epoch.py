@@ -4,12 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_mlp import compiled_epoch, models, training
-from fmnist_mlp.compiled_epoch import ResidentData
-from fmnist_mlp.config import Training
-from fmnist_mlp.data import epoch_order
+from fmnist_mlp.data.source import epoch_order
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.stacks import BatchNormalization, Dense, Dropout, GaussianNoise, LayerNormalization
+from fmnist_mlp.sweepfile.layers import BatchNormalization, Dense, Dropout, GaussianNoise, LayerNormalization
+from fmnist_mlp.sweepfile.read import Training
+from fmnist_mlp.training import compiled_epoch, models
+from fmnist_mlp.training import fit as training
+from fmnist_mlp.training.compiled_epoch import ResidentData
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "nadam", "lion")
 STACKS = {

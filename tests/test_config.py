@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist_mlp import config, stacks
-from fmnist_mlp.config import (
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.sweepfile.read import (
     Grid,
     IdxFolder,
     Overrides,
@@ -26,7 +28,6 @@ from fmnist_mlp.config import (
     load_sweep,
     over_budget,
 )
-from fmnist_mlp.errors import SweepError
 
 ROOT = Path(__file__).parent.parent
 STACK = "architectures:\n  - [64, 32]\n"

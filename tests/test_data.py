@@ -25,8 +25,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from fmnist_mlp import data, garments
-from fmnist_mlp.data import (
+from fmnist_mlp.data import source as data
+from fmnist_mlp.data import synthetic as garments
+from fmnist_mlp.data.source import (
     DataSource,
     describe,
     epoch_order,
@@ -224,7 +225,7 @@ def test_the_real_images(tmp_path):
 
 def test_importing_data_imports_nothing_heavy():
     heavy = {"tensorflow", "keras", "pandas", "scipy", "urllib.request"}
-    code = f"import sys, fmnist_mlp.data; print(*{heavy} & {{*sys.modules}})"
+    code = f"import fmnist_mlp.data.source, sys; print(*{heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from predicting import draw_garment, encode, scan_bomb
 
-from fmnist_mlp import decoder
-from fmnist_mlp.decoder import Decoder
-from fmnist_mlp.pictures import UnreadableImage, load_image
+from fmnist_mlp.inference import decoder
+from fmnist_mlp.inference.decoder import Decoder
+from fmnist_mlp.inference.pictures import UnreadableImage, load_image
 
 needs_limits = pytest.mark.skipif(not decoder.BOUNDS_MEMORY, reason="memory is bounded on Linux only")
 

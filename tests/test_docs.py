@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from fmnist_mlp import cli, config
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.sweepfile import read as config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

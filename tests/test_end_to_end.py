@@ -33,8 +33,8 @@ from sweeping import (
     workers,
 )
 
-from fmnist_mlp import data
-from fmnist_mlp.class_names import with_class_names
+from fmnist_mlp.data import source as data
+from fmnist_mlp.data.class_names import with_class_names
 from fmnist_mlp.files import seal
 
 TINY = """\

@@ -16,7 +16,7 @@ import engine_calls
 import pytest
 from engine_calls import is_held, wait_until
 
-from fmnist_mlp.engine import (
+from fmnist_mlp.engines.pool import (
     Call,
     EngineError,
     InlineEngine,
@@ -292,7 +292,7 @@ def test_workers_whose_main_module_does_not_import_are_given_up(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
         "import engine_calls\n"
-        "from fmnist_mlp.engine import *\n"
+        "from fmnist_mlp.engines.pool import *\n"
         "list(LocalEngine(1, WorkerSettings()).run([Call('a', engine_calls.nothing)]))\n"
     )
     done = subprocess.run(
@@ -539,8 +539,8 @@ import signal
 import sys
 from pathlib import Path
 import engine_calls
-from fmnist_mlp import engine
-from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
+from fmnist_mlp.engines import pool as engine
+from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
 
 if __name__ == "__main__":
     engine._MAX_IDLE_DEATHS = 1
@@ -577,7 +577,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import engine_calls
-from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
+from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
@@ -615,7 +615,8 @@ def test_a_parent_that_exits_with_an_unfinished_run_takes_its_workers_along(tmp_
 
 def test_the_engine_imports_nothing_but_the_standard_library():
     code = (
-        "import sys, fmnist_mlp.engine; print({'numpy', 'keras', 'tensorflow', 'rich', 'pydantic'} & set(sys.modules))"
+        "import fmnist_mlp.engines.pool, sys; "
+        "print({'numpy', 'keras', 'tensorflow', 'rich', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=script_environment(), capture_output=True, text=True, check=True

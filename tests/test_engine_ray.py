@@ -54,11 +54,12 @@ from test_engine import (  # noqa: F401 - collected here too, with this module's
     test_workers_that_die_while_they_start_are_given_up,
 )
 
-from fmnist_mlp import cluster, engine_ray
-from fmnist_mlp.engine import Call, Outcome, WorkerSettings
-from fmnist_mlp.engine_ray import Needs, RayEngine
+from fmnist_mlp.engines import ray as engine_ray
+from fmnist_mlp.engines.pool import Call, Outcome, WorkerSettings
+from fmnist_mlp.engines.ray import Needs, RayEngine
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.trial import run_trial
+from fmnist_mlp.runner import cluster
+from fmnist_mlp.training.trial import run_trial
 
 ROOT = Path(__file__).parent.parent
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -235,8 +236,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 import engine_calls
-from fmnist_mlp.engine import Call, WorkerSettings
-from fmnist_mlp.engine_ray import RayEngine, connected
+from fmnist_mlp.engines.pool import Call, WorkerSettings
+from fmnist_mlp.engines.ray import RayEngine, connected
 
 folder = Path(sys.argv[1])
 def mark(call, message):
@@ -323,8 +324,8 @@ def home(made):
 
 
 def task_of(made, trial, **changes):
-    from fmnist_mlp.data import DataSource
-    from fmnist_mlp.trial import Task
+    from fmnist_mlp.data.source import DataSource
+    from fmnist_mlp.training.trial import Task
 
     stamp = made.results.stamp(trial.fingerprint)
     task = Task(trial, DataSource("synthetic"), None, made.root, stamp)
@@ -427,7 +428,7 @@ def test_images_that_a_machine_lacks_are_written_there_once(tmp_path, monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     from test_trial import write_images
 
-    from fmnist_mlp.data import DataSource, load_data
+    from fmnist_mlp.data.source import DataSource, load_data
 
     write_images(tmp_path / "driver")
     source = DataSource("idx", tmp_path / "driver")
@@ -450,7 +451,7 @@ def test_other_images_of_the_same_place_are_not_taken_for_the_drivers(tmp_path, 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     from test_trial import write_images
 
-    from fmnist_mlp.data import DataSource
+    from fmnist_mlp.data.source import DataSource
 
     write_images(tmp_path / "there")
     source = DataSource("idx", tmp_path / "there")
@@ -464,7 +465,7 @@ def test_other_images_of_the_same_place_are_not_taken_for_the_drivers(tmp_path, 
 
 
 def test_the_stand_in_is_drawn_everywhere(tmp_path):
-    from fmnist_mlp.data import DataSource
+    from fmnist_mlp.data.source import DataSource
 
     source = DataSource("synthetic")
     assert cluster.image_files(source) == {}

@@ -13,10 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_mlp import explore as exploring
-from fmnist_mlp.data import DataSource, find_data, limit_indices
+from fmnist_mlp.data.source import DataSource, find_data, limit_indices
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.explore import PICTURE_NAMES, components_needed, count_duplicates, explore, find_neighbours, fit_pca
+from fmnist_mlp.report import explore as exploring
+from fmnist_mlp.report.explore import (
+    PICTURE_NAMES,
+    components_needed,
+    count_duplicates,
+    explore,
+    find_neighbours,
+    fit_pca,
+)
 
 
 def write_idx(folder, x_train, y_train, x_test, y_test):
@@ -440,9 +447,10 @@ def test_a_sample_below_one_is_refused(tmp_path, source):
 
 def test_the_import_loads_neither_matplotlib_nor_scikit_learn():
     program = (
-        "import sys, fmnist_mlp.explore; print(*sorted({'matplotlib', 'sklearn', 'scipy', 'pandas'} & {*sys.modules}))"
+        "import fmnist_mlp.report.explore, sys; "
+        "print(*sorted({'matplotlib', 'sklearn', 'scipy', 'pandas'} & {*sys.modules}))"
     )
-    root = Path(exploring.__file__).parents[1]
+    root = Path(exploring.__file__).parents[2]
     answer = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
 

@@ -17,11 +17,15 @@ import pytest
 from predicting import finished_sweep
 from sweeping import read_csv, state
 
-from fmnist_mlp import cli, data, export, models, predict
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data import source as data
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.export import FORMATS, export_model
 from fmnist_mlp.files import seal
-from fmnist_mlp.predict import FinishedSweep, Predictor
+from fmnist_mlp.inference import export
+from fmnist_mlp.inference import finished as predict
+from fmnist_mlp.inference.export import FORMATS, export_model
+from fmnist_mlp.inference.finished import FinishedSweep, Predictor
+from fmnist_mlp.training import models
 
 SUFFIXES = {"keras": ".keras", "savedmodel": ".savedmodel", "onnx": ".onnx", "litert": ".tflite"}
 
@@ -148,7 +152,7 @@ def test_predict_finds_the_names_of_an_exported_models_classes(exported, tmp_pat
 @pytest.mark.parametrize("name", EACH)
 def test_layers_of_all_kinds_can_be_had_in_each_format(name, tmp_path, images):
     """Every layer but GELU, which tf2onnx 1.17 does not know, keeps its predictions."""
-    from fmnist_mlp import stacks
+    from fmnist_mlp.sweepfile import layers as stacks
 
     stack = [
         stacks.Reshape(target_shape=(28, 28, 1)),

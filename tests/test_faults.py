@@ -53,14 +53,17 @@ from test_cli import TINY, invented_record, project, run, trained
 from test_config import anything, mutated
 from test_trial import worker, write_images
 
-from fmnist_mlp import cli, data, runner, trial
-from fmnist_mlp.config import load_sweep
-from fmnist_mlp.engine import Call, LocalEngine, WorkerSettings
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data import source as data
+from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.files import load_json, save_json, seal
-from fmnist_mlp.results import Results
-from fmnist_mlp.tensorboard_logs import SweepLogs
-from fmnist_mlp.views import Views
+from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.results.views import Views
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.training import trial
 
 __all__ = ["project", "run", "trained", "worker"]  # fixtures, used by name
 

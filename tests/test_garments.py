@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from fmnist_mlp import garments
+from fmnist_mlp.data import synthetic as garments
 
 
 @pytest.fixture(scope="module")

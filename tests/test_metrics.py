@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from fmnist_mlp import metrics
+from fmnist_mlp.results import statistics as metrics
 
 ROOT = Path(__file__).parents[1]
 
@@ -757,7 +757,9 @@ def test_pareto_front_refuses_columns_of_different_length():
 
 def test_importing_the_statistics_imports_neither_scipy_nor_scikit_learn():
     """Workers and reruns must start quickly."""
-    program = "import sys, fmnist_mlp.metrics; print(sorted({'scipy', 'sklearn', 'pandas'} & set(sys.modules)))"
+    program = (
+        "import fmnist_mlp.results.statistics, sys; print(sorted({'scipy', 'sklearn', 'pandas'} & set(sys.modules)))"
+    )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

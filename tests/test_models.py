@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist_mlp import models, stacks
-from fmnist_mlp.stacks import (
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile.layers import (
     Activation,
     AveragePooling2D,
     BatchNormalization,
@@ -24,6 +24,7 @@ from fmnist_mlp.stacks import (
     Reshape,
     SeparableConv2D,
 )
+from fmnist_mlp.training import models
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from fmnist_mlp.pages import Page, capitalized, counted, listed
+from fmnist_mlp.report.page import Page, capitalized, counted, listed
 
 
 def png(width, height):

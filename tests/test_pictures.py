@@ -17,8 +17,9 @@ from PIL import Image, ImageOps
 from predicting import bmp_with_run_lengths, draw_garment, encode, png_header, truncated
 from sweeping import ROOT
 
-from fmnist_mlp import data, pictures
-from fmnist_mlp.pictures import UnreadableImage, load_image
+from fmnist_mlp.data import source as data
+from fmnist_mlp.inference import pictures
+from fmnist_mlp.inference.pictures import UnreadableImage, load_image
 
 DARK, LIGHT = (40, 30, 90), (250, 250, 250)
 
@@ -634,7 +635,7 @@ def test_a_bomb_costs_no_memory():
     code = """
 import resource, sys
 from predicting import png_header
-from fmnist_mlp.pictures import UnreadableImage, load_image
+from fmnist_mlp.inference.pictures import UnreadableImage, load_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for size in (60_000, 12_000, 2**31 - 1):
     try:

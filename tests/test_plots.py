@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_mlp.plots import CHARTS, choose_limits, new_figure, own_style, shortened, to_png
+from fmnist_mlp.report.plots import CHARTS, choose_limits, new_figure, own_style, shortened, to_png
 
 
 @pytest.mark.parametrize(

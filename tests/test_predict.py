@@ -13,11 +13,15 @@ import sweeping
 from predicting import STAND_IN, draw_garment, finished_sweep, png_header, truncated
 from sweeping import read_csv
 
-from fmnist_mlp import cli, config, data, files, predict
-from fmnist_mlp.class_names import ENTRY, with_class_names
+from fmnist_mlp import files
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data import source as data
+from fmnist_mlp.data.class_names import ENTRY, with_class_names
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.pictures import load_image
-from fmnist_mlp.predict import FinishedSweep, Predictor, choose_model
+from fmnist_mlp.inference import finished as predict
+from fmnist_mlp.inference.finished import FinishedSweep, Predictor, choose_model
+from fmnist_mlp.inference.pictures import load_image
+from fmnist_mlp.sweepfile import read as config
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +473,7 @@ def test_inversion_can_be_asked_for(finished, pictures, capsys):
 def test_the_command_in_a_shell_prints_nothing_but_its_table_and_claims_no_gpu(finished, pictures):
     code = """
 import sys
-from fmnist_mlp.cli import verbs
+from fmnist_mlp.cli.sweep import verbs
 assert "tensorflow" not in sys.modules
 code = verbs(sys.argv[1:])
 import tensorflow as tf

@@ -10,9 +10,10 @@ import sweeping
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from fmnist_mlp import config, models, preprocess
-from fmnist_mlp.preprocess import Pca, Rescale, Standardize
-from fmnist_mlp.stacks import Conv2D, Dense, StackError
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.sweepfile.layers import Conv2D, Dense, StackError
+from fmnist_mlp.training import models, preprocess
+from fmnist_mlp.training.preprocess import Pca, Rescale, Standardize
 
 
 @pytest.fixture(scope="module")

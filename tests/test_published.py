@@ -22,10 +22,18 @@ from PIL import Image, ImageDraw
 from sklearn import metrics as sklearn_metrics
 from test_trial import IDX_NAMES, worker  # noqa: F401 - worker is a fixture
 
-from fmnist_mlp import cli, config, data, pictures, predict, preprocess, report, runner, table
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.data import source as data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.results import DamagedRecord, Latency
+from fmnist_mlp.inference import finished as predict
+from fmnist_mlp.inference import pictures
+from fmnist_mlp.report import report
+from fmnist_mlp.results import table
+from fmnist_mlp.results.store import DamagedRecord, Latency
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.training import preprocess
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -164,7 +172,7 @@ PUBLISHED = [
 @pytest.mark.parametrize(("file", "name", "by_hand", "params", "averages"), PUBLISHED)
 def test_a_parameter_counts_are_never_typed_by_hand(file, name, by_hand, params, averages):
     """A states 260k for 69,226. The plan, Keras's own count of the built model and a formula by hand agree."""
-    from fmnist_mlp import models
+    from fmnist_mlp.training import models
 
     sweep = config.load_sweep(ROOT / file)
     size = config.check_shapes(sweep, (28, 28), 10)[_name_of(sweep, name)]
@@ -345,7 +353,7 @@ def test_b_a_key_given_twice_is_an_error_that_names_both_lines(tmp_path, monkeyp
 
 def test_b_every_layer_that_is_listed_is_built(tmp_path):
     """Four equal dropouts, of which B's own network has three; and equal layers side by side."""
-    from fmnist_mlp import models
+    from fmnist_mlp.training import models
 
     listed = (
         "[392, {Dropout: 0.25}, 196, {Dropout: 0.25}, 98, {Dropout: 0.25}, 98, 98, {Dropout: 0.25}, {Dropout: 0.25}]"
@@ -711,7 +719,7 @@ def unsafe_loading(text):
     return found
 
 
-@pytest.mark.parametrize("module", sorted((ROOT / "fmnist_mlp").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("module", sorted((ROOT / "fmnist_mlp").rglob("*.py")), ids=lambda path: path.name)
 def test_e_no_module_runs_what_a_file_says(module):
     found = unsafe_loading(module.read_text(encoding="utf-8"))
     assert found == ({"pickle"} if module.name in MESSENGERS else set())

@@ -8,9 +8,11 @@ import test_runner
 from sweeping import Made, done_record, put_record
 from test_runner import Fake
 
-from fmnist_mlp import cli, ranking, runner, table
-from fmnist_mlp.predict import FinishedSweep, choose_model
-from fmnist_mlp.results import Latency, Results
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.inference.finished import FinishedSweep, choose_model
+from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.store import Latency, Results
+from fmnist_mlp.runner import loop as runner
 
 # Seeds from easy to hard, the same for all; `good` is better than `poor` by a hundredth on every one of them.
 SEEDS = [0.9, 0.8, 0.5]
@@ -167,7 +169,7 @@ def test_the_choice_needs_no_scipy(tmp_path):
 
     program = """
 import sys
-from fmnist_mlp import metrics
+from fmnist_mlp.results import statistics as metrics
 values = {"a": {0: 0.9, 1: 0.8}, "b": {0: 0.91, 2: 0.5}, "c": {3: 0.1}}
 metrics.behind_best(values)
 sys.exit("scipy" in sys.modules)

@@ -10,13 +10,13 @@ from sweeping import Project, different
 from test_runner import Fake, names
 from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 
-from fmnist_mlp import ranking, table
-from fmnist_mlp.clean import find_leftovers
-from fmnist_mlp.config import Overrides, list_refits, list_trials, load_sweep
-from fmnist_mlp.engine import Stopped
+from fmnist_mlp.engines.pool import Stopped
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import Results
-from fmnist_mlp.runner import Listener
+from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.runner.clean import find_leftovers
+from fmnist_mlp.runner.loop import Listener
+from fmnist_mlp.sweepfile.read import Overrides, list_refits, list_trials, load_sweep
 
 SWEEP = """
 name: fake
@@ -335,7 +335,7 @@ def test_of_equal_means_the_first_is_chosen_and_losses_count_from_below(tmp_path
 
 
 def test_the_report_shows_refits_and_their_failures(fake):
-    from fmnist_mlp import report
+    from fmnist_mlp.report import report
 
     fake.run()
     best, results = best_of(fake), Results(fake.folder / "results")
@@ -395,8 +395,8 @@ def test_a_refit_is_what_fit_makes_of_all_images(refitted, source, loop, tmp_pat
     """Against Keras's own `fit` on batches put together here."""
     import keras
 
-    from fmnist_mlp import models
-    from fmnist_mlp.data import epoch_order
+    from fmnist_mlp.data.source import epoch_order
+    from fmnist_mlp.training import models
 
     folder, _ = refitted
     sweep = load_sweep(folder / "tiny.yaml")
@@ -438,7 +438,7 @@ architectures: [[16], [32, 16]]
     stopped.sweep("--jobs", "1")
     assert different(whole.numbers(), stopped.numbers()) == []
     # The model that is exported is the refit's, and loads as any other.
-    from fmnist_mlp.predict import FinishedSweep
+    from fmnist_mlp.inference.finished import FinishedSweep
 
     finished = FinishedSweep(whole.results, "tiny")
     best = next(name for name, row in whole.rows().items() if row["refit_trials"] == "2")

@@ -16,14 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeping import Made
 
-from fmnist_mlp import data, metrics, ranking, table
-from fmnist_mlp import plots as drawing
-from fmnist_mlp import report as reporting
-from fmnist_mlp.config import list_trials
-from fmnist_mlp.data import DataSource
+from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.report import (
+from fmnist_mlp.report import plots as drawing
+from fmnist_mlp.report import report as reporting
+from fmnist_mlp.report.report import (
     average_histories,
     bin_confidences,
     choose_samples,
@@ -31,7 +30,10 @@ from fmnist_mlp.report import (
     count_confusions,
     report,
 )
-from fmnist_mlp.results import Latency
+from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.store import Latency
+from fmnist_mlp.sweepfile.read import list_trials
 
 # ---- made-up sweeps
 
@@ -634,7 +636,8 @@ def test_a_folder_that_cannot_be_written_is_named(three, quick):
 
 def test_neither_tensorflow_nor_matplotlib_is_loaded_until_something_is_drawn():
     code = (
-        "import sys, fmnist_mlp.report; print([m for m in ('tensorflow', 'keras', 'matplotlib') if m in sys.modules])"
+        "import fmnist_mlp.report.report, sys; "
+        "print([m for m in ('tensorflow', 'keras', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout == "[]\n"

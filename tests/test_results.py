@@ -17,13 +17,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sweeping import Made
 
-from fmnist_mlp import ranking, results, table, views
-from fmnist_mlp.class_names import carried_by
-from fmnist_mlp.config import list_trials, load_sweep
+from fmnist_mlp.data.class_names import carried_by
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.results import DamagedRecord, Latency, Record, Results
-from fmnist_mlp.tensorboard_logs import SweepLogs
+from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.results import ranking, table, views
+from fmnist_mlp.results import store as results
+from fmnist_mlp.results.store import DamagedRecord, Latency, Record, Results
+from fmnist_mlp.sweepfile.read import list_trials, load_sweep
 
 README = Path(__file__).parent.parent / "results" / "README.md"
 

@@ -11,14 +11,14 @@ import pytest
 from sweeping import Made, invented_record
 from test_trial import write_images
 
-from fmnist_mlp import runner
-from fmnist_mlp.config import Overrides, load_sweep
-from fmnist_mlp.data import DataSource
-from fmnist_mlp.engine import Failure, Outcome, Stopped
+from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.engines.pool import Failure, Outcome, Stopped
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import Results
-from fmnist_mlp.runner import Listener, Options
-from fmnist_mlp.tensorboard_logs import SweepLogs
+from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.runner.loop import Listener, Options
+from fmnist_mlp.sweepfile.read import Overrides, load_sweep
 
 SWEEP = """
 name: fake

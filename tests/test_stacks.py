@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist_mlp import stacks
-from fmnist_mlp.stacks import LAYERS, Dense, StackError, StackSize, complete, count, is_convolutional, stack_name
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile.layers import (
+    LAYERS,
+    Dense,
+    StackError,
+    StackSize,
+    complete,
+    count,
+    is_convolutional,
+    stack_name,
+)
 
 
 def layer(name, **arguments):

@@ -13,7 +13,10 @@ from test_cli import project, run, trained
 from test_engine import call, local
 from test_engine import run as run_engine
 
-from fmnist_mlp import cli, config, runner, trial
+from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.training import trial
 
 __all__ = ["project", "run", "trained"]  # fixtures, used by name
 

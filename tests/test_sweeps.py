@@ -12,9 +12,11 @@ import pytest
 from sweeping import Project
 from test_trial import worker  # noqa: F401 - worker is a fixture
 
-from fmnist_mlp import cli, config, runner
-from fmnist_mlp.config import Baseline
+from fmnist_mlp.cli import sweep as cli
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.sweepfile.read import Baseline
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [ROOT / "architectures.yaml", *sorted((ROOT / "sweeps").glob("*.yaml"))]

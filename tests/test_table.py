@@ -14,9 +14,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sweeping import Made, put_record
 
-from fmnist_mlp import config, metrics, ranking, stacks, table
 from fmnist_mlp.files import seal
-from fmnist_mlp.results import METRICS, ClassScores, Latency, Results
+from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.store import METRICS, ClassScores, Latency, Results
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile import read as config
 
 # ---- made-up sweeps
 

@@ -15,12 +15,14 @@ from PIL import Image
 from test_results import Made
 from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
-from fmnist_mlp import data, table, tensorboard_logs
-from fmnist_mlp.config import check_shapes, load_sweep
+from fmnist_mlp.data import source as data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.results import Record, Results
-from fmnist_mlp.tensorboard_logs import SweepLogs
+from fmnist_mlp.logs import sweep_run as tensorboard_logs
+from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.results import table
+from fmnist_mlp.results.store import Record, Results
+from fmnist_mlp.sweepfile.read import check_shapes, load_sweep
 
 # TensorBoard 2.21 brings an old bleach; goes when it does.
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
@@ -408,7 +410,7 @@ def test_the_text_tab_has_a_page_an_architecture_and_the_table(trained, ask):
 def test_the_graph_has_the_shapes_of_layers_of_every_kind(tmp_path):
     from tensorboard.compat.proto import graph_pb2
 
-    from fmnist_mlp import models
+    from fmnist_mlp.training import models
 
     text = """
 architectures:
@@ -549,7 +551,7 @@ def test_what_is_in_step_is_not_written_again(trained):
 
 def test_looking_at_what_is_in_step_loads_neither_tensorflow_nor_matplotlib_nor_pillow():
     heavy = {"tensorflow", "matplotlib", "PIL", "tensorboard"}
-    code = f"import sys, fmnist_mlp.runner; print(sorted({heavy} & {{*sys.modules}}))"
+    code = f"import fmnist_mlp.runner.loop, sys; print(sorted({heavy} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -638,7 +640,7 @@ def tagged(folder):
 
 
 def run_with_histograms(one, images, folder):
-    from fmnist_mlp import trial
+    from fmnist_mlp.training import trial
 
     task = trial.Task(one, images, None, folder / "results", folder / "logs", None, histograms=True)
     return trial.run_trial(Asked(), task)
@@ -690,7 +692,7 @@ def test_gradient_norms_are_those_computed_by_hand(source, tmp_path):  # noqa: F
     record_folder = Results(tmp_path / "results").record_folder(one.fingerprint)
     import keras
 
-    from fmnist_mlp.data import load_data, stratified_split
+    from fmnist_mlp.data.source import load_data, stratified_split
 
     model, images = keras.models.load_model(record_folder / "model.keras"), load_data(source)
     train, _ = stratified_split(images.y_train, 0.2, one.seed)
@@ -1070,7 +1072,7 @@ def test_event_files_cut_at_any_byte_are_never_kept(tmp_path):
 
 
 def test_a_resumed_trial_has_every_epoch_once(source, tmp_path):  # noqa: F811
-    from fmnist_mlp.engine import Stopped
+    from fmnist_mlp.engines.pool import Stopped
 
     one = tiny_trials(tmp_path, SWEEP)[2]  # the worker has its program at hand
     with pytest.raises(Stopped):
@@ -1094,7 +1096,7 @@ def test_curves_grow_while_one_watches(source, tmp_path):  # noqa: F811
                 live = Results(tmp_path / "results").live_folder(one.fingerprint)
                 seen.append(read(live / "validation").get("epoch_loss"))
 
-    from fmnist_mlp import trial
+    from fmnist_mlp.training import trial
 
     trial.run_trial(Watching(), trial.Task(one, source, None, tmp_path / "results", 0.0))
     assert [[step for step, _ in points] for points in seen] == [[0]]
@@ -1103,7 +1105,7 @@ def test_curves_grow_while_one_watches(source, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("part", ["", "validation"])
 def test_curves_that_are_deleted_while_a_trial_trains_are_made_anew_and_it_is_said(part, source, tmp_path):  # noqa: F811
-    from fmnist_mlp import trial
+    from fmnist_mlp.training import trial
 
     one = tiny_trials(tmp_path, SWEEP)[2]
 

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_mlp import models, training
-from fmnist_mlp.cluster import read_files
-from fmnist_mlp.compiled_epoch import ResidentData
-from fmnist_mlp.config import EarlyStopping, Training
-from fmnist_mlp.stacks import BatchNormalization, Conv2D, Dense, Dropout
+from fmnist_mlp.runner.cluster import read_files
+from fmnist_mlp.sweepfile.layers import BatchNormalization, Conv2D, Dense, Dropout
+from fmnist_mlp.sweepfile.read import EarlyStopping, Training
+from fmnist_mlp.training import fit as training
+from fmnist_mlp.training import models
+from fmnist_mlp.training.compiled_epoch import ResidentData
 
 LAYERS = [
     Dense(units=16, activation="relu"),

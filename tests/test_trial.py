@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_mlp import data, files, trial
-from fmnist_mlp.config import list_trials, load_sweep
-from fmnist_mlp.data import DataSource
-from fmnist_mlp.engine import Context, Stopped
+from fmnist_mlp import files
+from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.engines.pool import Context, Stopped
 from fmnist_mlp.errors import ImagesChanged, SweepError
-from fmnist_mlp.results import Results
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.read import list_trials, load_sweep
+from fmnist_mlp.training import trial
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -572,7 +574,7 @@ def test_more_components_than_training_images_are_a_failed_record_that_says_so(s
 
 
 def test_a_latency_is_that_of_the_model_with_its_steps(source, tmp_path, monkeypatch):
-    from fmnist_mlp import models
+    from fmnist_mlp.training import models
 
     (one,) = tiny_trials(tmp_path, BOTH)
     run(one, source, tmp_path)  # starts this process as a worker

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sweeping import put_record
 
-from fmnist_mlp import files, metrics
-from fmnist_mlp.results import ClassScores, DamagedRecord, Results
+from fmnist_mlp import files
+from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.store import ClassScores, DamagedRecord, Results
 
 
 def _model_file():

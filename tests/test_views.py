@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from fmnist_mlp import files, views
+from fmnist_mlp import files
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.views import JOURNAL, Kept, Views
+from fmnist_mlp.results import views
+from fmnist_mlp.results.views import JOURNAL, Kept, Views
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.yaml_nodes import MAX_SHOWN_LINE, Problems, harmless, quoted, read_document, read_text
+from fmnist_mlp.sweepfile.nodes import MAX_SHOWN_LINE, Problems, harmless, quoted, read_document, read_text
 
 
 def read(text):

@@ -1,0 +1,1 @@
+"""How one asks: arguments, progress, printing."""

@@ -1,0 +1,1 @@
+"""What one does with a model: pictures, predictions, exports, a page to try it."""

@@ -1,0 +1,1 @@
+"""What TensorBoard sees: every path under `logs/`."""

@@ -1,0 +1,1 @@
+"""What is shown: the page of a sweep and the page of its images, made from records without TensorFlow."""

@@ -1,0 +1,1 @@
+"""What is kept: records with checksums, every path under `results/`, statistics, what is best, the table."""

@@ -1,0 +1,156 @@
+"""Which architecture is the best, in which order the others follow, which are tied, and which trial stands for each.
+
+A `SweepState` is what a sweep asks for and what of it is done; `rank` makes its `Ranking`, and everybody asks that: the
+table and its verdicts, refits, the exported models, the report, TensorBoard. Whoever has only the rows of a finished
+table reads the same order from them with `best_first`. Nobody else compares means.
+
+The rules. `select_by` decides, over validation images; test images are never looked at. Means are compared as if every
+architecture had been trained in every block (a seed, or a seed and fold), so that a trial that failed on a hard seed
+makes nobody better (`metrics.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
+better. An architecture without a figure to compare comes last. Order and best need numpy alone, so that a rerun with
+nothing to do can ask for them; only verdicts need scipy.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.store import Latency, Record
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile.read import Sweep, Trial
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """What a sweep asks for and what of it is done.
+
+    Args:
+        trials: all that choose among the architectures, in the table's order.
+        records: by fingerprint, done or failed; those of `refits` too.
+        sizes: `stacks.StackSize` by architecture name.
+        dataset: as in the `dataset` column.
+        over_budget: names of the architectures that are larger than their `max_params`.
+        latencies: by architecture name, where they are known.
+        refits: trials that train an architecture again on all training images, after the choice.
+        warnings: what is wrong with the images, a sentence each.
+        class_names: as the classes are called now; none for what each record calls them.
+    """
+
+    sweep: Sweep
+    trials: Sequence[Trial]
+    records: Mapping[str, Record]
+    sizes: Mapping[str, stacks.StackSize]
+    dataset: str
+    over_budget: frozenset[str] = frozenset()
+    latencies: Mapping[str, Latency] = field(default_factory=dict)
+    refits: Sequence[Trial] = ()
+    warnings: Sequence[str] = ()
+    class_names: Sequence[str] = ()
+
+    @property
+    def select_by(self) -> str:
+        return self.sweep.select_by
+
+    @property
+    def correction(self) -> float:
+        """Images validated on for each trained on, where folds share their training images: `metrics.mean_interval`."""
+        return 1 / (self.sweep.folds - 1) if self.sweep.folds else 0.0
+
+    def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
+        """The trials that have a record, by architecture name, in the order of seeds and folds; refits are apart."""
+        return self._found(self.trials)
+
+    def refits_by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
+        """The refits that have a record, by architecture name, in the order of seeds."""
+        return self._found(self.refits)
+
+    def figure(self, name: str, record: Record) -> float | None:
+        """A figure of a finished trial by its column's name; None where it has none."""
+        if name == "cv_accuracy":  # each image validates one of the folds
+            return record.metrics["val_accuracy"] if self.sweep.folds else None
+        return record.metrics[name]
+
+    def _found(self, trials: Sequence[Trial]) -> dict[str, list[tuple[Trial, Record]]]:
+        found = {architecture.name: [] for architecture in self.sweep.architectures}
+        for trial in trials:
+            if trial.fingerprint in self.records:
+                found[trial.architecture.name].append((trial, self.records[trial.fingerprint]))
+        return found
+
+
+def rank(state: SweepState) -> "Ranking":
+    """What of this sweep is best; computed when it is asked for."""
+    return Ranking(state)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What is best, and in which order the others follow."""
+
+    state: SweepState
+
+    @property
+    def best(self) -> str | None:
+        """Name of the best architecture; None before any has a figure."""
+        return next(iter(self.order), None)
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Names of the architectures that have a figure, best first."""
+        return tuple(sorted(self.behind, key=self.behind.get))
+
+    @cached_property
+    def behind(self) -> dict[str, float]:
+        """How far behind the best, by name, in the sweep file's order; 0 for what is level with it."""
+        return metrics.behind_best(self._values, self._higher_is_better)
+
+    @cached_property
+    def comparisons(self) -> dict[str, metrics.Comparison]:
+        """Whether each can be told from the best, by name, in the sweep file's order. Needs scipy."""
+        return metrics.compare_with_best(self._values, self._higher_is_better, self.state.correction)
+
+    @cached_property
+    def best_trials(self) -> dict[str, Trial]:
+        """The finished trial with the best validation of each architecture that has one; of equals, the first seed's.
+
+        Of a baseline without a loss it is the one with the best `val_accuracy`, whatever `select_by` says.
+        """
+        best = {}
+        for name, found in self.state.by_architecture().items():
+            done = [(trial, record) for trial, record in found if record.is_done]
+            by_loss = not self._higher_is_better and bool(done) and done[0][1].metrics["val_loss"] is not None
+            figures = [-r.metrics["val_loss"] if by_loss else r.metrics["val_accuracy"] for _, r in done]
+            if done:
+                best[name] = done[figures.index(max(figures))][0]
+        return best
+
+    @cached_property
+    def exported_trials(self) -> dict[str, Trial]:
+        """The trial whose model stands for each architecture: its first refit, where there is one, else `best_trials`.
+
+        Among refits nothing chooses: they have no validation, and test images decide nothing.
+        """
+        found = self.state.refits_by_architecture()
+        refits = {name: [trial for trial, record in those if record.is_done] for name, those in found.items()}
+        return self.best_trials | {name: those[0] for name, those in refits.items() if those}
+
+    @property
+    def _higher_is_better(self) -> bool:
+        return self.state.select_by != "val_loss"
+
+    @cached_property
+    def _values(self) -> dict[str, dict[tuple[int, int | None], float | None]]:
+        """What decides, of each architecture's finished trials, by seed and fold."""
+        values = {}
+        for name, found in self.state.by_architecture().items():
+            done = [(trial, record) for trial, record in found if record.is_done]
+            values[name] = {(t.seed, t.fold): self.state.figure(self.state.select_by, r) for t, r in done}
+        return values
+
+
+def best_first(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a final table in the order of their ranking, those without a figure last."""
+    return sorted(rows, key=lambda row: math.inf if row["behind_best"] is None else row["behind_best"])

@@ -1,0 +1,267 @@
+"""What no sweep file asks for any more: found, moved to a trash folder, and deleted for good by a second command.
+
+Whoever deletes needs proof. A record is left over only where a sweep that is remembered here (`Results.known_sweeps`)
+asked for it once, and none asks for it now. Who asks now is read from the sweep files and the images themselves, never
+from what is remembered of them. Where one of these cannot be read, nothing is left over: that is an error which says
+what is missing. What nobody is known to have asked for stays; of folders of views only files that are as we wrote them
+go.
+
+Knows no TensorFlow. Which files are whose is for `results` and `views` to know.
+"""
+
+import contextlib
+import itertools
+import json
+import re
+import shutil
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import DataInfo
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.results.store import KnownSweep, Results
+from fmnist_mlp.results.views import JOURNAL, Views
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
+from fmnist_mlp.sweepfile.read import Sweep
+
+_TRASH = "_trash"
+_OF_A_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}(-\d+)?")  # what `move_to_trash` calls a folder
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A folder that no sweep file asks for any more.
+
+    Args:
+        folder: of a trial, or of the views of a sweep.
+        reason: why it is left over.
+        files: what of it goes; of a folder of views only what is as we wrote it.
+        is_of_a_trial: whether it is a record, a checkpoint, or what a killed process left of one.
+    """
+
+    folder: Path
+    reason: str
+    files: tuple[Path, ...]
+    is_of_a_trial: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files)
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What `find_leftovers` found.
+
+    Args:
+        found: what nobody asks for any more.
+        unknown: how many records and checkpoints stay because no sweep is known to have asked for them.
+    """
+
+    found: list[Leftover]
+    unknown: int
+
+
+def find_leftovers(
+    results_dir: Path, logs_dir: Path, data_dir: Path | None = None, gone: Collection[str] = ()
+) -> Leftovers:
+    """What lies under results and logs that no sweep file asks for any more; changes nothing.
+
+    Quick looks (`--epochs`, `--limit`, `--seeds`), their tables and those of their trials that the full sweep does not
+    share, are among what is found: no file asks for them.
+
+    Args:
+        data_dir: as in `runner.Options`.
+        gone: names of sweeps whose file is gone for good, though the folder that it lay in cannot be reached, or
+            nothing is remembered of them; then their views stay.
+
+    Raises:
+        SweepError: what some sweep asks for cannot be told: its file has mistakes or cannot be reached, its images are
+            not here, or what is remembered of it is damaged.
+    """
+    results, images = Results(results_dir), {}
+    wanted, asked_for, found = set(), set(), []
+    for known in results.known_sweeps():
+        if known.sweep_file is None:
+            if known.folder_name in gone:
+                continue
+            raise SweepError(
+                f"nothing is cleaned: {known.memory} is missing or damaged, so nobody knows what "
+                f"{known.folder_name} asks for; run its sweep again, or say that there is none (a folder that was "
+                f"copied or renamed): --gone {known.folder_name}"
+            )
+        asked_for |= known.asked_for
+        sweep_files = [path for path in (known.sweep_file, *known.former_files) if _is_there(path, known, gone)]
+        for sweep_file in sweep_files:
+            try:
+                wanted |= _asked_for_now(sweep_file, data_dir, images)
+            except SweepError as error:
+                raise SweepError(
+                    f"nothing is cleaned, since nobody can tell what {known.folder_name} asks for: {error}"
+                ) from error
+        if known.sweep_file not in sweep_files:
+            reason = f"its sweep file {known.sweep_file} is gone"
+        elif options := (config.read_folder_name(known.folder_name) or ("", config.Overrides()))[1].options:
+            reason = f"a quick look ({options}) at {known.sweep_file}"
+        else:
+            continue
+        for folder in (results_dir / known.folder_name, logs_dir / known.folder_name):
+            found += [Leftover(folder, reason, tuple(files), False)] if (files := _view_files(folder)) else []
+        found += [Leftover(known.memory, reason, (known.memory,), False)] if known.memory.is_file() else []
+    unknown = 0
+    for folder, reason in results.trial_folders():
+        is_asked_for, is_rest = folder.name in asked_for, folder.parent.name in (".live", ".drafts")
+        unknown += folder.name not in wanted and not is_asked_for and not is_rest
+        if is_rest or (is_asked_for and folder.name not in wanted):
+            files = tuple(path for path in folder.rglob("*") if path.is_file())
+            found.append(Leftover(folder, f"{reason}{_trained_what(folder)}", files, True))
+    return Leftovers(found, unknown)
+
+
+def move_to_trash(leftovers: Leftovers, results_dir: Path, logs_dir: Path) -> Path:
+    """Move what was found to `<results>/_trash/<moment>/{results,logs}/`, each to its old place below.
+
+    A trial that is in work by now is left alone.
+
+    Returns:
+        That folder.
+
+    Raises:
+        SweepError: something cannot be moved; what was moved before lies in the trash.
+    """
+    results, moment = Results(results_dir), time.strftime("%Y-%m-%d-%H%M%S")
+    names = (moment if number == 0 else f"{moment}-{number}" for number in itertools.count())
+    trash = next(path for path in (results_dir / _TRASH / name for name in names) if not path.exists())
+    for leftover in leftovers.found:
+        is_in_results = leftover.folder.is_relative_to(results_dir)
+        root = results_dir if is_in_results else logs_dir
+        place = trash / ("results" if is_in_results else "logs") / leftover.folder.relative_to(root)
+        with _moving(leftover.folder):
+            if not leftover.folder.exists():  # the claim of its trial has cleared it away
+                continue
+            if not leftover.is_of_a_trial and leftover.folder.is_dir():
+                _move_views(leftover.folder, place)
+            elif not leftover.is_of_a_trial or leftover.folder.parent.name in (".live", ".drafts"):
+                _move(leftover.folder, place)
+            else:
+                with results.claim(leftover.folder.name, may_wait=lambda: False) as is_free:
+                    if is_free:
+                        _move(leftover.folder, place)
+    return trash
+
+
+def trash_bytes(results_dir: Path) -> int:
+    """How much `move_to_trash` has put into the trash and nobody has deleted yet."""
+    return sum(path.stat().st_size for folder in _trash(results_dir) for path in folder.rglob("*") if path.is_file())
+
+
+def empty_trash(results_dir: Path) -> None:
+    """Delete for good what `move_to_trash` has put into the trash; whatever else lies there stays.
+
+    Raises:
+        SweepError: it cannot be deleted.
+    """
+    for folder in _trash(results_dir):
+        with _moving(folder):
+            shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # not empty, or not there
+        (results_dir / _TRASH).rmdir()
+
+
+def _is_there(sweep_file: Path, known: KnownSweep, gone: Collection[str]) -> bool:
+    """Whether a sweep file is there; where it is not, its folder must be, or it may only be unmounted."""
+    try:
+        if sweep_file.exists():
+            return True
+        is_reached = sweep_file.parent.is_dir() and any(sweep_file.parent.iterdir())
+    except OSError:
+        is_reached = False
+    if not is_reached and known.folder_name not in gone:
+        raise SweepError(
+            f"nothing is cleaned: {sweep_file.parent}, where the sweep file of {known.folder_name} lies, is missing or "
+            f"empty: mount it, or say that it is gone for good: --gone {known.folder_name}"
+        )
+    return False
+
+
+def _asked_for_now(sweep_file: Path, data_dir: Path | None, images: dict) -> set[str]:
+    """Fingerprints of all that a sweep file may ask for, whatever options it is run with."""
+    sweep = config.load_sweep(sweep_file)
+    info = _images_of(sweep, data_dir, images)
+    sweep = sweep.with_images(info.train_images)
+    fingerprints = set()
+    for plain_fit in (False, True):
+        how = {"data_identity": info.identity, "plain_fit": plain_fit}
+        trials = config.list_trials(sweep, **how)
+        if sweep.refit is not None:  # of whichever architecture was the best at the time
+            trials = [*trials, *config.list_refits(sweep, sweep.architectures, **how)]
+        fingerprints |= {trial.fingerprint for trial in trials}
+    return fingerprints
+
+
+def _images_of(sweep: Sweep, data_dir: Path | None, images: dict) -> DataInfo:
+    """The images as they are, read; those of several sweeps only once."""
+    source = data.find_data(sweep.dataset, data_dir if sweep.dataset in ("auto", "fashion_mnist") else None)
+    if source.fallback_reason:
+        raise SweepError(f"Fashion-MNIST is not here and the generated stand-in is no proof ({source.fallback_reason})")
+    return data.describe(source, images)
+
+
+def _view_files(folder: Path) -> list[Path]:
+    """What of a folder of views is as we wrote it; nothing of one that has no journal."""
+    views = Views(folder)
+    ours = () if views.is_unknown else (*views.ours(), JOURNAL, *_MEMORIES)
+    return [folder / name for name in ours if (folder / name).is_file()]
+
+
+# Of ours, though no journal lists them: what is only remembered carries its own checksum.
+_MEMORIES = ("_comparison.json",)
+
+
+def _move_views(folder: Path, place: Path) -> None:
+    views = Views(folder)
+    views.remove(views.ours(), to=place)
+    for name in (*_MEMORIES, JOURNAL):
+        if (folder / name).is_file():
+            _move(folder / name, place / name)
+    with contextlib.suppress(OSError):  # what is not ours stays, and so does its folder
+        folder.rmdir()
+
+
+def _move(path: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, place)
+
+
+def _trash(results_dir: Path) -> list[Path]:
+    return [path for path in sorted((results_dir / _TRASH).glob("*")) if _OF_A_MOMENT.fullmatch(path.name)]
+
+
+@contextlib.contextmanager
+def _moving(path: Path):
+    try:
+        yield
+    except OSError as error:
+        raise SweepError(f"cannot move or delete {path}: {error.strerror or error}") from error
+
+
+def _trained_what(record_folder: Path) -> str:
+    """`: 256-drop0.3, seed 2, 20 epochs`, so that a person knows the record; nothing where it cannot be read."""
+    try:
+        settings = json.loads((record_folder / "record.json").read_bytes())["settings"]
+        fold = f", fold {settings['fold']}" if "fold" in settings else ""
+        limit = f", {settings['limit']:,} images" if settings["limit"] else ""
+        refit = ", refit" if "refit" in settings else ""
+        if "baseline" in settings:
+            classifier = CLASSIFIERS[settings["baseline"]].model_validate_json(json.dumps(settings["arguments"]))
+            return f": {classifier.in_short()}, seed {settings['seed']}{fold}{refit}{limit}"
+        layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
+        epochs = settings["training"]["epochs"]
+        return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
+    except (OSError, ValueError, TypeError, LookupError):
+        return ""

@@ -1,0 +1,316 @@
+"""One compiled program an epoch, behind Keras's own `model.fit`.
+
+Keras's `fit` returns to Python after every minibatch. For a small MLP that costs ten times the arithmetic. Here the
+images stay resident on the device, and once an epoch one XLA program is given the order in which to visit them, and
+how to augment them: it gathers the minibatches and loops over them inside. The body of that loop is Keras's own
+`train_step`, so optimizers, metrics, seeds and the weighting of a short last batch are Keras's, and so are callbacks,
+history and validation, because `fit` still drives them.
+
+`CompiledEpoch.drive` sets the two functions that `fit` calls, `model.train_function` and `model.test_function`; the
+model stays a plain `keras.Sequential` that any callback can save. What a callback sees: one "batch" an epoch. Callbacks
+that live by batches are refused by `check_callbacks`.
+"""
+
+import contextlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fmnist_mlp.errors import SweepError
+from fmnist_mlp.training.augment import Augmentation
+from fmnist_mlp.training.preprocess import Preprocessing
+
+try:
+    from tensorflow.compiler.tf2xla.ops import gen_xla_ops as _gen_xla_ops
+    from tensorflow.python.ops import random_ops_util as _random_ops_util
+except ImportError:
+    _gen_xla_ops = _random_ops_util = None
+
+# Images a step of the validation loop. Validation has no gradient and keeps nothing, so the step can be large; fixed,
+# because the size decides the order in which the loss is summed, hence its last digit.
+VALIDATION_BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentData:
+    """Inputs and labels of all training images, kept where the model computes; one a process serves every model.
+
+    Args:
+        x: uint8 `(n, height, width)`, or what `preprocess` made of it beforehand, floating point `(n, *input_shape)`.
+        y: integer labels `(n,)`.
+        num_classes: length of a one-hot row.
+        preprocessing: what is still to be done to each minibatch of `x`, a `preprocess.Preprocessing`; None where `x`
+            is what the model takes. Augmentation needs it: it changes pixels, so it comes before.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    num_classes: int
+    preprocessing: Preprocessing | None = None
+
+    @cached_property
+    def tensors(self) -> tuple[tf.Tensor, ...]:
+        """Inputs, labels, and the arrays of `preprocessing`."""
+        arrays = () if self.preprocessing is None else self.preprocessing.arrays(keras.config.floatx())
+        with tf.init_scope():  # whoever asks first, perhaps while a program is traced: these outlive any program
+            return tuple(map(tf.convert_to_tensor, (self.x, self.y.astype(np.int32), *arrays)))
+
+    def augmented_tensors(self, augmentation: Augmentation) -> tuple[tf.Tensor, ...]:
+        """`tensors`, the inputs laid out as the augmentation wants them; made once for each width of its border."""
+        border = augmentation.settings.shift
+        if border not in self._with_border:
+            with tf.init_scope():
+                self._with_border[border] = tf.convert_to_tensor(augmentation.resident(self.x))
+        return (self._with_border[border], *self.tensors[1:])
+
+    @cached_property
+    def _with_border(self) -> dict[int, tf.Tensor]:
+        return {}
+
+
+class Minibatches:
+    """What a step is given of the images at some indices, the same in both loops.
+
+    Args:
+        data: decides shapes and what is preprocessed; the images themselves come with each call, so that one program
+            serves all data of the same form.
+        settings: `config.Training`.
+        is_training: only then are images augmented and labels softened.
+    """
+
+    def __init__(self, data: ResidentData, settings, is_training: bool):
+        mixup = 0.0 if settings.augment is None else settings.augment.mixup
+        self._rows = target_rows(data.num_classes, settings.label_smoothing, is_training, mixup)
+        self._preprocessing = data.preprocessing
+        self._augmentation = None
+        assert settings.augment is None or data.preprocessing is not None, "augmentation changes pixels"
+        if settings.augment is not None and is_training:
+            self._augmentation = Augmentation(settings.augment, data.x.shape[1:], settings.batch_size)
+
+    def tensors(self, data: ResidentData) -> tuple[tf.Tensor, ...]:
+        """What of the data `gather` wants."""
+        return data.tensors if self._augmentation is None else data.augmented_tensors(self._augmentation)
+
+    def draw(self, images: int, seed: int, epoch: int) -> dict[str, np.ndarray]:
+        """The random choices of an epoch of so many images; none without augmentation."""
+        return {} if self._augmentation is None else self._augmentation.draw(images, seed, epoch)
+
+    def gather(self, tensors, indices, draws: dict):
+        """The images at `indices` and what they are trained towards: labels, or their classes' rows of probabilities.
+
+        Args:
+            tensors: of `tensors`.
+            indices: int32 `(batch,)`.
+            draws: of `draw`, those of this minibatch.
+        """
+        images, labels, *arrays = tensors
+        targets = tf.gather(labels, indices)
+        if self._rows is not None:
+            targets = tf.gather(tf.constant(self._rows), targets)
+        if self._preprocessing is None:
+            return tf.gather(images, indices), targets
+        if self._augmentation is None:
+            x = tf.gather(images, indices)
+            pixels = tf.cast(tf.reshape(x, [-1, math.prod(x.shape[1:])]), keras.config.floatx())
+        else:
+            x = self._augmentation.change_images(images, indices, draws)
+            pixels, targets = self._augmentation.mix(tf.cast(x, keras.config.floatx()), targets, draws)
+        inputs = self._preprocessing.apply(pixels, arrays)
+        return tf.reshape(inputs, [-1, *self._preprocessing.input_shape]), targets
+
+
+def has_target_rows(settings) -> bool:
+    """Whether targets are rows of probabilities, so that loss and accuracy are the categorical ones."""
+    return bool(settings.label_smoothing or (settings.augment is not None and settings.augment.mixup))
+
+
+def target_rows(num_classes: int, label_smoothing: float, training: bool, mixup: float = 0.0) -> np.ndarray | None:
+    """Row c is the target of class c, `(num_classes, num_classes)`; None where the label itself will do.
+
+    Only the targets of training images are softened, so that `val_loss` means the same with and without smoothing
+    and can be compared between architectures (Keras's `label_smoothing` argument would soften both).
+    """
+    if not label_smoothing and not mixup:
+        return None
+    share = label_smoothing if training else 0.0
+    return (np.eye(num_classes) * (1 - share) + share / num_classes).astype(keras.config.floatx())
+
+
+class CompiledEpoch:
+    """The programs of one model: an epoch of training and one of validation, compiled when they first run.
+
+    They belong to the model's variables, not to their values, so they serve every seed of an architecture.
+
+    Args:
+        model: built and compiled.
+        data: of the form of those that they will run on.
+        settings: `config.Training`.
+    """
+
+    def __init__(self, model: keras.Sequential, data: ResidentData, settings):
+        self._training, self._validation = (Minibatches(data, settings, is_training) for is_training in (True, False))
+        one_image = self._training.tensors(data), tf.constant([0]), self._training.draw(1, seed=0, epoch=0)
+        _build_metrics(model, self._training.gather(*one_image))
+        self._train = _program(model, model.train_step, self._training.gather, settings.batch_size)
+        self._validate = _program(model, model.test_step, self._validation.gather, VALIDATION_BATCH_SIZE)
+
+    def drive(self, model: keras.Sequential, data: ResidentData, epochs, validation_indices) -> dict:
+        """Make `model.fit` call the programs.
+
+        Args:
+            model: the one of the programs.
+            data: what the indices mean.
+            epochs: knows which epoch runs: `epochs.order()` gives the int32 indices of its images in their order,
+                `epochs.draw(minibatches)` the random choices of its augmentation.
+            validation_indices: int32; empty for none.
+
+        Returns:
+            Arguments for `fit`. What it iterates over is a beat an epoch, without content: making a `tf.data` iterator
+            of the orders themselves takes 17 ms an epoch, a twelfth of the whole.
+        """
+        validation = tf.constant(validation_indices)
+        tensors, validation_tensors = self._training.tensors(data), self._validation.tensors(data)
+
+        def train_epoch(beats):
+            draws = tf.nest.map_structure(tf.constant, epochs.draw(self._training))
+            return self._train(tensors, tf.constant(epochs.order()), draws)
+
+        model.train_function = train_epoch
+        model.test_function = lambda beats: self._validate(validation_tensors, validation, {})
+        beats = tf.data.Dataset.from_tensors(0).repeat()
+        validated = {"validation_data": beats, "validation_steps": 1} if len(validation_indices) else {}
+        return {"x": beats, "steps_per_epoch": 1, **validated}
+
+
+def check_callbacks(callbacks) -> None:
+    """Refuse callbacks that live by batches: the compiled epoch has no moment at which to call them.
+
+    Keras's own are known: they are safe unless told to work by batches. Any other callback that overrides a batch
+    method is refused, unless it says that once an epoch will do, by an attribute `works_by_epoch = True`.
+
+    Raises:
+        SweepError: names the callback, the method and the two ways out.
+    """
+    for callback in callbacks:
+        method = _batch_method(callback)
+        if method is not None:
+            raise SweepError(
+                f"callback {type(callback).__name__} works by batches ({method}), but the compiled epoch calls "
+                "callbacks once an epoch: train with plain_fit=True (--plain-fit), or set works_by_epoch = True on the "
+                "callback if one call an epoch is what it needs"
+            )
+
+
+def _program(model, step, gather, batch_size: int):
+    """Resident tensors, indices and random choices in, logs out: `step` over minibatches, as one XLA program."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def epoch(tensors, order, draws):
+        images = order.shape[0]
+        full_steps = images // batch_size
+
+        def one_step(i):
+            def of_this_step(choices):
+                return tf.reshape(tf.slice(choices, [i * batch_size], [batch_size]), [batch_size])
+
+            step(gather(tensors, of_this_step(order), tf.nest.map_structure(of_this_step, draws)))
+            return i + 1
+
+        with _quick_random_numbers():
+            if full_steps:
+                tf.while_loop(lambda i: i < full_steps, one_step, [tf.constant(0)], maximum_iterations=full_steps)
+            if images % batch_size:
+                rest = tf.nest.map_structure(lambda choices: choices[full_steps * batch_size :], (order, draws))
+                step(gather(tensors, *rest))
+        return model.get_metrics_result()
+
+    return epoch
+
+
+@contextlib.contextmanager
+def _quick_random_numbers():
+    """While a program is traced: keep XLA from computing the key of dropout's random numbers anew for each of them.
+
+    XLA on CPUs fuses the scrambling of the seed into the loop that draws the numbers, and repeats it for every one. A
+    barrier between the two gives the same numbers six times as fast (benchmarks/loops.py --random). It goes through
+    names that TensorFlow 2.21 keeps to itself; where they are gone, the numbers come slowly, and a test says so.
+    """
+    if _random_ops_util is None:
+        yield
+        return
+    stock = _random_ops_util.get_key_counter_alg
+
+    def with_barrier(seed, alg):
+        key, counter, alg = stock(seed, alg)
+        key, counter = _gen_xla_ops.xla_optimization_barrier(input=[key, counter])
+        return key, counter, alg
+
+    _random_ops_util.get_key_counter_alg = with_barrier
+    try:
+        yield
+    finally:
+        _random_ops_util.get_key_counter_alg = stock
+
+
+def _build_metrics(model, batch) -> None:
+    """Create the variables of loss, metrics and optimizer now: inside a compiled loop it is too late."""
+    x, y = batch
+    y_pred = model(x, training=False)
+    model.compute_loss(x, y, y_pred)
+    model.compute_metrics(x, y, y_pred)
+    model.reset_metrics()
+    model.optimizer.build(model.trainable_variables)
+
+
+_BATCH_METHODS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+
+
+def _batch_method(callback) -> str | None:
+    """The batch method that makes this callback unsafe, None if it is safe."""
+    if getattr(callback, "works_by_epoch", False):
+        return None
+    for method in _BATCH_METHODS:
+        if not _overrides(callback, method):
+            continue
+        owner = next((c for c in type(callback).__mro__ if method in vars(c)), None)
+        if method in vars(callback) or owner not in _SAFE_BY_EPOCH:
+            return method
+        unsafe = _SAFE_BY_EPOCH[owner](callback)
+        if unsafe:
+            return unsafe
+    return None
+
+
+def _overrides(callback, method: str) -> bool:
+    if method in vars(callback):  # LambdaCallback sets what it was given on the instance
+        return True
+    return getattr(type(callback), method, None) is not getattr(keras.callbacks.Callback, method)
+
+
+# Keras's callbacks with batch methods, and how to tell that one was asked to work by batches (Keras 3.15).
+_SAFE_BY_EPOCH = {
+    keras.callbacks.TerminateOnNaN: lambda callback: None,  # an epoch's mean loss is NaN as soon as one batch's is
+    keras.callbacks.ProgbarLogger: lambda callback: None,
+    keras.callbacks.TensorBoard: lambda callback: (
+        f"update_freq={callback.update_freq!r}"
+        if callback.update_freq != "epoch"
+        else ("profile_batch" if callback._should_trace else None)
+    ),
+    keras.callbacks.ModelCheckpoint: lambda callback: _by_batches(callback.save_freq),
+    keras.callbacks.BackupAndRestore: lambda callback: _by_batches(callback.save_freq),
+}
+
+
+def _by_batches(save_freq) -> str | None:
+    return None if save_freq == "epoch" else f"save_freq={save_freq!r}"

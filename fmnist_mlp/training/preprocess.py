@@ -1,0 +1,351 @@
+"""Fixed steps between the pixels and a stack: standardising, centring, PCA.
+
+A step is what the sweep file says (`Standardize`, `Rescale`, `Pca`): without any image it knows what it makes of a
+shape, what it costs and how it is called. `fit` learns what there is to learn of it, with scikit-learn's own
+StandardScaler and PCA, from the training images of one trial and from no others. What it returns, a `Preprocessing`,
+is a handful of arrays and one function that applies them; `models` turns the same arrays into stock Keras layers of
+the exported model, `compiled_epoch` applies them to minibatches.
+
+Pixels are scaled to 0-1 before the first step. The fixed steps are no parameters of a stack, for nothing trains them;
+they do run at inference, so their FLOPs count: 2 for each element that is standardised or centred, `2 n + 1` for each
+component of n values. (The scaling to 0-1 counts 0, with steps and without.)
+
+scikit-learn is imported when something is fitted: the parent process, which plans, never needs it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile.layers import Shape, StackSize
+
+_CHUNK = 5_000  # images that are transformed at a time: 31 MB in float64
+
+
+@dataclass(frozen=True)
+class Standardize:
+    """Each value minus its mean over the training images, divided by its standard deviation there."""
+
+    def output_shape(self, input_shape: Shape, images: int | None = None) -> Shape:
+        return input_shape
+
+    def flops(self, input_shape: Shape, images: int | None = None) -> int:
+        return 2 * prod(input_shape)
+
+    def written(self) -> str:
+        """As the sweep file says it."""
+        return "standardize"
+
+    def short_name(self) -> str:
+        return "standardize"
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """`(x - center) / scale`, the same for every value; 0.5 and 0.5 bring pixels to [-1, 1]."""
+
+    center: float = 0.0
+    scale: float = 1.0
+
+    def output_shape(self, input_shape: Shape, images: int | None = None) -> Shape:
+        return input_shape
+
+    def flops(self, input_shape: Shape, images: int | None = None) -> int:
+        return 2 * prod(input_shape)
+
+    def written(self) -> dict[str, float]:
+        return {"center": self.center, "scale": self.scale}
+
+    def short_name(self) -> str:
+        return f"center{stacks.number_in_name(self.center)}-scale{stacks.number_in_name(self.scale)}"
+
+
+@dataclass(frozen=True)
+class Pca:
+    """Principal components of the training images, largest variance first.
+
+    Args:
+        components: a whole number of them, or the share of the variance that they keep at least, above 0 and below 1.
+            How many a share takes is known only after fitting and may differ from seed to seed; until then shapes and
+            costs are those of the most that it can be.
+        whiten: whether each component is divided by its standard deviation.
+    """
+
+    components: int | float
+    whiten: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        return isinstance(self.components, float)
+
+    def output_shape(self, input_shape: Shape, images: int | None = None) -> Shape:
+        """Raises StackError where there are fewer values, or fewer training images, than components."""
+        values = prod(input_shape)
+        most = values if images is None else min(values, images)
+        if self.is_share:
+            return (most,)
+        if self.components > most:
+            what = f"{values:,} values" if most == values else f"{images:,} training images"
+            raise stacks.StackError(f"pca can have at most {most:,} components, for {what}, got {self.components:,}")
+        if self.whiten and self.components == images:  # their mean is taken off, so one component does not vary
+            raise stacks.StackError(f"pca can whiten at most {images - 1:,} components of {images:,} training images")
+        return (self.components,)
+
+    def flops(self, input_shape: Shape, images: int | None = None) -> int:
+        (components,) = self.output_shape(input_shape, images)
+        return components * (2 * prod(input_shape) + 1)
+
+    def written(self) -> dict[str, int | float | bool]:
+        return {"pca": self.components} | ({"whiten": True} if self.whiten else {})
+
+    def short_name(self) -> str:
+        components = stacks.number_in_name(self.components) if self.is_share else str(self.components)
+        return f"pca{components}" + (".whiten" if self.whiten else "")
+
+
+Step = Standardize | Rescale | Pca
+
+
+def input_shape_of(steps: Sequence[Step], image_shape: Shape, images: int | None = None) -> Shape:
+    """What a stack gets of one image: `(28, 28)`, or `(187,)` after `Pca(187)`; of a share, the most it can be.
+
+    Args:
+        steps: in their order.
+        image_shape: `(height, width)`.
+        images: training images of a trial, where they are known; there are no more components than images.
+
+    Raises:
+        stacks.StackError: more components than that.
+    """
+    shape = tuple(image_shape)
+    for step in steps:
+        shape = step.output_shape(shape, images)
+    return shape
+
+
+def fixed_flops(steps: Sequence[Step], image_shape: Shape, images: int | None = None) -> int:
+    """FLOPs of the steps for one image, as the module's docstring defines them; of a share, the most it can be."""
+    shape, flops = tuple(image_shape), 0
+    for step in steps:
+        flops += step.flops(shape, images)
+        shape = step.output_shape(shape, images)
+    return flops
+
+
+def has_open_size(steps: Sequence[Step]) -> bool:
+    """Whether the number of components is known only after fitting, so that sizes planned are the most they can be."""
+    return any(isinstance(step, Pca) and step.is_share for step in steps)
+
+
+def count(
+    steps: Sequence[Step],
+    layers: Sequence[stacks.Layer],
+    image_shape: Shape,
+    num_classes: int,
+    images: int | None = None,
+) -> StackSize:
+    """Size of a complete stack behind its steps: parameters of the stack alone, FLOPs of both.
+
+    Raises:
+        stacks.StackError: a step or a layer does not fit what comes before it.
+
+    Example:
+        >>> count((Pca(187),), (stacks.Dense(units=64),), (28, 28), 10).params  # 187 * 64 + 64 + 64 * 10 + 10
+        12682
+    """
+    size = stacks.count(layers, input_shape_of(steps, image_shape, images), num_classes)
+    return replace(size, flops=size.flops + fixed_flops(steps, image_shape, images))
+
+
+@dataclass(frozen=True, eq=False)
+class FixedMap:
+    """One fitted step, in float64: what it does to vectors of values.
+
+    Args:
+        name: of its Keras layer: its word and its position, as `standardize_1`, `pca_2`.
+        layer: the Keras class that it becomes; decides what the arrays are and how they are applied.
+        arrays: Normalization: means and divisors, `(values,)`; Rescaling: factor and offset, `()`; Dense: kernel
+            `(values, components)` and bias `(components,)`.
+    """
+
+    name: str
+    layer: str
+    arrays: tuple[np.ndarray, np.ndarray]
+
+    def apply(self, x, first, second):
+        """Written with operators alone, so that it takes numpy's arrays and TensorFlow's; `x` is `(n, values)`."""
+        if self.layer == "Normalization":
+            return (x - first) / second
+        if self.layer == "Rescaling":
+            return x * first + second
+        return x @ first + second
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """Fitted steps: pixels to what a stack takes. Without steps it scales pixels to 0-1 and leaves it at that.
+
+    Args:
+        image_shape: `(height, width)` of the uint8 images.
+        maps: one a step.
+    """
+
+    image_shape: Shape
+    maps: tuple[FixedMap, ...]
+
+    @cached_property
+    def input_shape(self) -> Shape:
+        """Of one image as the stack takes it; the true number of components."""
+        kernels = [fixed.arrays[0] for fixed in self.maps if fixed.layer == "Dense"]
+        return kernels[-1].shape[1:] if kernels else tuple(self.image_shape)
+
+    @cached_property
+    def flops(self) -> int:
+        """Of one image, with the true number of components."""
+        values, flops = prod(self.image_shape), 0
+        for fixed in self.maps:
+            components = fixed.arrays[0].shape[-1] if fixed.layer == "Dense" else values
+            flops += components * (2 * values + 1) if fixed.layer == "Dense" else 2 * values
+            values = components
+        return flops
+
+    def arrays(self, dtype) -> tuple[np.ndarray, ...]:
+        """The arrays of all maps, two each, in the order in which `apply` wants them."""
+        return tuple(np.asarray(array, dtype) for fixed in self.maps for array in fixed.arrays)
+
+    def apply(self, pixels, arrays):
+        """What the stack takes, still flat.
+
+        Args:
+            pixels: `(n, height * width)`, 0 to 255 as floating point numbers, numpy's or TensorFlow's.
+            arrays: those of `arrays`, of the same kind and dtype.
+
+        Returns:
+            `(n, values)`, the values of `input_shape`.
+        """
+        x = pixels * (1 / 255)
+        for fixed, first, second in zip(self.maps, arrays[::2], arrays[1::2], strict=True):
+            x = fixed.apply(x, first, second)
+        return x
+
+    def transform(self, images: np.ndarray, dtype=np.float32) -> np.ndarray:
+        """Images as the stack takes them, computed on one core, so that their last bits are the same everywhere.
+
+        Args:
+            images: uint8, `(n, height, width)`.
+            dtype: in which everything is computed.
+
+        Returns:
+            `(n, *input_shape)` of `dtype`.
+        """
+        arrays = self.arrays(dtype)
+        inputs = np.empty((len(images), prod(self.input_shape)), dtype)
+        with _on_one_core():
+            for start in range(0, len(images), _CHUNK):
+                chunk = images[start : start + _CHUNK]
+                inputs[start : start + _CHUNK] = self.apply(chunk.reshape(len(chunk), -1).astype(dtype), arrays)
+        return inputs.reshape(len(images), *self.input_shape)
+
+
+def fit(steps: Sequence[Step], images: np.ndarray) -> Preprocessing:
+    """Learn what the steps need, each from what those before it make of the images.
+
+    scikit-learn's StandardScaler (a value that never changes is only centred) and PCA: in float64, by the covariance
+    matrix, the sign of a component such that its entry of largest magnitude is positive. It takes about a second for
+    the 48,000 images of Fashion-MNIST and 8 bytes a pixel.
+
+    Args:
+        steps: in their order.
+        images: the training images of a trial, uint8 `(n, height, width)`.
+
+    Raises:
+        ValueError: the images do not have that many components, or, with whitening, that many that vary.
+    """
+    if not any(isinstance(step, Standardize | Pca) for step in steps):
+        maps = [_rescaling(step, number) for number, step in enumerate(steps, start=1)]
+        return Preprocessing(images.shape[1:], tuple(maps))
+    maps = []
+    x = images.reshape(len(images), -1) / 255.0
+    with _on_one_core():
+        for number, step in enumerate(steps, start=1):
+            maps.append(_fitted(step, number, x))
+            if number < len(steps):
+                x = _applied(maps[-1], x)
+    return Preprocessing(images.shape[1:], tuple(maps))
+
+
+def unfitted(steps: Sequence[Step], image_shape: Shape) -> Preprocessing:
+    """Steps of the right sizes that learned nothing, for whoever measures how long a model takes.
+
+    Of a share of variance it has the most components that it can be.
+    """
+    shape, maps = tuple(image_shape), []
+    for number, step in enumerate(steps, start=1):
+        values, output_shape = prod(shape), step.output_shape(shape)
+        if isinstance(step, Standardize):
+            maps.append(FixedMap(f"standardize_{number}", "Normalization", (np.zeros(values), np.ones(values))))
+        elif isinstance(step, Rescale):
+            maps.append(_rescaling(step, number))
+        else:
+            kernel = np.zeros((values, *output_shape))
+            maps.append(FixedMap(f"pca_{number}", "Dense", (kernel, np.zeros(output_shape))))
+        shape = output_shape
+    return Preprocessing(tuple(image_shape), tuple(maps))
+
+
+def _fitted(step: Step, number: int, x: np.ndarray) -> FixedMap:
+    if isinstance(step, Rescale):
+        return _rescaling(step, number)
+    if isinstance(step, Standardize):
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        for start in range(0, len(x), _CHUNK):  # all at once it makes two copies of x
+            scaler.partial_fit(x[start : start + _CHUNK])
+        return FixedMap(f"standardize_{number}", "Normalization", (scaler.mean_, scaler.scale_))
+    return _principal_components(step, number, x)
+
+
+def _applied(fixed: FixedMap, x: np.ndarray) -> np.ndarray:
+    """What the next step is fitted on: in the place of `x` where the shape stays, for `x` is large."""
+    if fixed.layer == "Dense":
+        return fixed.apply(x, *fixed.arrays)
+    for start in range(0, len(x), _CHUNK):
+        x[start : start + _CHUNK] = fixed.apply(x[start : start + _CHUNK], *fixed.arrays)
+    return x
+
+
+def _rescaling(step: Rescale, number: int) -> FixedMap:
+    factor, offset = np.array(1 / step.scale), np.array(-step.center / step.scale)
+    return FixedMap(f"rescale_{number}", "Rescaling", (factor, offset))
+
+
+def _principal_components(step: Pca, number: int, x: np.ndarray) -> FixedMap:
+    from sklearn.decomposition import PCA
+
+    step.output_shape(x.shape[1:], images=len(x))  # says it in words where they are too many
+    if (x == x[0]).all():
+        raise ValueError("pca finds no variance: all training images of this trial are the same")
+    pca = PCA(step.components, whiten=step.whiten, svd_solver="covariance_eigh").fit(x)
+    kernel = pca.components_.T
+    if step.whiten:
+        # Below this an eigenvalue is rounding of the largest, as numpy.linalg.matrix_rank has it.
+        varies = pca.explained_variance_ > pca.explained_variance_[0] * x.shape[1] * np.finfo(x.dtype).eps
+        if not varies.all():
+            raise ValueError(
+                f"pca cannot whiten {len(varies):,} components: only {varies.sum():,} of them vary over the training "
+                "images of this trial; use no more than that"
+            )
+        kernel = kernel / np.sqrt(pca.explained_variance_)
+    return FixedMap(f"pca_{number}", "Dense", (kernel, -pca.mean_ @ kernel))
+
+
+def _on_one_core():
+    """BLAS sums in another order on more cores, and workers have one or several, depending on how they are started."""
+    from threadpoolctl import threadpool_limits  # scikit-learn comes with it
+
+    return threadpool_limits(1)
