@@ -42,7 +42,10 @@ from measure import (
     write_report,
 )
 
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+from fmnist_mlp.engines import process
+from fmnist_mlp.engines.calls import Call
+
+sys.path.insert(0, str(ROOT / "tests"))
 
 _RAY_REST_SECONDS = 30.0  # its start takes some ten seconds of both cores
 _RECORD_BYTES = {"model.keras": 300_000, "predictions.npz": 150_000, "events/train/e": 20_000}
@@ -137,7 +140,7 @@ def _growth(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
     from sweeping import Made
 
     from fmnist_mlp.data.source import DataSource
-    from fmnist_mlp.engines.pool import Call, WorkerSettings
+    from fmnist_mlp.engines.calls import Call, WorkerSettings
     from fmnist_mlp.runner import cluster
     from fmnist_mlp.training import trial
     from fmnist_mlp.training.trial import Task
@@ -201,7 +204,6 @@ def _answer(made, call, files: dict[str, bytes]) -> bytes:
 
 def _stub_engine(answer):
     """`RayEngine` with links that answer by themselves; its loop, hand-out and bookkeeping are the real ones."""
-    from fmnist_mlp.engines import pool as engine
     from fmnist_mlp.engines.ray import RayEngine
 
     class StubEngine(RayEngine):
@@ -213,7 +215,7 @@ def _stub_engine(answer):
         def _start_worker(self):
             number = min(set(range(self.jobs)) - {worker.number for worker in self._workers})
             link = StubLink(self)
-            self._workers.append(engine._Worker(number, link, link))
+            self._workers.append(process.Worker(number, link, link))
 
         def _wait(self):
             return [worker for worker in self._workers if worker.pipe.poll()]
@@ -229,17 +231,17 @@ def _stub_engine(answer):
 
         def recv(self):
             message = self.inbox.popleft()
-            if message == engine._END:
+            if message == process.END:
                 raise EOFError
             return message
 
         def send(self, payload):
-            if payload in (engine._END, engine._STOP):
-                self.inbox.append(engine._END)
+            if payload in (process.END, process._STOP):
+                self.inbox.append(process.END)
                 return
             began = time.process_time()
             _, args = pickle.loads(payload)
-            call = engine.Call("", answer, args)
+            call = Call("", answer, args)
             self.inbox += [("message", pickle.dumps({"epoch": epoch, "epochs": 20})) for epoch in range(21)]
             self.inbox.append(("result", "done", answer(call), None, 0.0, 0))
             self.owner.stub_seconds += time.process_time() - began

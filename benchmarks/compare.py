@@ -31,10 +31,10 @@ import numpy as np
 from measure import ROOT, Run, clean_environment, describe_machine, markdown_table, run_measured, write_report
 from other_ways import layer_units, product_flops
 
-sys.path.insert(0, str(ROOT))
-from fmnist_mlp.data import source as data
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.data.source import Dataset, find_data, load_data
+from fmnist_mlp.data.split import limit_indices, stratified_split
+from fmnist_mlp.sweepfile.layers import Dense
+from fmnist_mlp.sweepfile.read import load_sweep
 
 SWEEP_FILE = ROOT / "architectures.yaml"
 BASELINE = "fit"
@@ -166,8 +166,8 @@ def main() -> None:
 def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Work, list[str]]:
     """Find the images, write down which are for validation, and a sweep file that asks for just these."""
     given = os.environ.get("FASHION_MNIST_DIR")
-    source = data.find_data("auto", Path(given) if given else None)
-    images = data.load_data(source)
+    source = find_data("auto", Path(given) if given else None)
+    images = load_data(source)
     notes, place, text = [], source.folder, SWEEP_FILE.read_text(encoding="utf-8")
     if source.kind == "synthetic":
         place = folder / "images"
@@ -177,16 +177,16 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Work, list[str]
     sweep_file = folder / "compare.yaml"
     sweep_file.write_text(text, encoding="utf-8")
 
-    architectures = config.load_sweep(sweep_file).architectures[: options.stacks]
+    architectures = load_sweep(sweep_file).architectures[: options.stacks]
     for architecture in architectures:
         training = architecture.training
-        dense = all(isinstance(layer, stacks.Dense) for layer in architecture.layers)
+        dense = all(isinstance(layer, Dense) for layer in architecture.layers)
         if not dense or (training.batch_size, training.optimizer, training.learning_rate) != (32, "adam", 1e-3):
             raise SystemExit(f"{SWEEP_FILE.name}: {architecture.name}: only plain Dense stacks with adam are compared")
     splits = {}
-    pool = data.limit_indices(images.y_train, options.limit)
+    pool = limit_indices(images.y_train, options.limit)
     for seed in range(options.seeds):
-        shares = data.stratified_split(images.y_train[pool], training.validation_split, seed)
+        shares = stratified_split(images.y_train[pool], training.validation_split, seed)
         splits |= {f"{part}-{seed}": pool[s] for part, s in zip(("train", "validation"), shares, strict=True)}
     np.savez(folder / "split.npz", **splits)
     images_text = f"{len(splits['train-0']):,} training, {len(splits['validation-0']):,} validation"
@@ -205,7 +205,7 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Work, list[str]
     return Work(*counts, sweep_file, place, is_fashion_mnist, split, folder), notes
 
 
-def _write_idx(images: data.Dataset, folder: Path) -> None:
+def _write_idx(images: Dataset, folder: Path) -> None:
     folder.mkdir()
     arrays = {"train": (images.x_train, images.y_train), "t10k": (images.x_test, images.y_test)}
     for part, (x, y) in arrays.items():

@@ -26,6 +26,11 @@ from pathlib import Path
 
 from measure import ROOT, clean_environment, describe_machine, markdown_table, resident_bytes, write_report
 
+from fmnist_mlp.data.source import find_data, load_data
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.trials import list_trials
+from fmnist_mlp.training import worker
+
 
 def main() -> None:
     options = _options()
@@ -62,21 +67,18 @@ def _cost(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
 def _trial_seconds(epochs: int, repeats: int) -> dict:
     """Seconds of whole trials, record and all, by stack; bytes of event files."""
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
-    from fmnist_mlp.data import source as data
-    from fmnist_mlp.engines.pool import Context
-    from fmnist_mlp.logs import sweep_run as tensorboard_logs
+    from fmnist_mlp.engines.calls import Context
     from fmnist_mlp.results.store import Results
-    from fmnist_mlp.sweepfile import read as config
     from fmnist_mlp.training import trial
 
     Path("logs.yaml").write_text(f"seeds: 1\ntraining: {{epochs: {epochs}}}\narchitectures: [[64, 128, 64, 32]]\n")
-    sweep = config.load_sweep("logs.yaml")
+    sweep = load_sweep("logs.yaml")
     folder = _images().get("FASHION_MNIST_DIR")
-    source = data.find_data("auto" if folder else "synthetic", Path(folder) if folder else None)
-    trial.start_worker("cpu", 1, source)
-    identity = data.load_data(source).identity
-    trials = config.list_trials(sweep, data_identity=identity)
-    real = {name: getattr(tensorboard_logs, name) for name in ("start_live", "keep_events", "write_scores")}
+    source = find_data("auto" if folder else "synthetic", Path(folder) if folder else None)
+    worker.start_worker("cpu", 1, source)
+    identity = load_data(source).identity
+    trials = list_trials(sweep, data_identity=identity)
+    real = {name: getattr(trial, name) for name in ("start_live", "keep_events", "write_scores")}
 
     class Nothing:
         """In the place of Keras's callback."""
@@ -96,7 +98,7 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
         for repeat in range(repeats + 1):
             for way, functions in (("with", real), ("without", stubs)):
                 for attribute, function in functions.items():
-                    setattr(tensorboard_logs, attribute, function)
+                    setattr(trial, attribute, function)
                 place = Path(way) / name / str(repeat)
                 task = trial.Task(one, source, None, place / "results", replaces=None)
                 start = time.perf_counter()

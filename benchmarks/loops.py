@@ -27,6 +27,11 @@ from pathlib import Path
 
 from measure import ROOT, clean_environment, describe_machine, markdown_table, write_report
 
+from fmnist_mlp.data.source import DataSource, load_data
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.training import fit, worker
+from fmnist_mlp.training.fit import compile_model
+
 # Names for the table's rows; the layers as a sweep file has them.
 STACKS = {
     "dense small": "[64, 128, 64, 32]",
@@ -106,18 +111,15 @@ def _measure(work: dict) -> dict:
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
     import numpy as np
 
-    from fmnist_mlp.data import source as data
-    from fmnist_mlp.sweepfile import read as config
-    from fmnist_mlp.training import fit as training
-    from fmnist_mlp.training import models, trial
+    from fmnist_mlp.training import models
     from fmnist_mlp.training.compiled_epoch import ResidentData
 
-    trial.start_worker("cpu", threads=1)
+    worker.start_worker("cpu", threads=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loops.yaml"
         path.write_text(f"training: {{epochs: {work['epochs']}}}\narchitectures:\n  - {STACKS[work['stack']]}\n")
-        architecture = config.load_sweep(path).architectures[0]
-    images = data.load_data(data.DataSource("synthetic"))  # speed does not depend on what is on the images
+        architecture = load_sweep(path).architectures[0]
+    images = load_data(DataSource("synthetic"))  # speed does not depend on what is on the images
     model = models.build_model(architecture.layers, images.image_shape, images.num_classes, seed=0)
     indices = np.arange(work["images"] + VALIDATION_IMAGES, dtype=np.int32)
     train, validation = indices[: work["images"]], indices[work["images"] :]
@@ -125,8 +127,8 @@ def _measure(work: dict) -> dict:
         history = _fit(model, images, train, validation, work["epochs"])
     else:
         plain_fit, jit_compile = LOOPS[work["loop"]]
-        training.compile_model(model, architecture.training, work["images"], jit_compile=jit_compile)
-        history = training.train(
+        compile_model(model, architecture.training, work["images"], jit_compile=jit_compile)
+        history = fit.train(
             model,
             ResidentData(images.x_train, images.y_train, images.num_classes),
             architecture.training,
@@ -174,14 +176,11 @@ def _augmented(work: dict) -> list[list[str]]:
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
     import numpy as np
 
-    from fmnist_mlp.data import source as data
-    from fmnist_mlp.sweepfile import read as config
-    from fmnist_mlp.training import fit as training
-    from fmnist_mlp.training import models, preprocess, trial
+    from fmnist_mlp.training import models, preprocess
     from fmnist_mlp.training.compiled_epoch import ResidentData
 
-    trial.start_worker("cpu", threads=1)
-    images = data.load_data(data.DataSource("synthetic"))  # speed does not depend on what is on the images
+    worker.start_worker("cpu", threads=1)
+    images = load_data(DataSource("synthetic"))  # speed does not depend on what is on the images
     repeats = -(-(work["images"] + VALIDATION_IMAGES) // len(images.x_train))
     x, y = np.tile(images.x_train, (repeats, 1, 1)), np.tile(images.y_train, repeats)
     indices = np.arange(work["images"] + VALIDATION_IMAGES, dtype=np.int32)
@@ -192,7 +191,7 @@ def _augmented(work: dict) -> list[list[str]]:
             path = Path(folder) / "loops.yaml"
             training_keys = keys.replace("{", "{epochs: 1, ", 1).replace(", }", "}")
             path.write_text(f"training: {training_keys}\narchitectures:\n  - {STACKS[work['stack']]}\n")
-            architecture = config.load_sweep(path).architectures[0]
+            architecture = load_sweep(path).architectures[0]
         settings, fitted, resident = architecture.training, None, ResidentData(x, y, images.num_classes)
         if settings.preprocess or settings.augment:
             fitted = preprocess.fit(settings.preprocess, x[train_indices[:5000]])
@@ -201,13 +200,13 @@ def _augmented(work: dict) -> list[list[str]]:
                 resident = ResidentData(fitted.transform(x), y, images.num_classes)
         shape = images.image_shape if fitted is None else fitted.input_shape
         model = models.build_model(architecture.layers, shape, images.num_classes, 0, takes_pixels=fitted is None)
-        training.compile_model(model, settings, work["images"])
+        compile_model(model, settings, work["images"])
         ways[name] = (model, resident, settings)
     seconds = {name: [] for name in ways}
     for _ in range(work["epochs"]):
         for name, (model, resident, settings) in ways.items():
             parts = {"train_indices": train_indices, "validation_indices": validation_indices}
-            history = training.train(model, resident, settings, seed=0, **parts)
+            history = fit.train(model, resident, settings, seed=0, **parts)
             seconds[name] += history.epoch_seconds
     medians = {name: float(np.median(each[1:])) for name, each in seconds.items()}
     return [[name, f"{1000 * each:.0f}", f"{each / medians['nothing']:.2f}"] for name, each in medians.items()]

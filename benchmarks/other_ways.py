@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist_mlp.data.source import DataSource, load_data
+
 BATCH_SIZE, VALIDATION_BATCH_SIZE = 32, 1000
 
 
@@ -165,9 +167,8 @@ def _peak_gflops() -> float:
 
 
 def _load_images(split: Path):
-    from fmnist_mlp.data import source as data
 
-    images = data.load_data(data.DataSource("idx", Path(os.environ["FASHION_MNIST_DIR"])))
+    images = load_data(DataSource("idx", Path(os.environ["FASHION_MNIST_DIR"])))
     x_train, x_test = (x.reshape(len(x), -1).astype("float32") / 255 for x in (images.x_train, images.x_test))
     return x_train, images.y_train, x_test, images.y_test, dict(np.load(split))
 

@@ -23,10 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from measure import ROOT, describe_machine, markdown_table, write_report
+from measure import describe_machine, markdown_table, write_report
 from scipy.special import stdtr
 
-sys.path.insert(0, str(ROOT))
 from fmnist_mlp.results.statistics import compare_with_best, seeds_for_power
 
 ARCHITECTURES = (2, 3, 4, 5, 10, 20, 50)

@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from fmnist_mlp.cli.sweep import verbs
+        from fmnist_mlp.cli.verbs import verbs
 
         sys.exit(verbs())
     except KeyboardInterrupt:  # while its modules are imported, which takes a moment

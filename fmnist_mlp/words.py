@@ -1,8 +1,10 @@
 """How things are said where what is said is other people's: names of folders, files and classes."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
-from fmnist_mlp.sweepfile.nodes import harmless
+pass  # TODO self import
 
 # What means something to Markdown. An underscore does so only at the beginning or the end of a word.
 _MARKS = re.compile(r"[\\|`*\[\]<>&~$]|(?<![^\W_])_|_(?![^\W_])")
@@ -18,3 +20,31 @@ def code_in_markdown(text: str) -> str:
     text = harmless(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
+
+
+def harmless(text: str) -> str:
+    """`text` without characters that could move the cursor or hide something in a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:2000])
+
+
+def quoted(text: str) -> str:
+    """What a user wrote, for the middle of a message: harmless, at most 60 characters, in quotation marks."""
+    shown = harmless(text if len(text) <= 60 else text[:59] + "…")
+    return f"'{shown}'"
+
+
+def counted(count: int, thing: str) -> str:
+    """`counted(1, "image")` -> `1 image`; `counted(1200, "image")` -> `1,200 images`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def listed(things: Sequence[Any], most: int = 10) -> str:
+    """`listed([1, 2, 3], most=2)` -> `1, 2 and 1 more`; `none` for nothing."""
+    said = ", ".join(str(thing) for thing in things[:most])
+    more = f" and {len(things) - most:,} more" if len(things) > most else ""
+    return said + more if len(things) else "none"
+
+
+def capitalized(text: str) -> str:
+    """Text as the beginning of a sentence; unlike `str.capitalize` it leaves all but the first letter alone."""
+    return text[:1].upper() + text[1:]

@@ -2,7 +2,7 @@
 
 import os
 
-from fmnist_mlp.training.trial import own_environment
+from fmnist_mlp.training.worker import own_environment
 
 # Before anything imports TensorFlow: the same surroundings as a worker's.
 for _name, _value in own_environment("cpu", threads=1).items():

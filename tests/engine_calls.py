@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from fmnist_mlp.engines.pool import Stopped
+from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.errors import SweepError
 
 

@@ -8,10 +8,13 @@ import numpy as np
 import sweeping
 from PIL import Image, ImageDraw
 
-from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.sweepfile.checks import check_shapes
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.sweep import Overrides
+from fmnist_mlp.sweepfile.trials import list_trials
 from fmnist_mlp.training import models
 
 SWEEP = """
@@ -26,7 +29,7 @@ architectures:
 """
 
 
-AS_WRITTEN = config.Overrides()
+AS_WRITTEN = Overrides()
 
 # What is said of every model of this sweep.
 STAND_IN = "trained on the generated stand-in, not on Fashion-MNIST: it knows drawings made by a program only"
@@ -46,10 +49,10 @@ def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
     """
     project = FinishedProject(folder)
     project.write(SWEEP, "architectures.yaml")
-    sweep = config.load_sweep(folder / "architectures.yaml", overrides)
-    results, images = Results(project.results), data.load_data(data.DataSource("synthetic"))
-    sizes = config.check_shapes(sweep, (28, 28), 10)
-    plan, records = config.list_trials(sweep, data_identity=images.identity), {}
+    sweep = load_sweep(folder / "architectures.yaml", overrides)
+    results, images = Results(project.results), load_data(DataSource("synthetic"))
+    sizes = check_shapes(sweep, (28, 28), 10)
+    plan, records = list_trials(sweep, data_identity=images.identity), {}
     for trial in plan:
         size, name = sizes[trial.architecture.name], trial.architecture.name
         accuracy = {"small": 0.60, "large": 0.63}[name] + trial.seed / 100
@@ -57,7 +60,7 @@ def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
         scores = {key: [0.5] * 10 for key in ("precision", "recall", "f1")}
         scores["confusion_matrix"] = np.diag([200] * 10).tolist()
         classes = {part: type(record.classes["test"])(**scores) for part in ("test", "val")}
-        record = record.model_copy(update={"classes": classes, "class_names": data.CLASS_NAMES})
+        record = record.model_copy(update={"classes": classes, "class_names": CLASS_NAMES})
         put_trained(results, record, trial, images)
         records[trial.fingerprint] = record
     results.claim_sweep(sweep, plan)
@@ -70,7 +73,7 @@ def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
     results.save_comparison(sweep, final._asdict())
     results.write_table(sweep, "results.csv", table.csv_text(table.RESULTS_COLUMNS, rows))
     results.write_table(sweep, "trials.csv", table.csv_text(table.TRIALS_COLUMNS, table.trial_rows(state)))
-    results.show_models(sweep, ranking.rank(state).best_trials, data.CLASS_NAMES)
+    results.show_models(sweep, ranking.rank(state).best_trials, CLASS_NAMES)
     return project
 
 

@@ -17,13 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp.data import source as data
-from fmnist_mlp.engines.pool import Failure
+from fmnist_mlp.data.source import describe
+from fmnist_mlp.engines.calls import Failure
 from fmnist_mlp.results import ranking, table
-from fmnist_mlp.results.store import METRICS, Record, Results, failed_record
-from fmnist_mlp.sweepfile.layers import StackSize
-from fmnist_mlp.sweepfile.read import Baseline, check_shapes, list_trials, load_sweep
-from fmnist_mlp.training import preprocess
+from fmnist_mlp.results.record import METRICS, Record, failed_record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.checks import check_shapes
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.steps import count
+from fmnist_mlp.sweepfile.sweep import Baseline
+from fmnist_mlp.sweepfile.trials import list_trials
 
 ROOT = Path(__file__).parent.parent
 NOT_THE_USERS = ("KERAS_", "TF_", "XLA_", "OMP_", "OPENBLAS_", "MKL_", "CUDA_", "FASHION_MNIST_DIR", "PYTEST_")
@@ -112,12 +116,12 @@ def _size(trial, source):
     if isinstance(trial.architecture, Baseline):
         return None
     shape, num_classes = _image_facts(source)
-    return preprocess.count(trial.architecture.training.preprocess, trial.architecture.layers, shape, num_classes)
+    return count(trial.architecture.training.preprocess, trial.architecture.layers, shape, num_classes)
 
 
 @functools.cache
 def _image_facts(source):
-    info = data.describe(source, {})
+    info = describe(source, {})
     return info.image_shape, info.num_classes
 
 

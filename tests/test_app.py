@@ -41,14 +41,14 @@ from predicting import (
     truncated,
 )
 
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.data import source as data
+from fmnist_mlp.cli.verbs import verbs
+from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.inference import app
 from fmnist_mlp.inference.app import MAX_UPLOAD_BYTES, Page
 from fmnist_mlp.inference.decoder import BOUNDS_MEMORY, Decoder
-from fmnist_mlp.inference.finished import Predictor
 from fmnist_mlp.inference.pictures import load_image
+from fmnist_mlp.inference.predictor import Predictor
 
 HAS_SERVER = all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvicorn"))
 
@@ -74,14 +74,14 @@ def test_the_page_begins_with_the_best_model_and_has_the_others(page):
 
 def test_the_page_classifies_as_the_predictor_does(page, finished):
     pixels = load_image(draw_garment()).pixels
-    expected = Predictor(finished.model("small"), data.CLASS_NAMES).predict(pixels)
+    expected = Predictor(finished.model("small"), CLASS_NAMES).predict(pixels)
     assert page.classify("small", pixels) == (expected, [STAND_IN])
 
 
 def test_the_samples_are_the_first_two_test_images_of_each_class(page):
-    images = data.load_data(data.DataSource("synthetic"))
+    images = load_data(DataSource("synthetic"))
     wanted = [index for label in range(10) for index in np.flatnonzero(images.y_test == label)[:2]]
-    assert [sample.class_name for sample in page.samples] == [data.CLASS_NAMES[images.y_test[i]] for i in wanted]
+    assert [sample.class_name for sample in page.samples] == [CLASS_NAMES[images.y_test[i]] for i in wanted]
     np.testing.assert_array_equal([sample.pixels for sample in page.samples], images.x_test[wanted])
 
 
@@ -91,7 +91,7 @@ def test_without_the_images_the_page_has_no_samples_and_says_why(finished, monke
     def nowhere(*arguments):
         raise SweepError("the images are gone")
 
-    monkeypatch.setattr(data, "find_data", nowhere)
+    monkeypatch.setattr("fmnist_mlp.inference.finished.find_data", nowhere)
     page = Page(finished.results, notify=lines.append)
     assert (page.samples, page.any_test_image()) == ([], None)
     assert lines == [f"large: {STAND_IN}", "no samples on the page: the images are gone"]
@@ -104,11 +104,11 @@ def test_a_model_that_is_not_exported_is_refused_by_its_name(page):
 
 
 def test_a_test_image_by_chance_is_one_of_them_with_its_class(page):
-    images = data.load_data(data.DataSource("synthetic"))
+    images = load_data(DataSource("synthetic"))
     for _ in range(5):
         sample = page.any_test_image()
         indices = np.flatnonzero((images.x_test == sample.pixels).all(axis=(1, 2)))
-        assert sample.class_name in {data.CLASS_NAMES[images.y_test[index]] for index in indices}
+        assert sample.class_name in {CLASS_NAMES[images.y_test[index]] for index in indices}
 
 
 def test_the_table_is_that_of_the_sweep_best_first(page):
@@ -143,7 +143,7 @@ def test_a_sweep_without_models_has_no_page(tmp_path):
 
 def test_without_the_extra_the_command_names_the_remedy(finished, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert cli.verbs(["app", "--results-dir", str(finished.results)]) == 2
+    assert verbs(["app", "--results-dir", str(finished.results)]) == 2
     said, remedy = capsys.readouterr().err.splitlines()
     assert said == f"large: {STAND_IN}"
     assert remedy == "the page needs starlette and uvicorn: pip install '.[app]' in the project's folder"
@@ -152,7 +152,7 @@ def test_without_the_extra_the_command_names_the_remedy(finished, monkeypatch, c
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x"])
 def test_a_port_that_is_none_is_refused(port, capsys):
     with pytest.raises(SystemExit, match="2"):
-        cli.verbs(["app", "--port", port])
+        verbs(["app", "--port", port])
     assert "expected a" in capsys.readouterr().err
 
 
@@ -236,7 +236,7 @@ def test_a_picture_is_answered_with_what_the_network_sees_and_says(address, fini
     assert status == 200
     np.testing.assert_array_equal(seen(answer), expected.pixels)
     assert (answer["note"], answer["inverted"]) == (f"{expected.note}; {STAND_IN}", expected.inverted)
-    top = Predictor(finished.model(model), data.CLASS_NAMES).predict(expected.pixels)
+    top = Predictor(finished.model(model), CLASS_NAMES).predict(expected.pixels)
     assert [name for name, _ in answer["probabilities"]] == [name for name, _ in top]
     np.testing.assert_allclose([p for _, p in answer["probabilities"]], [p for _, p in top], rtol=1e-5)
 
@@ -762,7 +762,7 @@ def test_an_uploaded_picture_is_classified_and_shown_as_the_network_sees_it(open
     upload(opened, path, "dark on light: inverted; fitted from 300x400")
     expected = load_image(path)
     np.testing.assert_array_equal(opened.pixels(SEEN), expected.pixels)
-    best = Predictor(finished.model("large"), data.CLASS_NAMES).predict(expected.pixels)
+    best = Predictor(finished.model("large"), CLASS_NAMES).predict(expected.pixels)
     shown = opened.text(TOP)
     assert shown.index(best[0][0]) < shown.index(best[1][0])
     assert f"{best[0][1]:.1%}".replace("%", " %") in shown
@@ -782,7 +782,7 @@ def test_another_model_and_another_inversion_answer_for_the_same_picture(opened,
     np.testing.assert_array_equal(opened.pixels(SEEN), expected.pixels)
     for model in ("small", "large"):
         opened.click(f"#model option[value={model}]")
-        name, probability = Predictor(finished.model(model), data.CLASS_NAMES).predict(expected.pixels)[0]
+        name, probability = Predictor(finished.model(model), CLASS_NAMES).predict(expected.pixels)[0]
         shown = f"{name}\n{probability:.1%}".replace("%", " %")
         opened.until(lambda shown=shown: opened.text(TOP).startswith(shown))
         assert opened.text("tr.chosen td") == model
@@ -831,7 +831,7 @@ def test_a_test_image_is_taken_as_it_is(opened):
     assert opened.run("return document.querySelectorAll('#samples img').length") == 20
     opened.run("document.querySelectorAll('#samples button')[3].click()")
     opened.until(lambda: "a test image of the class Trouser" in opened.text(NOTE))
-    images = data.load_data(data.DataSource("synthetic"))
+    images = load_data(DataSource("synthetic"))
     expected = images.x_test[np.flatnonzero(images.y_test == 1)[1]]
     np.testing.assert_array_equal(opened.pixels(SEEN), expected)
     names = set()

@@ -4,15 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_mlp.data import source as data
+from fmnist_mlp.data.split import epoch_order
 from fmnist_mlp.runner.cluster import read_files
 from fmnist_mlp.sweepfile.layers import Conv2D, Dense, Dropout
-from fmnist_mlp.sweepfile.read import Augment, Training
-from fmnist_mlp.training import fit as training
-from fmnist_mlp.training import models, preprocess
+from fmnist_mlp.sweepfile.settings import Augment, Training
+from fmnist_mlp.sweepfile.steps import Pca, Standardize
+from fmnist_mlp.training import fit, models, preprocess
 from fmnist_mlp.training.augment import Augmentation
+from fmnist_mlp.training.checkpoint import Checkpoint
 from fmnist_mlp.training.compiled_epoch import ResidentData
-from fmnist_mlp.training.preprocess import Pca, Standardize
+from fmnist_mlp.training.fit import compile_model, restart
 
 EVERYTHING = Augment(horizontal_flip=True, vertical_flip=True, shift=2, erase=0.5, mixup=0.4)
 STACK = [Dense(units=16, activation="relu"), Dense(units=8, activation="tanh")]
@@ -152,13 +153,13 @@ def test_a_shift_of_nearly_the_whole_image_and_the_smallest_alpha_are_sound():
 
 def new_model(layers, settings, fitted, seed=3):
     model = models.build_model(layers, fitted.input_shape, 4, seed, takes_pixels=False)
-    training.compile_model(model, settings, len(TRAIN))
+    compile_model(model, settings, len(TRAIN))
     return model
 
 
 def train(model, settings, images, fitted, seed=3, **options):
     resident = ResidentData(*images, 4, preprocessing=fitted)
-    return training.train(
+    return fit.train(
         model, resident, settings, seed=seed, train_indices=TRAIN, validation_indices=VALIDATION, **options
     )
 
@@ -177,7 +178,7 @@ def reference(layers, settings, images, fitted, seed=3):
         return fitted.apply(pixels, fitted.arrays(np.float64)).reshape(-1, *fitted.input_shape)
 
     for epoch in range(settings.epochs):
-        order = TRAIN[data.epoch_order(len(TRAIN), seed, epoch)]
+        order = TRAIN[epoch_order(len(TRAIN), seed, epoch)]
         draws = augmentation.draw(len(order), seed, epoch)
         pixels, targets = by_hand(x[order], draws).astype(np.float64), rows[y[order]]
         if is_mixed:
@@ -251,7 +252,7 @@ def test_no_seed_and_no_epoch_is_compiled_anew(tiny_images):
     used = new_model(STACK, settings, first, seed=4)
     train(used, settings, tiny_images, first, seed=4)
     programs = used.compiled_epoch
-    training.restart(used, models.build_model(STACK, second.input_shape, 4, 5, takes_pixels=False))
+    restart(used, models.build_model(STACK, second.input_shape, 4, 5, takes_pixels=False))
     again = train(used, settings, tiny_images, second, seed=5).history
     assert used.compiled_epoch is programs
     assert programs._train.experimental_get_tracing_count() == 1
@@ -283,7 +284,7 @@ def test_a_resumed_training_sees_the_same_augmented_images(plain_fit, tiny_image
     with pytest.raises(Interrupted):
         train(first, settings, tiny_images, fitted, plain_fit=plain_fit, at_epoch_end=stop)
     resumed = new_model(layers, settings, fitted)
-    checkpoint = training.Checkpoint.read(read_files(tmp_path))
+    checkpoint = Checkpoint.read(read_files(tmp_path))
     assert train(resumed, settings, tiny_images, fitted, plain_fit=plain_fit, resume=checkpoint).history == history
     for ours, theirs in zip(resumed.variables, expected.variables, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())

@@ -26,16 +26,24 @@ from sweeping import Made, Project, different, done_record, put_record, read_csv
 from test_trial import draw_images, worker, write_images  # noqa: F401 - worker is a fixture
 from test_trial import run as run_trial
 
-from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import load_data
+from fmnist_mlp.data.split import limit_indices, stratified_folds, stratified_split
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs import sweep_run as tensorboard_logs
+from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results import ranking
-from fmnist_mlp.results.store import DamagedRecord, Results
-from fmnist_mlp.runner import loop as runner
-from fmnist_mlp.sweepfile import classifiers as baselines
-from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.results.record import DamagedRecord
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.runner import plan as plan_module
+from fmnist_mlp.sweepfile import classifiers
+from fmnist_mlp.sweepfile.checks import check_shapes
 from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
-from fmnist_mlp.sweepfile.read import Baseline, Overrides, list_trials, load_sweep
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.schema import json_schema
+from fmnist_mlp.sweepfile.settings import name_problem
+from fmnist_mlp.sweepfile.sweep import Baseline, Overrides, over_budget
+from fmnist_mlp.sweepfile.trials import list_trials
+from fmnist_mlp.training import baseline as baseline_module
+from fmnist_mlp.training.baseline import log_probabilities
 
 THEIRS = {
     classifier.__name__: classifier
@@ -133,23 +141,23 @@ def test_whatever_value_is_taken_scikit_learn_takes_too(name):
 
 
 def test_a_share_of_all_pixels_is_all_of_them_and_one_pixel_is_one():
-    assert baselines.ExtraTreesClassifier(max_features=1.0) == baselines.ExtraTreesClassifier(max_features=None)
-    assert baselines.ExtraTreesClassifier(max_features=1).short_name() == "ExtraTreesClassifier-max_features1"
-    assert baselines.ExtraTreesClassifier(max_features=1.0).short_name() == "ExtraTreesClassifier-max_features_none"
+    assert classifiers.ExtraTreesClassifier(max_features=1.0) == classifiers.ExtraTreesClassifier(max_features=None)
+    assert classifiers.ExtraTreesClassifier(max_features=1).short_name() == "ExtraTreesClassifier-max_features1"
+    assert classifiers.ExtraTreesClassifier(max_features=1.0).short_name() == "ExtraTreesClassifier-max_features_none"
 
 
 @pytest.mark.parametrize(
     ("classifier", "name", "in_python"),
     [
-        (baselines.LogisticRegression(), "LogisticRegression", "LogisticRegression()"),
-        (baselines.LogisticRegression(C=1), "LogisticRegression", "LogisticRegression()"),
+        (classifiers.LogisticRegression(), "LogisticRegression", "LogisticRegression()"),
+        (classifiers.LogisticRegression(C=1), "LogisticRegression", "LogisticRegression()"),
         (
-            baselines.SVC(gamma=0.05, kernel="poly", C=10, shrinking=False),
+            classifiers.SVC(gamma=0.05, kernel="poly", C=10, shrinking=False),
             "SVC-C10-kernel_poly-gamma0.05-shrinking_false",
             "SVC(C=10, kernel='poly', gamma=0.05, shrinking=False)",
         ),
         (
-            baselines.MLPClassifier(hidden_layer_sizes=[64, 32], alpha=1e-5),
+            classifiers.MLPClassifier(hidden_layer_sizes=[64, 32], alpha=1e-5),
             "MLPClassifier-hidden_layer_sizes64x32-alpha1e-05",
             "MLPClassifier(hidden_layer_sizes=(64, 32), alpha=1e-05)",
         ),
@@ -158,7 +166,7 @@ def test_a_share_of_all_pixels_is_all_of_them_and_one_pixel_is_one():
 def test_names_say_what_differs_from_the_defaults(classifier, name, in_python):
     assert classifier.short_name() == name
     assert classifier.in_short() == in_python
-    assert config.name_problem(name) is None
+    assert name_problem(name) is None
     given = eval(in_python, dict(THEIRS)).get_params()
     assert all(given[key] == getattr(classifier, key) for key in type(classifier).model_fields)
 
@@ -170,7 +178,7 @@ def test_names_say_what_differs_from_the_defaults(classifier, name, in_python):
 def test_every_classifier_gives_what_scikit_learn_gives_by_hand(name, tiny):
     x_train, y_train, x, _ = tiny
     arguments = QUICK.get(name, {})
-    fitted = baselines.fit(CLASSIFIERS[name](**arguments), x_train, y_train, num_classes=4, seed=3)
+    fitted = baseline_module.fit(CLASSIFIERS[name](**arguments), x_train, y_train, num_classes=4, seed=3)
     by_hand = theirs(name, seed=3, **arguments).fit(x_train, y_train)
     predicted, probabilities = fitted.predict(x)
     np.testing.assert_array_equal(predicted, by_hand.predict(x))
@@ -187,7 +195,8 @@ def test_every_classifier_gives_what_scikit_learn_gives_by_hand(name, tiny):
 def test_the_seed_is_the_random_state(name, tiny):
     x_train, y_train, x, _ = tiny
     fits = [
-        baselines.fit(CLASSIFIERS[name](**QUICK[name]), x_train, y_train, 4, seed).predict(x)[1] for seed in (0, 0, 1)
+        baseline_module.fit(CLASSIFIERS[name](**QUICK[name]), x_train, y_train, 4, seed).predict(x)[1]
+        for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(fits[0], fits[1])
     assert not np.array_equal(fits[0], fits[2])
@@ -196,27 +205,27 @@ def test_the_seed_is_the_random_state(name, tiny):
 @pytest.mark.parametrize(
     ("classifier", "params", "size"),
     [
-        (baselines.LogisticRegression(), 64 * 4 + 4, ""),
-        (baselines.LogisticRegression(fit_intercept=False), 64 * 4, ""),
-        (baselines.LinearSVC(), 64 * 4 + 4, ""),
-        (baselines.LinearSVC(fit_intercept=False), 64 * 4, ""),
-        (baselines.MLPClassifier(hidden_layer_sizes=[6, 5], solver="lbfgs"), 64 * 6 + 6 + 6 * 5 + 5 + 5 * 4 + 4, ""),
-        (baselines.KNeighborsClassifier(), None, "120 images"),
+        (classifiers.LogisticRegression(), 64 * 4 + 4, ""),
+        (classifiers.LogisticRegression(fit_intercept=False), 64 * 4, ""),
+        (classifiers.LinearSVC(), 64 * 4 + 4, ""),
+        (classifiers.LinearSVC(fit_intercept=False), 64 * 4, ""),
+        (classifiers.MLPClassifier(hidden_layer_sizes=[6, 5], solver="lbfgs"), 64 * 6 + 6 + 6 * 5 + 5 + 5 * 4 + 4, ""),
+        (classifiers.KNeighborsClassifier(), None, "120 images"),
         # A stump is a root and two leaves.
-        (baselines.ExtraTreesClassifier(n_estimators=2000, max_depth=1), None, "2,000 trees, 6,000 nodes"),
-        (baselines.RandomForestClassifier(n_estimators=1, max_leaf_nodes=2), None, "1 tree, 3 nodes"),
+        (classifiers.ExtraTreesClassifier(n_estimators=2000, max_depth=1), None, "2,000 trees, 6,000 nodes"),
+        (classifiers.RandomForestClassifier(n_estimators=1, max_leaf_nodes=2), None, "1 tree, 3 nodes"),
         # Of each class a tree a round, of two leaves.
-        (baselines.HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=2), None, "20 trees, 60 nodes"),
+        (classifiers.HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=2), None, "20 trees, 60 nodes"),
     ],
 )
 def test_sizes_are_those_counted_by_hand(classifier, params, size, tiny):
-    fitted = baselines.fit(classifier, tiny[0], tiny[1], num_classes=4, seed=0)
+    fitted = baseline_module.fit(classifier, tiny[0], tiny[1], num_classes=4, seed=0)
     assert (fitted.params, fitted.size) == (params, size)
 
 
 def test_support_vectors_are_the_images_with_a_weight(tiny):
     x_train, y_train, *_ = tiny
-    fitted = baselines.fit(baselines.SVC(), x_train, y_train, num_classes=4, seed=0)
+    fitted = baseline_module.fit(classifiers.SVC(), x_train, y_train, num_classes=4, seed=0)
     assert fitted.params is None
     assert fitted.size == f"{len(SVC().fit(x_train, y_train).support_)} support vectors"
 
@@ -225,7 +234,7 @@ def test_support_vectors_are_the_images_with_a_weight(tiny):
 def test_a_class_that_never_came_has_no_probability(name, tiny):
     x_train, y_train, x, _ = tiny
     kept = y_train != 1
-    fitted = baselines.fit(CLASSIFIERS[name](**QUICK.get(name, {})), x_train[kept], y_train[kept], 5, seed=0)
+    fitted = baseline_module.fit(CLASSIFIERS[name](**QUICK.get(name, {})), x_train[kept], y_train[kept], 5, seed=0)
     predicted, probabilities = fitted.predict(x)
     assert probabilities.shape == (40, 5)
     assert not probabilities[:, [1, 4]].any()
@@ -234,10 +243,10 @@ def test_a_class_that_never_came_has_no_probability(name, tiny):
 
 
 def test_a_training_cut_short_is_a_note_said_once_and_no_warning(tiny):
-    fitted = baselines.fit(baselines.LogisticRegression(max_iter=1), tiny[0], tiny[1], num_classes=4, seed=0)
+    fitted = baseline_module.fit(classifiers.LogisticRegression(max_iter=1), tiny[0], tiny[1], num_classes=4, seed=0)
     (note,) = fitted.notes
     assert note == "ConvergenceWarning: lbfgs failed to converge after 1 iteration(s) (status=1)"
-    assert baselines.fit(baselines.LogisticRegression(), tiny[0], tiny[1], 4, seed=0).notes == ()
+    assert baseline_module.fit(classifiers.LogisticRegression(), tiny[0], tiny[1], 4, seed=0).notes == ()
 
 
 def test_a_note_is_one_line_of_no_great_length_said_once(tiny, monkeypatch):
@@ -248,7 +257,7 @@ def test_a_note_is_one_line_of_no_great_length_said_once(tiny, monkeypatch):
 
     monkeypatch.setattr(KNeighborsClassifier, "fit", fit)
     monkeypatch.setattr(KNeighborsClassifier, "n_samples_fit_", 120, raising=False)
-    notes = baselines.fit(baselines.KNeighborsClassifier(), tiny[0], tiny[1], 4, seed=0).notes
+    notes = baseline_module.fit(classifiers.KNeighborsClassifier(), tiny[0], tiny[1], 4, seed=0).notes
     assert notes == (f"UserWarning: beware {'!' * 280}", "RuntimeWarning: overflow")
 
 
@@ -265,7 +274,7 @@ def test_fitting_and_predicting_take_one_core(tiny, monkeypatch):
     for name in ("fit", "predict_proba"):
         monkeypatch.setattr(LogisticRegression, name, spy(getattr(LogisticRegression, name)))
     with threadpoolctl.threadpool_limits(2):
-        baselines.fit(baselines.LogisticRegression(), tiny[0], tiny[1], 4, seed=0).predict(tiny[2])
+        baseline_module.fit(classifiers.LogisticRegression(), tiny[0], tiny[1], 4, seed=0).predict(tiny[2])
         around = {library["num_threads"] for library in threadpoolctl.threadpool_info()}
     assert seen == [{1}, {1}]
     assert 2 in around, "there is more than one core to take"
@@ -284,16 +293,16 @@ def test_the_loss_of_impossible_labels_is_that_of_scikit_learn(probabilities):
 
     labels, probabilities = np.array([0, 2, 2]), np.array(probabilities)
     expected = reference.log_loss(labels, probabilities, labels=[0, 1, 2])
-    assert cross_entropy(labels, baselines.log_probabilities(probabilities)) == pytest.approx(expected, rel=1e-12)
+    assert cross_entropy(labels, log_probabilities(probabilities)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_rough_costs_grow_with_what_is_asked_for():
     cost = {
-        "trees": baselines.ExtraTreesClassifier().rough_cost(48_000),
-        "twice the trees": baselines.ExtraTreesClassifier(n_estimators=200).rough_cost(48_000),
-        "half the images": baselines.ExtraTreesClassifier().rough_cost(24_000),
-        "support vectors": baselines.SVC().rough_cost(48_000),
-        "half of theirs": baselines.SVC().rough_cost(24_000),
+        "trees": classifiers.ExtraTreesClassifier().rough_cost(48_000),
+        "twice the trees": classifiers.ExtraTreesClassifier(n_estimators=200).rough_cost(48_000),
+        "half the images": classifiers.ExtraTreesClassifier().rough_cost(24_000),
+        "support vectors": classifiers.SVC().rough_cost(48_000),
+        "half of theirs": classifiers.SVC().rough_cost(24_000),
     }
     assert cost["twice the trees"] == 2 * cost["trees"]
     assert cost["half the images"] == cost["trees"] / 2
@@ -346,10 +355,10 @@ def test_the_example_of_the_documentation_means_what_it_says(load):
         "logistic-pca",
     ]
     assert [baseline.classifier for baseline in sweep.architectures] == [
-        baselines.LogisticRegression(),
-        baselines.ExtraTreesClassifier(n_estimators=200),
-        baselines.SVC(),
-        baselines.LogisticRegression(C=0.1, max_iter=200),
+        classifiers.LogisticRegression(),
+        classifiers.ExtraTreesClassifier(n_estimators=200),
+        classifiers.SVC(),
+        classifiers.LogisticRegression(C=0.1, max_iter=200),
     ]
     assert [baseline.line for baseline in sweep.architectures] == [3, 4, 5, 6]
     assert [len(baseline.training.preprocess) for baseline in sweep.architectures] == [0, 0, 0, 2]
@@ -487,7 +496,7 @@ def test_all_mistakes_are_told_at_once(load):
 def test_more_components_than_pixels_are_refused_at_their_line(load):
     sweep = load("baselines:\n  - SVC\n  - SVC:\n    preprocess: {pca: 65}\n")
     with pytest.raises(SweepError, match=r"b\.yaml:4: preprocess pca can have at most 64 components"):
-        config.check_shapes(sweep, (8, 8), 4)
+        check_shapes(sweep, (8, 8), 4)
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "HistGradientBoostingClassifier"])
@@ -496,11 +505,11 @@ def test_more_components_than_pixels_are_refused_at_their_line(load):
     [([9, 1], 0.5), ([2, 2], 0.5), ([2, 2], 0.25), ([2, 2], 0.75), ([9, 9], 0.05), ([9, 9], 0.1)],
 )
 def test_early_stopping_on_too_few_images_is_known_beforehand(name, counts, fraction):
-    classifier = baselines.CLASSIFIERS[name](early_stopping=True, validation_fraction=fraction, max_iter=2)
+    classifier = CLASSIFIERS[name](early_stopping=True, validation_fraction=fraction, max_iter=2)
     y = np.repeat(np.arange(len(counts)), counts)
     x = np.random.default_rng(0).normal(size=(len(y), 3)).astype(np.float32)
     try:
-        baselines.fit(classifier, x, y, len(counts), seed=0)
+        baseline_module.fit(classifier, x, y, len(counts), seed=0)
     except ValueError:
         assert "early_stopping sets" in classifier.misfit(counts)
     else:
@@ -509,7 +518,7 @@ def test_early_stopping_on_too_few_images_is_known_beforehand(name, counts, frac
 
 def test_a_budget_of_parameters_stops_no_baseline(load):
     sweep = load("max_params: 10\narchitectures: [[8]]\nbaselines: [LogisticRegression]\n")
-    assert config.over_budget(sweep, config.check_shapes(sweep, (8, 8), 4)) == {"8"}
+    assert over_budget(sweep, check_shapes(sweep, (8, 8), 4)) == {"8"}
 
 
 def test_checking_a_sweep_file_imports_neither_scikit_learn_nor_tensorflow(tmp_path):
@@ -522,7 +531,7 @@ def test_checking_a_sweep_file_imports_neither_scikit_learn_nor_tensorflow(tmp_p
 
 
 def test_the_schema_knows_every_classifier_and_argument():
-    schema = config.json_schema()
+    schema = json_schema()
     baseline = schema["$defs"]["baseline"]
     assert set(baseline["properties"]) == {"name", "preprocess", *CLASSIFIERS}
     assert baseline["oneOf"] == [{"required": [name]} for name in CLASSIFIERS]
@@ -547,7 +556,7 @@ def fit_one(source, tmp_path):
 
     def fit_one(item, before="", **options):
         (tmp_path / "tiny.yaml").write_text(f"{before}\nseeds: [2]\nbaselines:\n  - {item}\n")
-        images = data.load_data(source)
+        images = load_data(source)
         one = list_trials(load_sweep(tmp_path / "tiny.yaml"), data_identity=images.identity)[0]
         return run_trial(one, source, tmp_path, **options), images, tmp_path
 
@@ -591,7 +600,7 @@ def test_every_figure_is_that_of_scikit_learn_by_hand_on_the_same_split(name, st
     record, images, folder = fit_one(f"{{{name}: {written}{', ' if steps else ''}{steps}}}")
     assert record.is_done, record.error
 
-    train, val = data.stratified_split(images.y_train, 0.2, seed=2)
+    train, val = stratified_split(images.y_train, 0.2, seed=2)
     by_hand = theirs(name, seed=2, **arguments)
     x_train, x_val, x_test = map(vectors, (images.x_train[train], images.x_train[val], images.x_test))
     if steps:
@@ -675,8 +684,8 @@ def test_a_network_may_have_no_empty_figure(made):
 
 def test_a_limit_and_a_fold_choose_the_images(fit_one):
     record, images, _ = fit_one("{KNeighborsClassifier: {n_neighbors: 1}}", "folds: 3\nlimit: 90", limit=90)
-    pool = data.limit_indices(images.y_train, 90)
-    train, val = data.stratified_folds(images.y_train[pool], 3, 0, seed=2)
+    pool = limit_indices(images.y_train, 90)
+    train, val = stratified_folds(images.y_train[pool], 3, 0, seed=2)
     x = images.x_train.reshape(-1, 64) / 255
     by_hand = KNeighborsClassifier(1).fit(x[pool[train]], images.y_train[pool[train]])
     assert record.metrics["val_accuracy"] == by_hand.score(x[pool[val]], images.y_train[pool[val]])
@@ -821,7 +830,7 @@ def test_new_nodes_of_a_tree_are_a_new_table(both):
 
 
 def test_a_session_of_a_baseline_has_its_figures_and_no_empty_one(both, tmp_path):
-    logs = tensorboard_logs.SweepLogs(tmp_path / "logs", both.sweep)
+    logs = SweepLogs(tmp_path / "logs", both.sweep)
     logs.sync(both.results, both.plan, both.records)
     found = {one.architecture.name: scalars(logs.trial_folder(one)) for one in both.plan}
     assert set(found["SVC"]) >= {"test_accuracy", "val_accuracy"}
@@ -834,7 +843,7 @@ def test_what_changed_of_a_baseline_is_told_by_its_arguments(both, tmp_path):
     text = BOTH.replace("  - LogisticRegression", "  - {name: LogisticRegression, LogisticRegression: {C: 0.5}}")
     (tmp_path / "small.yaml").write_text(text)
     plan = list_trials(load_sweep(tmp_path / "small.yaml"), data_identity="tiny")
-    assert runner._changes(both.results.last_plan(both.sweep), plan) == ["LogisticRegression: C 1 -> 0.5"]
+    assert plan_module._changes(both.results.last_plan(both.sweep), plan) == ["LogisticRegression: C 1 -> 0.5"]
 
 
 # ---- whole sweeps -------------------------------------------------------------------------------------------------

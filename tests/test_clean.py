@@ -6,15 +6,16 @@ import shutil
 import pytest
 from test_runner import SWEEP, Fake
 
-from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner import clean
-from fmnist_mlp.runner import loop as runner
 from fmnist_mlp.runner.clean import empty_trash, find_leftovers, move_to_trash, trash_bytes
-from fmnist_mlp.runner.loop import Listener
-from fmnist_mlp.sweepfile.read import Overrides, load_sweep
+from fmnist_mlp.runner.loop import Listener, run_sweep
+from fmnist_mlp.runner.plan import make_plan
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.sweep import Overrides
 
 WITHOUT_WIDER = SWEEP.replace("  - name: wider\n    layers: [32]\n", "")
 
@@ -109,8 +110,8 @@ def test_a_trial_in_work_is_not_left_over(fake):
 def test_a_record_that_another_sweep_still_asks_for_stays(fake):
     fake.run()
     (fake.folder / "second.yaml").write_text(SWEEP.replace("name: fake", "name: second"))
-    plan = runner.make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
-    runner.run_sweep(plan, fake.options, Listener())
+    plan = make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
+    run_sweep(plan, fake.options, Listener())
     fake.write(WITHOUT_WIDER)
     assert leftovers(fake) == {}
 
@@ -326,7 +327,7 @@ def test_the_verb_lists_moves_and_deletes_one_step_at_a_time(fake, capsys):
 
     def said(*arguments):
         capsys.readouterr()
-        assert cli.verbs(["clean", *arguments, *where]) == 0
+        assert verbs(["clean", *arguments, *where]) == 0
         return capsys.readouterr().out
 
     listed = said()

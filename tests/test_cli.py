@@ -21,12 +21,14 @@ import pytest
 import sweeping
 from sweeping import Project, by_itself, invented_record, state
 
-from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.cli.sweep import main
+from fmnist_mlp.cli.verbs import verbs
+from fmnist_mlp.data import idx
 from fmnist_mlp.data import source as data
-from fmnist_mlp.engines.pool import Stopped
+from fmnist_mlp.data.idx import FILES
+from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.files import seal
 from fmnist_mlp.report import report
-from fmnist_mlp.runner import loop as runner
 
 ROOT = Path(__file__).parent.parent
 TINY = """\
@@ -55,11 +57,14 @@ def project(tmp_path, monkeypatch):
     project = Project(folder, TINY)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
-    monkeypatch.setattr(data, "_keras_bases", lambda: [tmp_path / "keras"])
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [tmp_path / "keras"])
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(data, "FASHION_MNIST_URL", f"http://127.0.0.1:{closed.getsockname()[1]}/")
+        monkeypatch.setattr(
+            "fmnist_mlp.data.download.FASHION_MNIST_URL", f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        )
     return project
 
 
@@ -70,7 +75,7 @@ def run(project, capsys):
     def run(*arguments):
         capsys.readouterr()
         try:
-            code = cli.main([str(argument) for argument in arguments])
+            code = main([str(argument) for argument in arguments])
         except SystemExit as exit_:  # argparse
             code = exit_.code
         said = capsys.readouterr()
@@ -102,10 +107,10 @@ def trained(monkeypatch):
         return invented_record(task)
 
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
-    monkeypatch.setattr(runner, "run_trial", run_trial)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", run_trial)
     # Its pictures take a second and have tests of their own; `drawn` has the real one.
     monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
-    monkeypatch.setattr(runner, "start_worker", lambda device, threads, source: environment)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.start_worker", lambda device, threads, source: environment)
     return ran
 
 
@@ -344,7 +349,7 @@ def write_idx(folder, train=12, test=6):
     """Four gzipped IDX files of 4x5 images in three classes, written from the format's description."""
     rng = np.random.default_rng(0)
     folder.mkdir()
-    for file, n in zip(data._FILES, (train, train, test, test), strict=True):
+    for file, n in zip(FILES, (train, train, test, test), strict=True):
         labels = (np.arange(n) % 3).astype(np.uint8)
         array = rng.integers(0, 256, (n, 4, 5), dtype=np.uint8) if file.dimensions == 3 else labels
         content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
@@ -357,16 +362,17 @@ def images(project, monkeypatch):
     """A folder of tiny files that pass for Fashion-MNIST: theirs are the expected sizes and checksums."""
     folder = write_idx(project.folder / "images")
     files = []
-    for file in data._FILES:
+    for file in FILES:
         packed = (folder / file.gz_name).read_bytes()
         digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
-        files.append(data._File(file.stem, file.dimensions, len(packed), digest))
-    monkeypatch.setattr(data, "_FILES", tuple(files))
+        files.append(idx._File(file.stem, file.dimensions, len(packed), digest))
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.FILES", tuple(files))
     return folder
 
 
 FASHION = "dataset: fashion_mnist\nseeds: 1\narchitectures:\n  - [8]\n"
-X_TRAIN, Y_TRAIN, X_TEST, Y_TEST = (file.gz_name for file in data._FILES)
+X_TRAIN, Y_TRAIN, X_TEST, Y_TEST = (file.gz_name for file in FILES)
 
 
 @pytest.mark.parametrize("way", ["--data-dir", "FASHION_MNIST_DIR"])
@@ -628,7 +634,7 @@ def test_an_interruption_before_the_trials_needs_no_traceback(run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "make_plan", interrupted)
+    monkeypatch.setattr("fmnist_mlp.cli.sweep.make_plan", interrupted)
     ran = run("tiny.yaml")
     assert (ran.code, ran.errors) == (130, ["interrupted"])
 
@@ -681,7 +687,7 @@ def test_a_place_that_cannot_be_written_is_one_line_before_anything_is_trained(
 )
 def test_a_loop_of_links_is_one_line_for_every_verb(project, capsys, arguments):
     (project.folder / "a loop").symlink_to("a loop")
-    assert cli.verbs(arguments) == 2
+    assert verbs(arguments) == 2
     assert "a loop" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -709,7 +715,7 @@ def test_an_error_of_the_users_in_a_trial_ends_the_sweep_and_is_no_record(run, p
     def full(*args):
         raise data.SweepError("cannot write results: No space left on device")
 
-    monkeypatch.setattr(runner, "run_trial", full)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", full)
     ran = run("tiny.yaml", "--jobs", "0")
     assert (ran.code, ran.errors) == (2, ["cannot write results: No space left on device"])
     assert not list(project.results.glob("_records/*/record.json"))
@@ -898,7 +904,7 @@ def test_a_gpu_that_is_not_there_is_one_line_with_the_reason_and_what_to_install
 @pytest.fixture
 def explore(project, capsys):
     def explore(*arguments):
-        code = cli.verbs(["explore", *map(str, arguments)])
+        code = verbs(["explore", *map(str, arguments)])
         said = capsys.readouterr()
         return Ran(code, said.out, said.err)
 
@@ -944,7 +950,7 @@ def test_a_sweep_draws_its_report_and_the_verb_draws_it_again(run, project, draw
     assert "report: results/tiny/report.html" in ran.out
     first = page.read_text(encoding="utf-8")
     page.unlink()
-    assert cli.verbs(["report", "tiny.yaml"]) == 0
+    assert verbs(["report", "tiny.yaml"]) == 0
     assert "open results/tiny/report.html" in capsys.readouterr().out
     assert page.read_text(encoding="utf-8") == first
 
@@ -969,7 +975,7 @@ def test_every_view_of_a_quick_look_says_that_it_is_one_and_of_what(run, project
     assert b"--only wide --epochs 1 --limit 900 --seeds 1" in events.read_bytes()
 
     (project.results / quick / "report.html").unlink()
-    assert cli.verbs(["report", quick]) == 0
+    assert verbs(["report", quick]) == 0
     assert f"open results/{quick}/report.html" in capsys.readouterr().out
     assert (project.results / quick / "report.html").read_text("utf-8") == page
     assert state(project.results / "tiny", project.logs / "tiny") == before

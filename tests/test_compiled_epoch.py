@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_mlp.data.source import epoch_order
+from fmnist_mlp.data.split import epoch_order
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile.layers import BatchNormalization, Dense, Dropout, GaussianNoise, LayerNormalization
-from fmnist_mlp.sweepfile.read import Training
+from fmnist_mlp.sweepfile.settings import Training
 from fmnist_mlp.training import compiled_epoch, models
-from fmnist_mlp.training import fit as training
 from fmnist_mlp.training.compiled_epoch import ResidentData
+from fmnist_mlp.training.fit import TrainingDiverged, compile_model, restart, train
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "nadam", "lion")
 STACKS = {
@@ -47,14 +47,14 @@ def _compute_in(dtype):
 
 def _model(layers, settings, seed=3):
     model = models.build_model(layers, (8, 8), 4, seed)
-    training.compile_model(model, settings, len(TRAIN))
+    compile_model(model, settings, len(TRAIN))
     return model
 
 
 def _train(model, settings, images, seed=3, **options):
     x, y = images
     data = ResidentData(x, y, 4)
-    return training.train(
+    return train(
         model, data, settings, seed=seed, train_indices=TRAIN, validation_indices=VALIDATION, **options
     ).history
 
@@ -162,13 +162,13 @@ def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(tiny_images):
     arguments = {"train_indices": TRAIN, "validation_indices": VALIDATION}
 
     new = _model(layers, settings, seed=5)
-    expected = training.train(new, data, settings, seed=5, **arguments).history
+    expected = train(new, data, settings, seed=5, **arguments).history
 
     used = _model(layers, settings, seed=4)
-    training.train(used, data, settings, seed=4, **arguments)
+    train(used, data, settings, seed=4, **arguments)
     programs = used.compiled_epoch
-    training.restart(used, models.build_model(layers, (8, 8), 4, seed=5))
-    again = training.train(used, data, settings, seed=5, **arguments).history
+    restart(used, models.build_model(layers, (8, 8), 4, seed=5))
+    again = train(used, data, settings, seed=5, **arguments).history
 
     assert used.compiled_epoch is programs
     assert programs._train.experimental_get_tracing_count() == 1  # not compiled again
@@ -199,7 +199,7 @@ def test_seeds_give_different_weights_and_orders(tiny_images):
 
 def test_a_loss_that_goes_to_nan_is_an_error_that_names_the_epoch(tiny_images):
     settings = Training(epochs=5, optimizer="sgd", learning_rate=1000)
-    with pytest.raises(training.TrainingDiverged, match=r"loss became (nan|inf) in epoch \d: .*learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"loss became (nan|inf) in epoch \d: .*learning_rate"):
         _train(_model(DIVERGES, settings), settings, tiny_images)
 
 
@@ -242,7 +242,7 @@ def test_terminate_on_nan_stops_the_epochs(tiny_images):
     seen = []
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
     callbacks = [keras.callbacks.TerminateOnNaN(), counter]
-    with pytest.raises(training.TrainingDiverged):
+    with pytest.raises(TrainingDiverged):
         _train(_model(DIVERGES, settings), settings, tiny_images, callbacks=callbacks)
     assert len(seen) < 5
 

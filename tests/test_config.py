@@ -14,20 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile import read as config
-from fmnist_mlp.sweepfile.read import (
-    Grid,
-    IdxFolder,
-    Overrides,
-    SweepSettings,
-    Training,
-    check_shapes,
-    fingerprint,
-    list_trials,
-    load_sweep,
-    over_budget,
-)
+from fmnist_mlp.sweepfile.checks import check_shapes, find_doubts
+from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.schema import json_schema
+from fmnist_mlp.sweepfile.settings import Grid, IdxFolder, SweepSettings, Training, name_problem
+from fmnist_mlp.sweepfile.stacks import MAX_NAME_LENGTH
+from fmnist_mlp.sweepfile.sweep import Overrides, over_budget, read_folder_name
+from fmnist_mlp.sweepfile.trials import NUMERICS_VERSION, canonical_settings, fingerprint, list_trials
 
 ROOT = Path(__file__).parent.parent
 STACK = "architectures:\n  - [64, 32]\n"
@@ -193,7 +187,7 @@ def test_overrides_replace_what_the_file_says(load):
 def test_what_really_differs_from_the_file_makes_a_quick_look(load, more, overrides, folder_name, words):
     sweep = load(f"name: mine\n{more}{STACK}", overrides)
     assert (sweep.folder_name, sweep.title) == (folder_name, "mine" + words)
-    assert config.read_folder_name(folder_name) == ("mine", sweep.quick_look)
+    assert read_folder_name(folder_name) == ("mine", sweep.quick_look)
     assert load(f"name: mine\n{more}{STACK}", sweep.quick_look).folder_name == folder_name
 
 
@@ -209,7 +203,7 @@ def test_epochs_that_any_architecture_has_otherwise_make_a_quick_look(load):
     "text", ["", "+epochs-1", "a+", "a+epochs-", "a+limit-1+epochs-1", "a+b", "../a", "a/b+seeds-1", "_a"]
 )
 def test_no_other_text_names_the_folder_of_a_sweep(text):
-    assert config.read_folder_name(text) is None
+    assert read_folder_name(text) is None
 
 
 def test_a_name_with_a_plus_is_no_name_of_a_sweep(complain):
@@ -235,7 +229,7 @@ def test_automatic_names_show_what_an_architecture_sets_for_itself(load):
     )
     names = [architecture.name for architecture in sweep.architectures]
     assert names == ["64", "64-learning_rate0.0005", "64-sgd-momentum0.9", "64-tanh", "64-early_stopping3", "linear"]
-    assert all(config.name_problem(name) is None for name in names)
+    assert all(name_problem(name) is None for name in names)
 
 
 def test_a_sweep_is_frozen_and_travels_to_workers(load):
@@ -287,7 +281,7 @@ ONE_LAYER = "architectures:\n  - name: wide\n    layers: [256, {}]\n"
         ("relu", "unknown layer 'relu'; for an activation write {Activation: relu}"),
         ("batchnorm", "unknown layer 'batchnorm'; did you mean 'BatchNormalization'?"),
         ("{dense: 3}", "unknown layer 'dense'; did you mean 'Dense'?"),
-        ("{Lambda: x}", f"unknown layer 'Lambda'; known: {', '.join(stacks.LAYERS)}"),
+        ("{Lambda: x}", f"unknown layer 'Lambda'; known: {', '.join(LAYERS)}"),
         ("{Dense: 3, activation: relu}", "a layer is one name with its arguments in braces, such as {Dense: 64}, got 2 keys (Dense, activation); write {Dense: {units: 3, activation: relu}}"),
     ],
 )  # fmt: skip
@@ -382,7 +376,7 @@ def test_one_mistake_in_a_setting_gets_one_message(complain, line, message):
         ("{layers: [8], name: 1e-3}", "name must be text, got 1e-3; write it in quotes: '1e-3'"),
         ("{layers: [8], name: a b}", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a b'"),
         ("{layers: [8], name: NUL.txt}", "name must not be 'NUL.txt', which Windows keeps for a device"),
-        ("{layers: [8], activation: }", f"activation must be the name of an activation (linear is none), got nothing; known: {', '.join([*stacks.ACTIVATIONS, *stacks.ACTIVATION_ALIASES])} (architecture '8')"),
+        ("{layers: [8], activation: }", f"activation must be the name of an activation (linear is none), got nothing; known: {', '.join([*ACTIVATIONS, *ACTIVATION_ALIASES])} (architecture '8')"),
         ("{layers: [8], momentum: 0.9}", "momentum is for optimizer: sgd only, here it is adam; set it to 0 (architecture '8')"),
         ("{layers: [8], max_params: 0}", "max_params must be at least 1, got 0 (architecture '8')"),
         ("{layers: [8], folds: 5}", "unknown key 'folds'; it stands at the top of the file (architecture '8')"),
@@ -570,7 +564,7 @@ def test_softmax_and_sigmoid_inside_a_stack_are_nobody_elses_business(load):
         "- [8, {Dense: {units: 8, activation: softmax}}, {Activation: linear}]\n"
     )  # fmt: skip
     assert len(check_shapes(sweep, (28, 28), 10)) == 6
-    assert config.find_doubts(sweep, (28, 28), 10) == []
+    assert find_doubts(sweep, (28, 28), 10) == []
 
 
 @pytest.mark.parametrize("after", ["BatchNormalization", "{Activation: linear}", "{Dropout: 0.2}, LayerNormalization"])
@@ -611,7 +605,7 @@ def test_with_images_of_ones_own_the_ends_are_judged_by_them(load):
     ],
 )  # fmt: skip
 def test_what_is_allowed_and_hardly_meant_is_a_warning_by_line(load, text, words):
-    (said,) = config.find_doubts(load(text), (28, 28), 10)
+    (said,) = find_doubts(load(text), (28, 28), 10)
     assert said.split("\n")[0] == f"architectures.yaml:{words}"
 
 
@@ -625,16 +619,14 @@ def test_what_is_allowed_and_hardly_meant_is_a_warning_by_line(load, text, words
     ],
 )  # fmt: skip
 def test_what_is_meant_gets_no_warning(load, text):
-    assert (
-        config.find_doubts(load(f"architectures:\n{text}\ngrid: {{depth: 1, units: [10, 784]}}\n"), (28, 28), 10) == []
-    )
+    assert find_doubts(load(f"architectures:\n{text}\ngrid: {{depth: 1, units: [10, 784]}}\n"), (28, 28), 10) == []
 
 
 @pytest.mark.parametrize(
     "path", sorted([ROOT / "architectures.yaml", *(ROOT / "sweeps").glob("*.yaml")]), ids=lambda path: path.stem
 )
 def test_nothing_in_the_shipped_files_is_doubtful(path):
-    assert config.find_doubts(load_sweep(path), (28, 28), 10) == []
+    assert find_doubts(load_sweep(path), (28, 28), 10) == []
 
 
 @pytest.mark.parametrize(
@@ -870,7 +862,7 @@ def test_a_fingerprint_is_made_of_what_decides_the_numbers(load):
         "seed": 7,
         "backend": "tensorflow",
         "loop": "compiled",
-        "numerics": config.NUMERICS_VERSION,
+        "numerics": NUMERICS_VERSION,
     }
 
 
@@ -985,8 +977,8 @@ def test_a_fold_stands_in_the_settings_in_place_of_the_validation_split(load):
     # A split of its own, which no file with folds may give, would decide nothing.
     (split,) = load("seeds: 1\narchitectures:\n- {layers: [64, 32], validation_split: 0.3}\n").architectures
     options = {"data_identity": "d", "limit": None, "seed": 0}
-    assert config.canonical_settings(split, **options)["training"]["validation_split"] == 0.3
-    assert config.canonical_settings(split, **options, fold=0, folds=4) == folds[0].settings
+    assert canonical_settings(split, **options)["training"]["validation_split"] == 0.3
+    assert canonical_settings(split, **options, fold=0, folds=4) == folds[0].settings
 
 
 @pytest.mark.parametrize(
@@ -1150,7 +1142,7 @@ def test_names_say_what_is_done_to_the_images(load):
         "64-pca187", "64-standardize-pca0.95.whiten", "64-center0.5-scale0.5", "64-preprocess_none",
         "64-epochs3-augment.horizontal_flip.shift2.mixup0.2", "64-epochs4-augment_none",
     ]  # fmt: skip
-    assert all(config.name_problem(name) is None for name in names)
+    assert all(name_problem(name) is None for name in names)
 
 
 def test_in_a_grid_a_list_of_steps_stands_in_a_list_of_values(load):
@@ -1358,13 +1350,14 @@ def test_long_names_of_grids_are_short_different_and_the_same_again(load, monkey
     grid = "{depth: [9, 10], units: [100, 101, 102], shape: [constant, funnel], after_each: [BatchNormalization, {Dropout: 0.25}]}"
     names = [item.name for item in expanded(load, grid)]
     assert len(set(names)) == len(names) == 6  # no funnel: one of 100 units comes to 0 after seven layers
-    assert all(config.name_problem(name) is None for name in names)
+    assert all(name_problem(name) is None for name in names)
     assert names == [item.name for item in expanded(load, grid)]
     # Shortened names that coincide, as two hashes of 32 bits can: made certain by taking the hash away.
-    monkeypatch.setattr(stacks, "shorten_name", lambda name: name[: stacks.MAX_NAME_LENGTH].rstrip("-._"))
+    for module in ("sweepfile.stacks", "sweepfile.read"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.shorten_name", lambda name: name[:MAX_NAME_LENGTH].rstrip("-._"))
     collided = expanded(load, "{depth: [40, 41], units: 100, after_each: Flatten}")
     assert len({item.name for item in collided}) == len(collided) == 2
-    assert all(config.name_problem(item.name) is None for item in collided)
+    assert all(name_problem(item.name) is None for item in collided)
 
 
 GRID = "grid:\n  depth: 2\n  units: 8\n  {}\n"
@@ -1507,7 +1500,7 @@ def mutated(draw):
             keys = [*Training.model_fields, *SweepSettings.model_fields, *Grid.model_fields, "after_each", "x"]
             target[draw(st.sampled_from(keys))] = draw(junk)
         elif action == "add" and isinstance(target, list):
-            target.append(draw(junk | st.sampled_from(list(stacks.LAYERS)).map(lambda name: {name: 2})))
+            target.append(draw(junk | st.sampled_from(list(LAYERS)).map(lambda name: {name: 2})))
         elif action == "remove" and path:
             del parent[last]
         else:
@@ -1620,7 +1613,7 @@ def test_the_schema_file_is_in_step_with_the_models():
         'pathlib.Path("architectures.schema.json").write_text(json.dumps(config.json_schema(), indent=2) + "\\n")\''
     )
     written = (ROOT / "architectures.schema.json").read_text()
-    assert written == json.dumps(config.json_schema(), indent=2) + "\n", f"out of step; rewrite it with: {rewrite}"
+    assert written == json.dumps(json_schema(), indent=2) + "\n", f"out of step; rewrite it with: {rewrite}"
     assert (
         (ROOT / "architectures.yaml")
         .read_text()
@@ -1629,7 +1622,7 @@ def test_the_schema_file_is_in_step_with_the_models():
 
 
 def test_every_key_and_layer_is_described_in_the_schema():
-    schema = config.json_schema()
+    schema = json_schema()
     training = schema["properties"]["training"]["properties"]
     assert set(training) == set(Training.model_fields)
     architecture = schema["$defs"]["architecture"]["properties"]
@@ -1640,5 +1633,5 @@ def test_every_key_and_layer_is_described_in_the_schema():
     described |= {key: part for key, part in grid.items() if key != "max_params"}
     assert all(part.get("description") for part in described.values())
     layers = [option["properties"] for option in schema["$defs"]["layer"]["anyOf"] if "properties" in option]
-    assert [next(iter(properties)) for properties in layers] == list(stacks.LAYERS)
+    assert [next(iter(properties)) for properties in layers] == list(LAYERS)
     assert all(part["description"] for properties in layers for part in properties.values())

@@ -25,21 +25,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from fmnist_mlp.data import source as data
+from fmnist_mlp.data import idx as idx_module
 from fmnist_mlp.data import synthetic as garments
-from fmnist_mlp.data.source import (
-    DataSource,
-    describe,
-    epoch_order,
-    find_data,
-    limit_indices,
-    load_data,
-    stratified_folds,
-    stratified_split,
-)
+from fmnist_mlp.data.download import FASHION_MNIST_URL, keras_bases
+from fmnist_mlp.data.idx import FILES
+from fmnist_mlp.data.source import CLASS_NAMES, DataInfo, DataSource, describe, find_data, load_data
+from fmnist_mlp.data.split import count_parts, epoch_order, limit_indices, stratified_folds, stratified_split
 from fmnist_mlp.errors import SweepError
 
-NAMES = [file.gz_name for file in data._FILES]
+NAMES = [file.gz_name for file in FILES]
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
 
 
@@ -74,23 +68,25 @@ def folder(tmp_path):
 def pretend(monkeypatch, folder):
     """Lets the tiny folder be Fashion-MNIST: its checksums and sizes are the expected ones."""
     files = []
-    for file in data._FILES:
+    for file in FILES:
         packed = (folder / file.gz_name).read_bytes()
         digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
-        files.append(data._File(file.stem, file.dimensions, len(packed), digest))
-    monkeypatch.setattr(data, "_FILES", tuple(files))
+        files.append(idx_module._File(file.stem, file.dimensions, len(packed), digest))
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.FILES", tuple(files))
     return folder
 
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     """An empty cache of Keras's, and nowhere to download from."""
-    monkeypatch.setattr(data, "_keras_bases", lambda: [tmp_path / "keras"])
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [tmp_path / "keras"])
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    monkeypatch.setattr(data, "FASHION_MNIST_URL", f"http://127.0.0.1:{port}/")
+    monkeypatch.setattr("fmnist_mlp.data.download.FASHION_MNIST_URL", f"http://127.0.0.1:{port}/")
     return tmp_path / "keras" / "datasets" / "fashion-mnist"
 
 
@@ -116,7 +112,7 @@ def one_line(excinfo):
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_every_usual_name_is_read_and_gives_the_same_identity(tmp_path, dot, ending):
     arrays = tiny_arrays()
-    names = [f"{file.stem}{dot}idx{file.dimensions}-ubyte{ending}" for file in data._FILES]
+    names = [f"{file.stem}{dot}idx{file.dimensions}-ubyte{ending}" for file in FILES]
     loaded = load_idx(write_folder(tmp_path / "a", arrays, names))
     for got, put in zip((loaded.x_train, loaded.y_train, loaded.x_test, loaded.y_test), arrays, strict=True):
         assert got.dtype == np.uint8
@@ -186,11 +182,11 @@ def test_the_stand_in_needs_no_files():
     loaded = load_data(source)
     assert (source.dataset, source.folder, source.fallback_reason) == ("synthetic", None, None)
     assert loaded.identity == "synthetic-v1-12000-2000"
-    assert loaded.class_names == data.CLASS_NAMES
+    assert loaded.class_names == CLASS_NAMES
     assert loaded.x_train.shape == (12_000, 28, 28)
     info = describe(source, {})
     counts = (12_000, 2_000, (28, 28), 10, (1200,) * 10)
-    assert info == data.DataInfo("synthetic-v1-12000-2000", "synthetic", *counts, (), data.CLASS_NAMES)
+    assert info == DataInfo("synthetic-v1-12000-2000", "synthetic", *counts, (), CLASS_NAMES)
     assert np.bincount(loaded.y_train).tolist() == [1200] * 10
 
 
@@ -217,7 +213,7 @@ def test_the_real_images(tmp_path):
     assert loaded.identity == "20d91a7f3aafdf753c51c6954d2f53f55d95a6badfba2931fada471e698315dc"
     assert (loaded.x_train.shape, loaded.x_test.shape) == ((60_000, 28, 28), (10_000, 28, 28))
     assert np.bincount(loaded.y_train).tolist() == [6_000] * 10
-    assert loaded.class_names == data.CLASS_NAMES
+    assert loaded.class_names == CLASS_NAMES
     # Found another way it is still the same data: records are shared, so names and identity must be too.
     as_idx = load_data(find_data(idx(real)))
     assert (as_idx.identity, as_idx.class_names) == (loaded.identity, loaded.class_names)
@@ -368,7 +364,7 @@ def test_files_of_other_numbers_are_converted_by_the_lines_of_the_message(tmp_pa
     arrays = [array // 2 if array.ndim == 3 else array for array in tiny_arrays()]
     expected = load_idx(write_folder(tmp_path / "bytes", arrays))
     folder = write_folder(tmp_path / "it's mine", arrays, [name.removesuffix(".gz") + ending for name in NAMES])
-    for file, array in zip(data._FILES, arrays, strict=True):
+    for file, array in zip(FILES, arrays, strict=True):
         values = array / 255 if array.ndim == 3 and "f" in dtype else array
         content = header(*array.shape, kind=kind) + values.astype(dtype).tobytes()
         path = folder / (file.gz_name.removesuffix(".gz") + ending)
@@ -533,7 +529,7 @@ def test_any_content_gives_a_clear_error_or_sound_data(folder, prefix, content):
 def test_a_given_folder_is_taken_without_looking_elsewhere(pretend, cache, dataset):
     source = find_data(dataset, pretend)
     assert source == DataSource("fashion_mnist", pretend)
-    assert load_data(source).class_names == data.CLASS_NAMES
+    assert load_data(source).class_names == CLASS_NAMES
     assert not cache.exists()
 
 
@@ -587,18 +583,18 @@ def test_swapped_files_of_fashion_mnist_are_found(pretend):
 
 
 def test_fashion_mnist_given_as_idx_has_its_class_names(pretend):
-    assert load_idx(pretend).class_names == data.CLASS_NAMES
+    assert load_idx(pretend).class_names == CLASS_NAMES
 
 
 def test_the_cache_is_keras_own(monkeypatch, tmp_path):
     # keras/src/backend/config.py and keras/src/utils/file_utils.py of Keras 3.15
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "elsewhere"))
-    assert data._keras_bases()[0] == tmp_path / "elsewhere"
+    assert keras_bases()[0] == tmp_path / "elsewhere"
     monkeypatch.delenv("KERAS_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert data._keras_bases()[0] == tmp_path / ".keras"
-    assert data._keras_bases()[-1].name == ".keras"
+    assert keras_bases()[0] == tmp_path / ".keras"
+    assert keras_bases()[-1].name == ".keras"
 
 
 def test_the_cache_is_used_without_a_network(pretend, cache):
@@ -643,7 +639,7 @@ def server(monkeypatch, pretend, cache):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
-        monkeypatch.setattr(data, "FASHION_MNIST_URL", f"http://127.0.0.1:{web.server_port}/")
+        monkeypatch.setattr("fmnist_mlp.data.download.FASHION_MNIST_URL", f"http://127.0.0.1:{web.server_port}/")
         thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield site
@@ -660,7 +656,7 @@ def test_fashion_mnist_is_downloaded_into_the_cache_once(server, pretend, cache)
         path.name: path.read_bytes() for path in pretend.iterdir()
     }
     assert len(said) == 1
-    assert f"from {data.FASHION_MNIST_URL} to {cache}" in said[0]
+    assert f"from {FASHION_MNIST_URL} to {cache}" in said[0]
     assert find_data("fashion_mnist", notify=said.append) == source
     assert sorted(server.asked) == sorted(NAMES)
     assert len(said) == 1
@@ -695,7 +691,7 @@ def test_a_failed_download_leaves_nothing_half_and_says_why(server, pretend, cac
         body = bytes((pretend / TRAIN_IMAGES).stat().st_size)
     server.answers[TRAIN_IMAGES] = status, headers, body
     if body is None:
-        monkeypatch.setattr(data, "CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr("fmnist_mlp.data.download.CONNECT_SECONDS", 0.2)
     source = find_data("auto")
     assert (source.kind, source.dataset) == ("synthetic", "synthetic")
     assert re.search(message, source.fallback_reason)
@@ -710,7 +706,7 @@ def test_a_failed_download_leaves_nothing_half_and_says_why(server, pretend, cac
 
 
 def test_a_download_that_trickles_is_given_up(server, cache, monkeypatch):
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", -1.0)
+    monkeypatch.setattr("fmnist_mlp.data.download.DOWNLOAD_SECONDS", -1.0)
     assert "not finished after -1 seconds" in find_data("auto").fallback_reason
     assert list(cache.iterdir()) == []
 
@@ -733,9 +729,11 @@ def test_a_full_disk_is_a_reason_too(server, cache, monkeypatch):
 
 def test_a_cache_that_cannot_be_written_gives_way_to_the_second_as_in_keras(server, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(data, "_keras_bases", lambda: [tmp_path / "file", tmp_path / "spare"])
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [tmp_path / "file", tmp_path / "spare"])
     assert find_data("auto").folder == tmp_path / "spare" / "datasets" / "fashion-mnist"
-    monkeypatch.setattr(data, "_keras_bases", lambda: [tmp_path / "file"])
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [tmp_path / "file"])
     assert "cannot be written (Not a directory)" in find_data("auto").fallback_reason
 
 
@@ -745,7 +743,7 @@ def test_a_cache_that_cannot_be_written_gives_way_to_the_second_as_in_keras(serv
 @pytest.fixture
 def never_read(monkeypatch):
     def refuse():
-        monkeypatch.setattr(data, "load_data", lambda source: pytest.fail("the images were read"))
+        monkeypatch.setattr("fmnist_mlp.data.source.load_data", lambda source: pytest.fail("the images were read"))
 
     return refuse
 
@@ -755,7 +753,7 @@ def test_what_is_remembered_is_not_read_again(folder, never_read):
     source = find_data(idx(folder))
     info = describe(source, memory)
     counts = (12, 6, (4, 5), 3, (4, 4, 4))
-    assert info == data.DataInfo(load_data(source).identity, "idx:mine", *counts, (), ("0", "1", "2"))
+    assert info == DataInfo(load_data(source).identity, "idx:mine", *counts, (), ("0", "1", "2"))
     memory = json.loads(json.dumps(memory))
     assert json.loads(json.dumps(asdict(info)))["image_shape"] == [4, 5]
     never_read()
@@ -790,14 +788,14 @@ def test_other_images_of_the_same_size_and_modification_time_are_read(folder):
 
 
 def test_files_that_change_while_they_are_read_are_not_remembered(folder, monkeypatch):
-    read = data.load_data
+    read = load_data
 
     def read_and_touch(source):
         loaded = read(source)
         os.utime(folder / TRAIN_LABELS, ns=(0, 0))
         return loaded
 
-    monkeypatch.setattr(data, "load_data", read_and_touch)
+    monkeypatch.setattr("fmnist_mlp.data.source.load_data", read_and_touch)
     memory = {}
     describe(find_data(idx(folder)), memory)
     assert memory == {}
@@ -966,7 +964,7 @@ def test_parts_are_counted_beforehand_as_they_are_chosen(y_train, limit, share, 
     chosen = y_train[limit_indices(y_train, limit)]
     folds = folds if folds is not None and folds <= len(chosen) else None
     parts = stratified_split(chosen, share, seed) if folds is None else stratified_folds(chosen, folds, 0, seed)
-    counted = data.count_parts(np.bincount(y_train), limit, share, folds)
+    counted = count_parts(np.bincount(y_train), limit, share, folds)
     for part, counts in zip(parts, counted, strict=True):
         assert np.bincount(chosen[part], minlength=len(counts)).tolist() == counts.tolist()
 

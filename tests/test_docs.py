@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.cli import verbs as verbs_module
+from fmnist_mlp.cli.console import USER_ERROR
+from fmnist_mlp.cli.sweep import main
+from fmnist_mlp.sweepfile.read import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,15 +24,15 @@ def _help(parser_of, capsys) -> str:
 
 def test_every_option_in_the_readme_has_help(capsys):
     verbs = ("clean", "explore", "report", "predict", "export", "app")
-    known = _help(cli.main, capsys) + "--logdir --help"
-    known += "".join(_help(lambda _, verb=verb: cli.verbs([verb, "--help"]), capsys) for verb in verbs)
+    known = _help(main, capsys) + "--logdir --help"
+    known += "".join(_help(lambda _, verb=verb: verbs_module.verbs([verb, "--help"]), capsys) for verb in verbs)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert options
     assert {option for option in options if option not in known} == set()
 
 
 def test_every_verb_in_the_readme_has_help(capsys):
-    known = _help(cli.verbs, capsys)
+    known = _help(verbs_module.verbs, capsys)
     verbs = set(re.findall(r"python -m fmnist_mlp ([a-z]+)", README))
     assert verbs
     assert {verb for verb in verbs if verb not in known} == set()
@@ -55,15 +57,15 @@ def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
     listed, grid, baselines = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     path = tmp_path / "mine.yaml"
     path.write_text(listed, encoding="utf-8")
-    sweep = config.load_sweep(path)
+    sweep = load_sweep(path)
     assert [a.name for a in sweep.architectures] == ["64-128-64-32", "regularised"]
     assert sweep.architectures[1].training.learning_rate == 5e-4
     path.write_text(grid, encoding="utf-8")
-    sweep = config.load_sweep(path)
+    sweep = load_sweep(path)
     assert (sweep.grid_stacks, sweep.grid_duplicates, len(sweep.architectures)) == (36, 6, 30)
     assert "64-bn-32-bn-learning_rate0.003" in {a.name for a in sweep.architectures}
     path.write_text(baselines, encoding="utf-8")
-    assert [a.in_short for a in config.load_sweep(path).architectures][::2] == ["LogisticRegression()", "SVC(C=10)"]
+    assert [a.in_short for a in load_sweep(path).architectures][::2] == ["LogisticRegression()", "SVC(C=10)"]
 
 
 def test_the_message_in_the_readme_is_what_the_program_says(tmp_path, monkeypatch, capsys):
@@ -72,7 +74,7 @@ def test_the_message_in_the_readme_is_what_the_program_says(tmp_path, monkeypatc
     before = ["seeds: 1", *["#"] * (number - 4), "architectures:", "  - name: wide"]
     (tmp_path / "architectures.yaml").write_text("\n".join([*before, f"    {line}"]) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert cli.main([]) == cli.USER_ERROR
+    assert main([]) == USER_ERROR
     assert capsys.readouterr().err == shown
 
 
@@ -107,7 +109,7 @@ def test_the_one_ensemble_has_the_interval_of_its_test_images():
 
 
 def test_what_every_row_of_the_search_has_is_not_said_to_help():
-    sweep = config.load_sweep(ROOT / "sweeps" / "dense_search.yaml")
+    sweep = load_sweep(ROOT / "sweeps" / "dense_search.yaml")
     settings = [architecture.training for architecture in sweep.architectures]
     assert all(one.augment.shift for one in settings)
     assert {(one.label_smoothing, one.optimizer, one.schedule) for one in settings} == {(0.1, "adamw", "cosine")}

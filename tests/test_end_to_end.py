@@ -33,8 +33,8 @@ from sweeping import (
     workers,
 )
 
-from fmnist_mlp.data import source as data
 from fmnist_mlp.data.class_names import with_class_names
+from fmnist_mlp.data.source import CLASS_NAMES, find_data, load_data
 from fmnist_mlp.files import seal
 
 TINY = """\
@@ -140,7 +140,7 @@ def test_the_model_of_an_architecture_is_its_best_trial_by_validation(finished):
     assert sorted(path.name for path in (finished.results / "tiny/models").iterdir()) == ["mixed.keras", "plain.keras"]
     for name in ("plain", "mixed"):
         best = max((0, 1), key=lambda seed: float(finished.trials()[name, seed]["val_accuracy"]))
-        expected = with_class_names(finished.record_folder(name, best) / "model.keras", data.CLASS_NAMES)
+        expected = with_class_names(finished.record_folder(name, best) / "model.keras", CLASS_NAMES)
         assert (finished.results / f"tiny/models/{name}.keras").read_bytes() == expected
 
 
@@ -261,7 +261,7 @@ np.savez(sys.argv[2], **probabilities)
 
 @pytest.mark.slow
 def test_the_exported_models_work_where_fmnist_mlp_cannot_be_imported(finished, tmp_path):
-    images = data.load_data(data.find_data("synthetic"))
+    images = load_data(find_data("synthetic"))
     (tmp_path / "elsewhere").mkdir()
     np.savez(tmp_path / "images.npz", x=images.x_test)
     models = {name: str(finished.results / f"tiny/models/{name}.keras") for name in ("plain", "mixed")}

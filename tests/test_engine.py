@@ -16,15 +16,10 @@ import engine_calls
 import pytest
 from engine_calls import is_held, wait_until
 
-from fmnist_mlp.engines.pool import (
-    Call,
-    EngineError,
-    InlineEngine,
-    LocalEngine,
-    WorkerSettings,
-    available_cores,
-    available_memory_bytes,
-)
+from fmnist_mlp.engines.calls import Call, EngineError, WorkerSettings
+from fmnist_mlp.engines.inline import InlineEngine
+from fmnist_mlp.engines.machine import available_cores, available_memory_bytes
+from fmnist_mlp.engines.pool import LocalEngine
 from fmnist_mlp.errors import SweepError
 
 ROOT = Path(__file__).parent.parent

@@ -55,7 +55,7 @@ from test_engine import (  # noqa: F401 - collected here too, with this module's
 )
 
 from fmnist_mlp.engines import ray as engine_ray
-from fmnist_mlp.engines.pool import Call, Outcome, WorkerSettings
+from fmnist_mlp.engines.calls import Call, Outcome, WorkerSettings
 from fmnist_mlp.engines.ray import Needs, RayEngine
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.runner import cluster

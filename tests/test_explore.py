@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_mlp.data.source import DataSource, find_data, limit_indices
+from fmnist_mlp.data.source import DataSource, find_data
+from fmnist_mlp.data.split import limit_indices
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.report import explore as exploring
 from fmnist_mlp.report.explore import (

@@ -17,14 +17,26 @@ import pytest
 from predicting import finished_sweep
 from sweeping import read_csv, state
 
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.data import source as data
+from fmnist_mlp.cli.verbs import verbs
+from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
 from fmnist_mlp.inference import export
-from fmnist_mlp.inference import finished as predict
 from fmnist_mlp.inference.export import FORMATS, export_model
-from fmnist_mlp.inference.finished import FinishedSweep, Predictor
+from fmnist_mlp.inference.finished import FinishedSweep
+from fmnist_mlp.inference.predictor import Predictor, choose_model
+from fmnist_mlp.sweepfile.layers import (
+    AveragePooling2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GaussianNoise,
+    MaxPooling2D,
+    Reshape,
+    SeparableConv2D,
+)
 from fmnist_mlp.training import models
 
 SUFFIXES = {"keras": ".keras", "savedmodel": ".savedmodel", "onnx": ".onnx", "litert": ".tflite"}
@@ -50,7 +62,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images():
-    return data.load_data(data.DataSource("synthetic")).x_test
+    return load_data(DataSource("synthetic")).x_test
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +120,7 @@ READS_NAMES = {
 @pytest.mark.parametrize("name", EACH)
 def test_each_file_carries_the_names_of_its_classes(name, exported):
     """Read without our code."""
-    assert READS_NAMES[name](exported.folder / f"large{SUFFIXES[name]}") == [*data.CLASS_NAMES]
+    assert READS_NAMES[name](exported.folder / f"large{SUFFIXES[name]}") == [*CLASS_NAMES]
 
 
 @pytest.mark.slow
@@ -144,8 +156,8 @@ def test_the_keras_file_is_the_models_own_byte_for_byte(exported, finished):
 
 def test_predict_finds_the_names_of_an_exported_models_classes(exported, tmp_path):
     moved = shutil.copytree(exported.folder, tmp_path / "elsewhere")
-    chosen = predict.choose_model(tmp_path / "nothing", wanted=str(moved / "large.keras"))
-    assert chosen.class_names == data.CLASS_NAMES
+    chosen = choose_model(tmp_path / "nothing", wanted=str(moved / "large.keras"))
+    assert chosen.class_names == CLASS_NAMES
 
 
 @pytest.mark.slow
@@ -155,24 +167,24 @@ def test_layers_of_all_kinds_can_be_had_in_each_format(name, tmp_path, images):
     from fmnist_mlp.sweepfile import layers as stacks
 
     stack = [
-        stacks.Reshape(target_shape=(28, 28, 1)),
-        stacks.Conv2D(filters=3, kernel_size=3),
-        stacks.MaxPooling2D(pool_size=2),
-        stacks.SeparableConv2D(filters=3, kernel_size=3),
-        stacks.DepthwiseConv2D(kernel_size=3),
-        stacks.AveragePooling2D(pool_size=2),
-        stacks.Flatten(),
-        stacks.Dense(units=8),
+        Reshape(target_shape=(28, 28, 1)),
+        Conv2D(filters=3, kernel_size=3),
+        MaxPooling2D(pool_size=2),
+        SeparableConv2D(filters=3, kernel_size=3),
+        DepthwiseConv2D(kernel_size=3),
+        AveragePooling2D(pool_size=2),
+        Flatten(),
+        Dense(units=8),
         *[getattr(stacks, layer)() for layer in ("BatchNormalization", "LayerNormalization")],
         *[getattr(stacks, layer)() for layer in ("LeakyReLU", "PReLU", "ELU")],
-        stacks.Dropout(rate=0.5),
-        stacks.GaussianNoise(stddev=0.5),
+        Dropout(rate=0.5),
+        GaussianNoise(stddev=0.5),
     ]
     model = models.exported_model(models.build_model(stack, (28, 28), 10, seed=0))
     models.save_exported(model, tmp_path / "all.keras")
     path = tmp_path / f"converted{SUFFIXES[name]}"
     with export._silence():
-        FORMATS[name].write(tmp_path / "all.keras", path, data.CLASS_NAMES)
+        FORMATS[name].write(tmp_path / "all.keras", path, CLASS_NAMES)
     expected = model(images[:20], training=False).numpy()
     np.testing.assert_allclose(FORMATS[name].load(path)(images[:20]), expected, atol=1e-5)
 
@@ -190,7 +202,7 @@ def test_steps_that_were_fitted_before_the_training_are_kept_by_each_format(name
     models.save_exported(model, tmp_path / "fitted.keras")
     path = tmp_path / f"converted{SUFFIXES[name]}"
     with export._silence():
-        FORMATS[name].write(tmp_path / "fitted.keras", path, data.CLASS_NAMES)
+        FORMATS[name].write(tmp_path / "fitted.keras", path, CLASS_NAMES)
     kernels = [layer.get_weights() for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     x = ((images[:20] / 255 - mean) / np.sqrt(variance)).reshape(20, 784)
     for kernel, bias in kernels:
@@ -323,7 +335,7 @@ def test_what_cannot_be_checked_is_refused(finished, tmp_path):
 
 
 def test_images_that_are_not_those_of_the_record_are_refused(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "_synthetic_identity", lambda: "0" * 64)
+    monkeypatch.setattr("fmnist_mlp.data.source._synthetic_identity", lambda: "0" * 64)
     with pytest.raises(SweepError, match="are not those that architectures was trained on"):
         export_model(finished.results, "architectures", "small", tmp_path / "out")
 
@@ -352,7 +364,7 @@ def test_a_record_of_a_gpu_is_held_to_what_a_gpu_computes(finished, tmp_path):
 def test_a_missing_extra_is_one_line_with_the_remedy(name, finished, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     arguments = ["export", "small", "--to", str(tmp_path / "out"), "--format", name, "--results-dir"]
-    assert cli.verbs([*arguments, str(finished.results)]) == 2
+    assert verbs([*arguments, str(finished.results)]) == 2
     printed = capsys.readouterr()
     assert printed.err.endswith(": pip install '.[export]' in the project's folder\n")
     assert (printed.err.count("\n"), printed.out) == (1, "")
@@ -376,7 +388,7 @@ def test_a_converter_that_fails_is_one_line_and_nothing_stays(finished, tmp_path
 
 def test_the_command_says_what_was_checked_and_where_the_card_lies(finished, tmp_path, capsys):
     arguments = ["export", "small", "--to", str(tmp_path / "out"), "--format", "keras", "savedmodel", "keras"]
-    assert cli.verbs([*arguments, "--results-dir", str(finished.results)]) == 0
+    assert verbs([*arguments, "--results-dir", str(finished.results)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
         f"{tmp_path}/out/small.keras",
@@ -396,6 +408,6 @@ def test_the_command_says_what_was_checked_and_where_the_card_lies(finished, tmp
 )
 def test_the_command_names_what_there_is(arguments, message, finished, tmp_path, capsys):
     options = ["--to", str(tmp_path / "out"), "--results-dir", str(finished.results)]
-    assert cli.verbs(["export", *arguments, *options]) == 2
+    assert verbs(["export", *arguments, *options]) == 2
     assert capsys.readouterr().err.startswith(message)
     assert leftovers(tmp_path) == []

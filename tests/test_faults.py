@@ -53,15 +53,20 @@ from test_cli import TINY, invented_record, project, run, trained
 from test_config import anything, mutated
 from test_trial import worker, write_images
 
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.data import source as data
-from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
+from fmnist_mlp.cli.display import Display
+from fmnist_mlp.cli.verbs import verbs
+from fmnist_mlp.data.idx import FILES, MAX_FILE_BYTES
+from fmnist_mlp.data.source import DataSource, find_data, load_data
+from fmnist_mlp.engines.calls import Call, WorkerSettings
+from fmnist_mlp.engines.pool import LocalEngine
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.files import load_json, save_json, seal
-from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import Views
 from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.runner import plan as plan_module
+from fmnist_mlp.runner.plan import Options
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.training import trial
 
@@ -226,10 +231,10 @@ def test_enormous_stacks_are_refused_by_their_line_before_anything_is_allocated(
 def test_no_more_workers_than_their_stacks_fit_into_memory(project, monkeypatch):
     """784 x 1,000,000 + 11,000,010 parameters; adam needs 16 bytes for each: 12.7 GB a worker, besides the worker."""
     project.write("dataset: synthetic\nseeds: 4\narchitectures:\n  - [1000000]\n", "wide.yaml")
-    monkeypatch.setattr(runner, "available_memory_bytes", lambda: 30_000_000_000)
-    monkeypatch.setattr(runner, "available_cores", lambda: 4)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_memory_bytes", lambda: 30_000_000_000)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: 4)
     for jobs in (None, 1000):
-        plan = runner.make_plan(load_sweep("wide.yaml"), runner.Options(jobs=jobs, device="cpu"))
+        plan = plan_module.make_plan(load_sweep("wide.yaml"), Options(jobs=jobs, device="cpu"))
         assert plan.jobs == 2
         assert plan.jobs_note.startswith("2 workers, not 4: ")
 
@@ -246,7 +251,7 @@ def test_more_trials_than_anybody_could_train_are_refused_before_they_are_listed
     """5,000 stacks in 40 kB and 10,000 seeds: each trial is a kilobyte of memory, a fingerprint and a look for it."""
     stacks = "".join(f"- [{units}]\n" for units in range(1, 5001))
     project.write(f"dataset: synthetic\nseeds: 10000\narchitectures:\n{stacks}", "many.yaml")
-    monkeypatch.setattr(runner.config, "list_trials", lambda *args, **kwargs: pytest.fail("they were listed"))
+    monkeypatch.setattr("fmnist_mlp.runner.plan.list_trials", lambda *args, **kwargs: pytest.fail("they were listed"))
     ran = run("many.yaml", "--dry-run")
     assert (ran.code, ran.out, trained) == (2, "", [])
     assert re.match(r"many\.yaml:.* 50,000,000 trials", ran.errors[0])
@@ -273,7 +278,7 @@ def write_idx_folder(folder, ending=""):
     """Four files of 4x5 images in three classes; gives the paths in the order that data.py reads them."""
     folder.mkdir()
     paths = []
-    for file, n in zip(data._FILES, (12, 12, 6, 6), strict=True):
+    for file, n in zip(FILES, (12, 12, 6, 6), strict=True):
         shape = (n, 4, 5) if file.dimensions == 3 else (n,)
         values = bytes(i % 256 for i in range(n * 20)) if file.dimensions == 3 else bytes(i % 3 for i in range(n))
         content = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + values
@@ -283,7 +288,7 @@ def write_idx_folder(folder, ending=""):
 
 
 def identity_of(folder):
-    return data.load_data(data.find_data(SimpleNamespace(path=folder))).identity
+    return load_data(find_data(SimpleNamespace(path=folder))).identity
 
 
 def flips(byte):
@@ -367,7 +372,7 @@ def test_a_gzip_bomb_below_the_limit_costs_no_more_than_the_limit(run, project):
     paths = write_idx_folder(project.folder / "images")
     paths[0].write_bytes(gzip_bomb(struct.pack(">HBB3I", 0, 8, 3, 2_400_000, 25, 32), 1920))
     project.write("dataset: {idx: images}\narchitectures: [[8]]\n", "bomb.yaml")
-    with memory_within(data.MAX_FILE_BYTES + 16 * MEBIBYTE):
+    with memory_within(MAX_FILE_BYTES + 16 * MEBIBYTE):
         assert is_one_line(run("bomb.yaml", "--dry-run"), rf"{paths[0].name}: 2,400,000 images, but .* 12 labels")
 
 
@@ -422,7 +427,7 @@ def test_what_cannot_be_deleted_is_one_line(project, run, trained, disk, capsys)
     (project.folder / "tiny.yaml").unlink()
     disk.make_read_only()
     capsys.readouterr()
-    assert cli.verbs(["clean", "--yes", *places]) == 2
+    assert verbs(["clean", "--yes", *places]) == 2
     assert re.fullmatch(r"cannot .*disk/.*Read-only file system.*\n", capsys.readouterr().err)
 
 
@@ -444,13 +449,16 @@ MOMENTS = {
 def test_a_disk_that_fills_costs_the_running_trial_only(run, project, disk, monkeypatch, trained, moment):
     """The disk is really full from that moment on: of bytes and of files. A rerun with space again completes it."""
     owner, method, name, number, done = MOMENTS[moment]
-    monkeypatch.setattr(runner, "run_trial", trial.run_trial)  # for its claim; what it trains is invented
+    monkeypatch.setattr(
+        "fmnist_mlp.runner.loop.run_trial", trial.run_trial
+    )  # for its claim; what it trains is invented
     ran = []
     monkeypatch.setattr(
-        trial, "_train_and_score", lambda context, task, results: ran.append(which(task)) or invented_record(task)
+        "fmnist_mlp.training.trial._train_and_score",
+        lambda context, task, results: ran.append(which(task)) or invented_record(task),
     )
-    monkeypatch.setattr(runner, "_SECONDS_BETWEEN_TABLES", 0.0)
-    monkeypatch.setattr(runner, "_SHARE_OF_TABLES", 0.0)
+    monkeypatch.setattr("fmnist_mlp.runner.loop._SECONDS_BETWEEN_TABLES", 0.0)
+    monkeypatch.setattr("fmnist_mlp.runner.loop._SHARE_OF_TABLES", 0.0)
     assert run("tiny.yaml", "--jobs", "0").code == 0
     numbers = project.numbers()
 
@@ -510,8 +518,8 @@ architectures:
     [
         ("a checkpoint", Results, "checkpoint_draft", 3),
         ("a record", Results, "draft", 2),
-        ("an event file, between epochs", cli._Display, "trial_progress", 6),
-        ("an event file, before the first epoch", cli._Display, "trial_progress", 5),
+        ("an event file, between epochs", Display, "trial_progress", 6),
+        ("an event file, before the first epoch", Display, "trial_progress", 5),
     ],
 )
 def test_a_disk_that_fills_during_a_real_training_loses_no_finished_trial(
@@ -645,11 +653,11 @@ def test_a_memory_of_the_images_that_is_contradicted_is_dropped_in_the_same_run(
     """Whole and wrong: the worker finds other images, or an older record says otherwise."""
 
     def run_trial(context, task):
-        if task.trial.settings["data"] != data.load_data(task.source).identity:
+        if task.trial.settings["data"] != load_data(task.source).identity:
             raise ImagesChanged("the images in images are not those that the sweep was planned with")
         return invented_record(task)
 
-    monkeypatch.setattr(runner, "run_trial", run_trial)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", run_trial)
     write_images(project.folder / "images")
     project.write(TINY.replace("synthetic", "{idx: images}"))
     assert run("tiny.yaml", "--jobs", "0", "--dry-run").code == 0
@@ -683,8 +691,8 @@ def claimed(monkeypatch, trained):
             raise ArithmeticError("loss became nan in epoch 1")
         return invented_record(task)
 
-    monkeypatch.setattr(runner, "run_trial", trial.run_trial)
-    monkeypatch.setattr(trial, "_train_and_score", train_and_score)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", trial.run_trial)
+    monkeypatch.setattr("fmnist_mlp.training.trial._train_and_score", train_and_score)
     return ran
 
 
@@ -722,9 +730,9 @@ def test_what_another_sweep_trained_meanwhile_is_found_whatever_its_clock_says(
     assert run("tiny.yaml", "--jobs", "0").code == 0
     del claimed[:]
     plans = []
-    make_plan = runner.make_plan
+    make_plan = plan_module.make_plan
     monkeypatch.setattr(
-        runner, "make_plan", lambda *args, **kwargs: plans.append(make_plan(*args, **kwargs)) or plans[0]
+        "fmnist_mlp.cli.sweep.make_plan", lambda *args, **kwargs: plans.append(make_plan(*args, **kwargs)) or plans[0]
     )
 
     def the_other_sweep():
@@ -927,7 +935,7 @@ def test_a_project_in_a_folder_of_any_name_is_trained_where_it_lies(run, project
 
 def test_a_folder_of_images_whose_name_is_no_text_has_a_name_in_the_tables():
     """Records, tables and event files are UTF-8, which has no place for the surrogates of such a name."""
-    assert data.DataSource("idx", Path("/images/x\udcff")).dataset.encode() == b"idx:x?"
+    assert DataSource("idx", Path("/images/x\udcff")).dataset.encode() == b"idx:x?"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist_mlp.sweepfile import layers as stacks
 from fmnist_mlp.sweepfile.layers import (
     Activation,
     AveragePooling2D,
@@ -24,6 +23,7 @@ from fmnist_mlp.sweepfile.layers import (
     Reshape,
     SeparableConv2D,
 )
+from fmnist_mlp.sweepfile.stacks import count, stack_name
 from fmnist_mlp.training import models
 
 
@@ -40,7 +40,7 @@ from fmnist_mlp.training import models
 def test_the_published_stacks_have_their_true_parameter_counts(units, parameters):
     layers = [Dense(units=n, activation="relu") for n in units]
     model = models.build_model(layers, (28, 28), 10, seed=0)
-    assert model.count_params() == stacks.count(layers, (28, 28), 10).params == parameters
+    assert model.count_params() == count(layers, (28, 28), 10).params == parameters
     assert parameters in (69_226, 63_018, 52_650, 109_386)
 
 
@@ -63,7 +63,7 @@ _dense_layers = st.lists(
 @given(layers=_dense_layers, shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), num_classes=st.integers(2, 12))
 def test_sizes_with_and_without_keras_agree_for_random_stacks(layers, shape, num_classes):
     model = models.build_model(layers, shape, num_classes, seed=0)
-    assert models.model_size(model) == stacks.count(layers, shape, num_classes)
+    assert models.model_size(model) == count(layers, shape, num_classes)
 
 
 CONVOLUTIONAL = [
@@ -87,17 +87,17 @@ CONVOLUTIONAL = [
 ]
 
 
-@pytest.mark.parametrize("layers", CONVOLUTIONAL, ids=stacks.stack_name)
+@pytest.mark.parametrize("layers", CONVOLUTIONAL, ids=stack_name)
 def test_sizes_with_and_without_keras_agree_for_convolutions(layers):
     model = models.build_model(layers, (9, 7), 4, seed=0)
-    assert models.model_size(model) == stacks.count(layers, (9, 7), 4)
-    assert model.count_params() == stacks.count(layers, (9, 7), 4).params
+    assert models.model_size(model) == count(layers, (9, 7), 4)
+    assert model.count_params() == count(layers, (9, 7), 4).params
 
 
 @pytest.mark.parametrize(
     "layers",
     [[Dense(units=16, activation="relu"), Dense(units=8, activation="relu")], CONVOLUTIONAL[0]],
-    ids=stacks.stack_name,
+    ids=stack_name,
 )
 def test_flops_are_those_that_tensorflows_profiler_counts(layers):
     """An outside count, of the frozen graph; the scaling of pixels and the pooling are not in our definition."""
@@ -115,7 +115,7 @@ def test_flops_are_those_that_tensorflows_profiler_counts(layers):
         node = node.children[0]
         by_operation[node.name] = node.float_ops
     counted = by_operation["MatMul"] + by_operation.get("Conv2D", 0) + by_operation["BiasAdd"]
-    assert counted == stacks.count(layers, (9, 7), 4).flops, by_operation
+    assert counted == count(layers, (9, 7), 4).flops, by_operation
 
 
 def test_initial_weights_depend_on_the_seed_alone():

@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from fmnist_mlp.report.page import Page, capitalized, counted, listed
+from fmnist_mlp.report.page import Page
+from fmnist_mlp.words import capitalized, counted, listed
 
 
 def png(width, height):

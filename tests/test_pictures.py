@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from predicting import bmp_with_run_lengths, draw_garment, encode, png_header, truncated
 from sweeping import ROOT
 
-from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import DataSource, find_data, load_data
 from fmnist_mlp.inference import pictures
 from fmnist_mlp.inference.pictures import UnreadableImage, load_image
 
@@ -71,7 +71,7 @@ def test_a_picture_of_any_shape_fits_the_frame_of_any_shape():
 
 @pytest.mark.parametrize("negate", [False, True], ids=["as it is", "its negative"])
 def test_every_stand_in_test_image_is_taken_pixel_by_pixel_and_the_right_way_round(negate):
-    images = data.load_data(data.DataSource("synthetic")).x_test
+    images = load_data(DataSource("synthetic")).x_test
     for image in images:
         prepared = load_image(Image.fromarray(255 - image if negate else image))
         assert prepared.inverted == negate
@@ -84,7 +84,7 @@ def test_every_fashion_mnist_test_image_is_taken_the_right_way_round():
     folder = os.environ.get("FASHION_MNIST_DIR")
     if not folder:
         pytest.skip("needs FASHION_MNIST_DIR")
-    images = data.load_data(data.find_data("fashion_mnist", Path(folder))).x_test
+    images = load_data(find_data("fashion_mnist", Path(folder))).x_test
     assert not any(load_image(Image.fromarray(image)).inverted for image in images)
     assert all(load_image(Image.fromarray(255 - image)).inverted for image in images)
 
@@ -489,7 +489,7 @@ def test_hardly_any_test_image_that_fills_its_frame_is_called_uneven():
     folder = os.environ.get("FASHION_MNIST_DIR")
     if not folder:
         pytest.skip("needs FASHION_MNIST_DIR")
-    images = data.load_data(data.find_data("fashion_mnist", Path(folder))).x_test[:500]
+    images = load_data(find_data("fashion_mnist", Path(folder))).x_test[:500]
     large = [Image.fromarray(image).resize((280, 280), Image.Resampling.NEAREST) for image in images]
     assert np.mean(["uneven" in load_image(image).note for image in large]) < 0.02
 

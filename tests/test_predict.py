@@ -14,14 +14,15 @@ from predicting import STAND_IN, draw_garment, finished_sweep, png_header, trunc
 from sweeping import read_csv
 
 from fmnist_mlp import files
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.data import source as data
+from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.class_names import ENTRY, with_class_names
+from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.inference import finished as predict
-from fmnist_mlp.inference.finished import FinishedSweep, Predictor, choose_model
+from fmnist_mlp.inference.finished import CLASSES_FILE, FinishedSweep
 from fmnist_mlp.inference.pictures import load_image
-from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.inference.predictor import Predictor, choose_model
+from fmnist_mlp.sweepfile.sweep import Overrides
+from fmnist_mlp.sweepfile.trials import list_trials
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_the_best_model_is_taken_unless_another_is_named(finished):
     assert choose_model(finished.results).name == "large"
     chosen = choose_model(finished.results, wanted="small")
     assert (chosen.name, chosen.path) == ("small", record_of(finished.results, "small") / "model.keras")
-    assert chosen.class_names == data.CLASS_NAMES
+    assert chosen.class_names == CLASS_NAMES
     assert FinishedSweep(finished.results).record("large").settings["seed"] == 1, "the better of two"
 
 
@@ -107,10 +108,12 @@ SWEEP_FILES = {
 
 @pytest.mark.parametrize("sweep_file", SWEEP_FILES)
 def test_a_finished_sweep_needs_neither_its_file_nor_its_images(sweep_file, finished, results, monkeypatch):
-    monkeypatch.setattr(data, "find_data", lambda *arguments, **options: pytest.fail("looked for images"))
+    monkeypatch.setattr(
+        "fmnist_mlp.inference.finished.find_data", lambda *arguments, **options: pytest.fail("looked for images")
+    )
     SWEEP_FILES[sweep_file](results.parent / "architectures.yaml")
     chosen = choose_model(results)
-    assert (chosen.name, chosen.class_names) == ("large", data.CLASS_NAMES)
+    assert (chosen.name, chosen.class_names) == ("large", CLASS_NAMES)
     assert FinishedSweep(results).rows() == FinishedSweep(finished.results).rows()
 
 
@@ -125,7 +128,9 @@ LOST = {
 @pytest.mark.parametrize("loss", LOST)
 @pytest.mark.parametrize("sweep_file", ["as it was", "with another stack"])
 def test_where_the_memory_is_lost_the_records_decide_again(loss, sweep_file, finished, results, monkeypatch):
-    monkeypatch.setattr(data, "find_data", lambda *arguments, **options: pytest.fail("looked for images"))
+    monkeypatch.setattr(
+        "fmnist_mlp.inference.finished.find_data", lambda *arguments, **options: pytest.fail("looked for images")
+    )
     LOST[loss](results / "architectures" / "_comparison.json")
     SWEEP_FILES[sweep_file](results.parent / "architectures.yaml")
     before, after = FinishedSweep(finished.results), FinishedSweep(results)
@@ -201,8 +206,8 @@ def test_images_of_ones_own_are_found_without_the_sweep_file(tmp_path):
 
     write_images(tmp_path / "images")
     made = sweeping.Made(tmp_path, "dataset: {idx: images}\n" + sweeping.SMALL)
-    identity = data.load_data(data.DataSource("idx", tmp_path / "images")).identity
-    made.plan = config.list_trials(made.sweep, data_identity=identity)
+    identity = load_data(DataSource("idx", tmp_path / "images")).identity
+    made.plan = list_trials(made.sweep, data_identity=identity)
     made.put_all()
     made.results.claim_sweep(made.sweep, made.plan)
     made.write_tables()
@@ -226,10 +231,10 @@ def test_a_model_by_its_path_is_known_by_its_content(finished, tmp_path, monkeyp
     shutil.copyfile(path, renamed)
     for wanted, results_dir in ((path, tmp_path), (in_record, tmp_path), (renamed, finished.results)):
         chosen = choose_model(results_dir, wanted=str(wanted))
-        assert (chosen.class_names, chosen.caveats) == (data.CLASS_NAMES, (STAND_IN,))
+        assert (chosen.class_names, chosen.caveats) == (CLASS_NAMES, (STAND_IN,))
     renamed.write_bytes(with_class_names(path, ()))  # as files of before are, and those that Keras saved again
     chosen = choose_model(finished.results, wanted=str(renamed))
-    assert (chosen.class_names, chosen.caveats) == (data.CLASS_NAMES, (STAND_IN,)), "names are no part of a model"
+    assert (chosen.class_names, chosen.caveats) == (CLASS_NAMES, (STAND_IN,)), "names are no part of a model"
     monkeypatch.chdir(tmp_path)
     assert choose_model(tmp_path, wanted="large.keras").class_names == ()
     for content, names in [
@@ -239,7 +244,7 @@ def test_a_model_by_its_path_is_known_by_its_content(finished, tmp_path, monkeyp
         ("[" * 10_000, ()),
         ("no JSON", ()),
     ]:
-        (tmp_path / predict.CLASSES_FILE).write_text(content)
+        (tmp_path / CLASSES_FILE).write_text(content)
         assert choose_model(tmp_path, wanted=str(renamed)).class_names == names
 
 
@@ -254,7 +259,7 @@ def test_names_are_those_of_today_not_of_the_day_of_the_training(finished, tmp_p
     assert sweep.load_images(sweep.record("large")).class_names == today
     assert choose_model(results).class_names == choose_model(results, wanted="small").class_names == today
     files.save_json(marker, files.load_json(marker) | {"class_names": ["too", "few"]})
-    assert FinishedSweep(results).record("large").class_names == data.CLASS_NAMES
+    assert FinishedSweep(results).record("large").class_names == CLASS_NAMES
 
 
 def test_a_model_in_the_results_that_was_changed_is_said(results):
@@ -301,7 +306,7 @@ def test_rows_are_those_of_the_table_with_numbers_as_numbers(finished):
 
 
 def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys):
-    finished, name = finished_sweep(tmp_path, overrides=config.Overrides(epochs=2)), "architectures+epochs-2"
+    finished, name = finished_sweep(tmp_path, overrides=Overrides(epochs=2)), "architectures+epochs-2"
     with pytest.raises(
         SweepError, match=r"'architectures'.*: there is only a quick look at it: --sweep architectures\+epochs-2$"
     ):
@@ -312,9 +317,9 @@ def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys
     assert choose_model(tmp_path, wanted=str(path)).caveats == (said, STAND_IN)
     draw_garment().save(tmp_path / "shirt.png")
     where = ["--results-dir", str(finished.results), "--sweep", name]
-    assert cli.verbs(["predict", str(tmp_path / "shirt.png"), *where]) == 0
+    assert verbs(["predict", str(tmp_path / "shirt.png"), *where]) == 0
     assert capsys.readouterr().err.splitlines() == [f"large: {said}", f"large: {STAND_IN}"]
-    assert cli.verbs(["export", "large", "--to", str(tmp_path / "out"), *where]) == 0
+    assert verbs(["export", "large", "--to", str(tmp_path / "out"), *where]) == 0
     assert f"large: {said}" in capsys.readouterr().err
     assert "**A quick look** (`--epochs 2`)" in (tmp_path / "out/README.md").read_text("utf-8")
 
@@ -325,10 +330,10 @@ def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys
 def test_a_predictor_says_what_keras_says_most_probable_first(finished):
     import keras
 
-    image = data.load_data(data.DataSource("synthetic")).x_test[3]
+    image = load_data(DataSource("synthetic")).x_test[3]
     expected = keras.models.load_model(finished.model("small")).predict(image[None], verbose=0)[0]
-    found = Predictor(finished.model("small"), data.CLASS_NAMES).predict(image)
-    assert [name for name, _ in found] == [data.CLASS_NAMES[i] for i in np.argsort(expected)[::-1]]
+    found = Predictor(finished.model("small"), CLASS_NAMES).predict(image)
+    assert [name for name, _ in found] == [CLASS_NAMES[i] for i in np.argsort(expected)[::-1]]
     np.testing.assert_allclose([probability for _, probability in found], np.sort(expected)[::-1], rtol=1e-5)
 
 
@@ -409,14 +414,14 @@ def pictures(tmp_path):
 
 
 def run(*arguments):
-    return cli.verbs(["predict", *map(str, arguments)])
+    return verbs(["predict", *map(str, arguments)])
 
 
 def test_the_table_says_class_probability_and_how_each_image_was_read(finished, pictures, capsys):
     paths = [pictures / "dark.png", pictures / "light [bold]:boot:.jpg"]
     assert run(*paths, "--results-dir", finished.results) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    predictor = Predictor(finished.model("large"), data.CLASS_NAMES)
+    predictor = Predictor(finished.model("large"), CLASS_NAMES)
     for path in paths:
         (first, probability), second, third, *_ = predictor.predict(load_image(path).pixels)
         assert f"{first} {probability:.4f} " in printed.replace("│", "")
@@ -432,7 +437,7 @@ def test_json_is_one_object_a_file_with_the_names_of_files_as_they_are(finished,
     printed = capsys.readouterr()
     first, broken, last = map(json.loads, printed.out.splitlines())
     assert [said["file"] for said in (first, broken, last)] == [str(path) for path in paths]
-    expected = Predictor(finished.model("small"), data.CLASS_NAMES).predict(load_image(paths[0]).pixels)[:2]
+    expected = Predictor(finished.model("small"), CLASS_NAMES).predict(load_image(paths[0]).pixels)[:2]
     assert first["top"] == [{"class": name, "probability": probability} for name, probability in expected]
     assert (first["class"], first["probability"]) == expected[0]
     assert (first["model"], first["inverted"], last["inverted"]) == ("small", True, False)

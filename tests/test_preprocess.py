@@ -10,10 +10,10 @@ import sweeping
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from fmnist_mlp.sweepfile import read as config
 from fmnist_mlp.sweepfile.layers import Conv2D, Dense, StackError
+from fmnist_mlp.sweepfile.settings import name_problem
+from fmnist_mlp.sweepfile.steps import Pca, Rescale, Standardize, count, has_open_size, input_shape_of
 from fmnist_mlp.training import models, preprocess
-from fmnist_mlp.training.preprocess import Pca, Rescale, Standardize
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_components_that_do_not_exist_are_refused(images):
 def test_a_fit_changes_neither_the_images_nor_with_the_number_of_its_chunks(images, monkeypatch):
     before = images.copy()
     whole = preprocess.fit((Standardize(), Rescale(0.1, 2.0), Pca(5)), images)
-    monkeypatch.setattr(preprocess, "_CHUNK", 37)
+    monkeypatch.setattr("fmnist_mlp.training.preprocess._CHUNK", 37)
     pieces = preprocess.fit((Standardize(), Rescale(0.1, 2.0), Pca(5)), images)
     np.testing.assert_array_equal(images, before)
     np.testing.assert_allclose(pieces.transform(images, np.float64), whole.transform(images, np.float64), atol=1e-9)
@@ -177,7 +177,7 @@ def test_a_fit_changes_neither_the_images_nor_with_the_number_of_its_chunks(imag
 
 
 def test_the_published_stack_on_187_components_has_12682_parameters():
-    size = preprocess.count((Pca(187),), (Dense(units=64),), (28, 28), 10)
+    size = count((Pca(187),), (Dense(units=64),), (28, 28), 10)
     stack = 187 * 64 + 64 + 64 * 10 + 10
     flops = 187 * (2 * 784 + 1) + 64 * (2 * 187 + 1) + 10 * (2 * 64 + 1)
     assert (size.params, size.trainable_params, size.flops) == (stack, stack, flops)
@@ -191,9 +191,9 @@ def test_sizes_before_and_after_fitting_agree(chain, images):
     (components,) = fitted.input_shape if len(fitted.input_shape) == 1 else (0,)
     steps = [Pca(components) if isinstance(step, Pca) and step.is_share else step for step in CHAINS[chain]]
     model = models.build_model(layers, fitted.input_shape, 3, seed=0, takes_pixels=False)
-    size = preprocess.count(steps, layers, (7, 5), 3)
+    size = count(steps, layers, (7, 5), 3)
     assert models.model_size(model, fitted) == size
-    assert preprocess.input_shape_of(steps, (7, 5)) == fitted.input_shape
+    assert input_shape_of(steps, (7, 5)) == fitted.input_shape
     exported = models.exported_model(model, fitted)
     by_layers = sum(
         layer.kernel.shape[1] * (2 * layer.kernel.shape[0] + 1) if isinstance(layer, keras.layers.Dense)
@@ -207,7 +207,7 @@ def test_sizes_before_and_after_fitting_agree(chain, images):
 def test_unfitted_steps_have_the_layers_of_fitted_ones(chain, images):
     stand_in, fitted = preprocess.unfitted(CHAINS[chain], (7, 5)), preprocess.fit(CHAINS[chain], images)
     assert [(fixed.name, fixed.layer) for fixed in stand_in.maps] == [(f.name, f.layer) for f in fitted.maps]
-    if not preprocess.has_open_size(CHAINS[chain]):
+    if not has_open_size(CHAINS[chain]):
         assert stand_in.input_shape == fitted.input_shape
         assert stand_in.flops == fitted.flops
     else:
@@ -215,12 +215,12 @@ def test_unfitted_steps_have_the_layers_of_fitted_ones(chain, images):
 
 
 def test_a_share_is_planned_as_the_most_it_can_be():
-    assert preprocess.has_open_size((Standardize(), Pca(0.95)))
-    assert not preprocess.has_open_size((Standardize(), Pca(95)))
-    assert preprocess.input_shape_of((Pca(0.95),), (28, 28)) == (784,)
-    assert preprocess.input_shape_of((Pca(0.95),), (28, 28), images=50) == (50,)
+    assert has_open_size((Standardize(), Pca(0.95)))
+    assert not has_open_size((Standardize(), Pca(95)))
+    assert input_shape_of((Pca(0.95),), (28, 28)) == (784,)
+    assert input_shape_of((Pca(0.95),), (28, 28), images=50) == (50,)
     with pytest.raises(StackError, match=r"pca can have at most 784 components, for 784 values, got 785"):
-        preprocess.input_shape_of((Pca(785),), (28, 28))
+        input_shape_of((Pca(785),), (28, 28))
 
 
 def test_planning_loads_neither_scikit_learn_nor_tensorflow():
@@ -260,4 +260,4 @@ def test_names_of_steps_differ_where_the_steps_do():
     assert names[:2] == ["standardize", "center0.5-scale0.5"]
     assert names[3:6] == ["pca9", "pca0.9", "pca0.9.whiten"]
     assert len(set(names)) == len(names)
-    assert all(config.name_problem(name) is None for name in names)
+    assert all(name_problem(name) is None for name in names)

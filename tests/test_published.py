@@ -22,18 +22,21 @@ from PIL import Image, ImageDraw
 from sklearn import metrics as sklearn_metrics
 from test_trial import IDX_NAMES, worker  # noqa: F401 - worker is a fixture
 
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.data import source as data
+from fmnist_mlp.cli.console import DONE, SOME_FAILED
+from fmnist_mlp.cli.sweep import main
+from fmnist_mlp.data.source import DataSource, load_data
+from fmnist_mlp.data.split import epoch_order, stratified_split
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.inference import finished as predict
 from fmnist_mlp.inference import pictures
+from fmnist_mlp.inference.finished import FinishedSweep
+from fmnist_mlp.inference.predictor import Predictor
 from fmnist_mlp.report import report
 from fmnist_mlp.results import table
-from fmnist_mlp.results.store import DamagedRecord, Latency
-from fmnist_mlp.runner import loop as runner
-from fmnist_mlp.sweepfile import read as config
-from fmnist_mlp.training import preprocess
+from fmnist_mlp.results.record import DamagedRecord, Latency
+from fmnist_mlp.sweepfile.checks import check_shapes
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.steps import input_shape_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +45,7 @@ def run_sweep(project, *options, jobs="0", code=0):
     """`sweep.py tiny.yaml` of the project in this process; everything it writes stays in its folder."""
     where = ["--results-dir", str(project.results), "--logs-dir", str(project.logs)]
     given = [str(project.folder / "tiny.yaml"), "--jobs", jobs, "--device", "cpu", "--quiet", *where, *options]
-    assert cli.main(given) == code
+    assert main(given) == code
 
 
 def draw_images(n, seed):
@@ -91,7 +94,7 @@ def _quick(worker):  # noqa: F811
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("FASHION_MNIST_DIR", raising=False)
         patch.setattr(report, "report", lambda *arguments, **options: None)
-        patch.setattr(runner, "measure_latency", no_latency)
+        patch.setattr("fmnist_mlp.runner.loop.measure_latency", no_latency)
         yield
 
 
@@ -137,7 +140,7 @@ def swept(_quick, tmp_path_factory):
     project = sweeping.Project(tmp_path_factory.mktemp("swept"), SWEPT)
     project.images = write_images(project.folder / "images", *draw_images(TRAIN, 0), *draw_images(TEST, 1))
     run_sweep(project)
-    project.split = data.stratified_split(project.images[1], 0.5, seed=0)
+    project.split = stratified_split(project.images[1], 0.5, seed=0)
     return project
 
 
@@ -174,11 +177,11 @@ def test_a_parameter_counts_are_never_typed_by_hand(file, name, by_hand, params,
     """A states 260k for 69,226. The plan, Keras's own count of the built model and a formula by hand agree."""
     from fmnist_mlp.training import models
 
-    sweep = config.load_sweep(ROOT / file)
-    size = config.check_shapes(sweep, (28, 28), 10)[_name_of(sweep, name)]
+    sweep = load_sweep(ROOT / file)
+    size = check_shapes(sweep, (28, 28), 10)[_name_of(sweep, name)]
     architecture = next(item for item in sweep.architectures if item.name == _name_of(sweep, name))
     steps = architecture.training.preprocess
-    input_shape, has_pca = preprocess.input_shape_of(steps, (28, 28)), file.endswith("pca_dense.yaml")
+    input_shape, has_pca = input_shape_of(steps, (28, 28)), file.endswith("pca_dense.yaml")
     assert input_shape == ((187,) if has_pca else (28, 28))
     model = models.build_model(architecture.layers, input_shape, 10, seed=0, takes_pixels=not steps)
     assert by_hand == params == size.params == model.count_params()
@@ -191,8 +194,8 @@ def _name_of(sweep, name):
 
 
 def test_a_parameter_counts_in_the_readme_are_those_of_the_plan():
-    sweep = config.load_sweep(ROOT / "architectures.yaml")
-    sizes = config.check_shapes(sweep, (28, 28), 10)
+    sweep = load_sweep(ROOT / "architectures.yaml")
+    sizes = check_shapes(sweep, (28, 28), 10)
     rows = re.findall(r"^\| ([\d-]+) \| ([\d,]+) \|", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
     assert {name: int(count.replace(",", "")) for name, count in rows} == {n: size.params for n, size in sizes.items()}
 
@@ -201,7 +204,7 @@ def test_a_parameter_count_cannot_be_written_into_a_sweep_file(tmp_path):
     path = tmp_path / "typed.yaml"
     path.write_text("architectures:\n  - name: first\n    layers: [64, 128, 64, 32]\n    params: 260000\n")
     with pytest.raises(SweepError, match=r"typed.yaml:4: .*'params'"):
-        config.load_sweep(path)
+        load_sweep(path)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -316,7 +319,7 @@ def test_b_figures_of_an_epoch_are_means_over_its_images_in_both_loops(swept, na
     assert record["settings"]["loop"] == loop
     x, y = swept.images[:2]
     model = load(swept, name)
-    batches = {"": (train[data.epoch_order(len(train), 0, 0)], 128), "val_": (validation, 1000)}
+    batches = {"": (train[epoch_order(len(train), 0, 0)], 128), "val_": (validation, 1000)}
     for prefix, (order, batch_size) in batches.items():
         given = probabilities(model, x[order])
         correct, losses = given.argmax(axis=1) == y[order], -np.log(given[np.arange(len(order)), y[order]])
@@ -347,7 +350,7 @@ def test_b_a_key_given_twice_is_an_error_that_names_both_lines(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("b.yaml").write_text(f"architectures:\n  - name: theirs\n    {stack}\n")
     with pytest.raises(SweepError) as raised:
-        config.load_sweep("b.yaml")
+        load_sweep("b.yaml")
     assert message in str(raised.value)
 
 
@@ -359,7 +362,7 @@ def test_b_every_layer_that_is_listed_is_built(tmp_path):
         "[392, {Dropout: 0.25}, 196, {Dropout: 0.25}, 98, {Dropout: 0.25}, 98, 98, {Dropout: 0.25}, {Dropout: 0.25}]"
     )
     (tmp_path / "b.yaml").write_text(f"architectures:\n  - {listed}\n")
-    (ours,) = config.load_sweep(tmp_path / "b.yaml").architectures
+    (ours,) = load_sweep(tmp_path / "b.yaml").architectures
     built = models.build_model(ours.layers, (28, 28), 10, seed=0).layers
     expected = [392, 0.25, 196, 0.25, 98, 0.25, 98, 98, 0.25, 0.25, 10]
     assert [type(layer).__name__ for layer in built[:2]] == ["Rescaling", "Flatten"]
@@ -367,7 +370,7 @@ def test_b_every_layer_that_is_listed_is_built(tmp_path):
 
 
 def test_b_the_shipped_stack_is_theirs_as_it_really_was():
-    sweep = config.load_sweep(ROOT / "sweeps" / "fully_connected.yaml")
+    sweep = load_sweep(ROOT / "sweeps" / "fully_connected.yaml")
     (theirs,) = (item for item in sweep.architectures if item.name == "published-392-196-98-49")
     assert [type(layer).__name__ for layer in theirs.layers].count("Dropout") == 3
 
@@ -452,7 +455,7 @@ def test_d_test_and_validation_images_are_never_augmented(swept):
 
 def test_d_what_a_trial_is_scored_on_cannot_be_written_to(tmp_path):
     arrays = write_images(tmp_path / "images", *draw_images(50, 0), *draw_images(20, 1))
-    images = data.load_data(data.DataSource("idx", tmp_path / "images"))
+    images = load_data(DataSource("idx", tmp_path / "images"))
     for name, written in zip(("x_train", "y_train", "x_test", "y_test"), arrays, strict=True):
         array = getattr(images, name)
         np.testing.assert_array_equal(array, written)
@@ -560,7 +563,7 @@ def test_e_and_c_nothing_is_fitted_on_test_images(fitted, other_test_images):
 def test_e_and_c_nothing_is_fitted_on_validation_images(fitted, make_fitted):
     """Every validation image is another one: the scaler, the components and the trained weights are the same bits."""
     x_train, *others = fitted.images
-    _, validation = data.stratified_split(others[0], 0.2, seed=0)
+    _, validation = stratified_split(others[0], 0.2, seed=0)
     changed = x_train.copy()
     changed[validation] = 255 - changed[validation]
     project = make_fitted((changed, *others), *ONE_TRIAL)
@@ -571,7 +574,7 @@ def test_e_and_c_nothing_is_fitted_on_validation_images(fitted, make_fitted):
 def test_e_and_c_one_training_image_moves_all_that_is_fitted(fitted, make_fitted):
     """So the two tests above can fail."""
     x_train, *others = fitted.images
-    train, _ = data.stratified_split(others[0], 0.2, seed=0)
+    train, _ = stratified_split(others[0], 0.2, seed=0)
     changed = x_train.copy()
     changed[train[17]] = 255 - changed[train[17]]
     project = make_fitted((changed, *others), *ONE_TRIAL)
@@ -592,7 +595,7 @@ def test_b_test_images_choose_nothing(fitted, other_test_images):
     for name in before:
         for column in {*before[name]} - measured - of_test:
             assert after[name][column] == before[name][column], column
-    best = [predict.FinishedSweep(project.results, "tiny").best() for project in (fitted, other_test_images)]
+    best = [FinishedSweep(project.results, "tiny").best() for project in (fitted, other_test_images)]
     assert best[0] == best[1] != loser
     for name in before:
         models = [(p.results / f"tiny/models/{name}.keras").read_bytes() for p in (fitted, other_test_images)]
@@ -615,17 +618,15 @@ def meet_the_other(context, task):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("jobs", "patience", "code", "failed"), [("2", 60, cli.DONE, 0), ("1", 0.1, cli.SOME_FAILED, 1)]
-)
+@pytest.mark.parametrize(("jobs", "patience", "code", "failed"), [("2", 60, DONE, 0), ("1", 0.1, SOME_FAILED, 1)])
 def test_e_two_workers_train_at_the_same_time(tmp_path, monkeypatch, jobs, patience, code, failed):
     """E's parallel run calls its functions one after another: the first of two that wait for each other never ends."""
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
     monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
-    monkeypatch.setattr(runner, "run_trial", meet_the_other)
-    monkeypatch.setattr(runner, "start_worker", start_without_tensorflow)
-    monkeypatch.setattr(runner, "measure_latency", no_latency)
-    monkeypatch.setattr(runner, "available_memory_bytes", lambda: None)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", meet_the_other)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.start_worker", start_without_tensorflow)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.measure_latency", no_latency)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_memory_bytes", lambda: None)
     project = sweeping.Project(tmp_path, "dataset: {idx: images}\nseeds: 2\narchitectures: [[4]]\n")
     write_images(tmp_path / "images", *draw_images(60, 0), *draw_images(20, 1))
     (tmp_path / "meeting").mkdir()
@@ -676,7 +677,7 @@ def test_e_no_model_is_unpickled(tmp_path):
     mark, model = tmp_path / "mark", tmp_path / "model.keras"
     model.write_bytes(pickle.dumps(Trap(mark)))
     with pytest.raises(SweepError, match="is no model that Keras can load"):
-        predict.Predictor(model)
+        Predictor(model)
     assert not mark.exists()
     pickle.loads(model.read_bytes())
     assert mark.exists(), "the trap works"

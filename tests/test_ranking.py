@@ -8,11 +8,13 @@ import test_runner
 from sweeping import Made, done_record, put_record
 from test_runner import Fake
 
-from fmnist_mlp.cli import sweep as cli
-from fmnist_mlp.inference.finished import FinishedSweep, choose_model
+from fmnist_mlp.cli.console import SOME_FAILED
+from fmnist_mlp.cli.sweep import main
+from fmnist_mlp.inference.finished import FinishedSweep
+from fmnist_mlp.inference.predictor import choose_model
 from fmnist_mlp.results import ranking, table
-from fmnist_mlp.results.store import Latency, Results
-from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.results.record import Latency
+from fmnist_mlp.results.store import Results
 
 # Seeds from easy to hard, the same for all; `good` is better than `poor` by a hundredth on every one of them.
 SEEDS = [0.9, 0.8, 0.5]
@@ -54,14 +56,14 @@ def failed(request, tmp_path, monkeypatch):
         return {"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"}
 
     monkeypatch.setattr(test_runner, "invented_record", invented_record)
-    monkeypatch.setattr(runner, "start_worker", start_worker)
-    monkeypatch.setattr(runner, "measure_latency", lambda context, task: Latency(latency_seconds=0.1))
+    monkeypatch.setattr("fmnist_mlp.runner.loop.start_worker", start_worker)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.measure_latency", lambda context, task: Latency(latency_seconds=0.1))
     monkeypatch.chdir(tmp_path)
     return fake
 
 
 def test_with_a_failed_trial_everybody_calls_the_same_architecture_the_best(failed, capsys):
-    assert cli.main(["fake.yaml", "--jobs", "0", "--plain-fit"]) == cli.SOME_FAILED
+    assert main(["fake.yaml", "--jobs", "0", "--plain-fit"]) == SOME_FAILED
     screen, folder = capsys.readouterr().out, failed.folder / "results" / "fake"
     order = ["good", "poor", "worst"]
     plain = {name: [] for name in order}

@@ -10,13 +10,15 @@ from sweeping import Project, different
 from test_runner import Fake, names
 from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 
-from fmnist_mlp.engines.pool import Stopped
+from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.clean import find_leftovers
 from fmnist_mlp.runner.loop import Listener
-from fmnist_mlp.sweepfile.read import Overrides, list_refits, list_trials, load_sweep
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.sweep import Overrides
+from fmnist_mlp.sweepfile.trials import list_refits, list_trials
 
 SWEEP = """
 name: fake
@@ -395,7 +397,7 @@ def test_a_refit_is_what_fit_makes_of_all_images(refitted, source, loop, tmp_pat
     """Against Keras's own `fit` on batches put together here."""
     import keras
 
-    from fmnist_mlp.data.source import epoch_order
+    from fmnist_mlp.data.split import epoch_order
     from fmnist_mlp.training import models
 
     folder, _ = refitted

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeping import Made
 
-from fmnist_mlp.data import source as data
-from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.data.source import DataSource, describe, load_data, load_test_images
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
 from fmnist_mlp.report import plots as drawing
@@ -32,8 +31,8 @@ from fmnist_mlp.report.report import (
 )
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results import statistics as metrics
-from fmnist_mlp.results.store import Latency
-from fmnist_mlp.sweepfile.read import list_trials
+from fmnist_mlp.results.record import Latency
+from fmnist_mlp.sweepfile.trials import list_trials
 
 # ---- made-up sweeps
 
@@ -578,7 +577,7 @@ def with_images(tmp_path):
         (folder / f"{stem}-ubyte").write_bytes(content)
     made = Made(tmp_path, sweep_text(2, 2))
     source = DataSource("idx", folder)
-    made.plan = list_trials(made.sweep, data_identity=data.load_data(source).identity)
+    made.plan = list_trials(made.sweep, data_identity=load_data(source).identity)
     return invent(made), source
 
 
@@ -594,11 +593,12 @@ def test_the_best_trial_is_shown_with_images_that_it_gets_right_and_wrong(with_i
 
 def test_of_images_that_are_known_only_those_for_testing_are_read(with_images, quick, monkeypatch):
     made, source = with_images
-    np.testing.assert_array_equal(data.load_test_images(source), data.load_data(source).x_test)
+    np.testing.assert_array_equal(load_test_images(source), load_data(source).x_test)
     memory = {}
-    data.describe(source, memory)
+    describe(source, memory)
     made.results.save_data_memory(memory)
-    monkeypatch.setattr(data, "load_data", None)
+    for module in ("inference.finished", "data.source"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.load_data", None)
     whole_page(made, source)
     assert "samples.png" in plots(made)
 

@@ -20,11 +20,13 @@ from sweeping import Made
 from fmnist_mlp.data.class_names import carried_by
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results import ranking, table, views
 from fmnist_mlp.results import store as results
-from fmnist_mlp.results.store import DamagedRecord, Latency, Record, Results
-from fmnist_mlp.sweepfile.read import list_trials, load_sweep
+from fmnist_mlp.results.record import DamagedRecord, Latency, Record, is_of_the_machine
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.trials import list_trials
 
 README = Path(__file__).parent.parent / "results" / "README.md"
 
@@ -81,7 +83,7 @@ def test_a_record_comes_back_as_it_was_written(made):
     ],
 )
 def test_a_failure_is_the_machines_or_the_trials(error_type, message, expected):
-    assert results.is_of_the_machine(error_type, message) == expected
+    assert is_of_the_machine(error_type, message) == expected
 
 
 def test_a_record_from_before_failures_were_counted_is_tried_again_where_the_machine_failed(made):

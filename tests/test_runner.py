@@ -12,13 +12,16 @@ from sweeping import Made, invented_record
 from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
-from fmnist_mlp.engines.pool import Failure, Outcome, Stopped
+from fmnist_mlp.engines.calls import Failure, Outcome, Stopped
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.runner import loop
 from fmnist_mlp.runner import loop as runner
-from fmnist_mlp.runner.loop import Listener, Options
-from fmnist_mlp.sweepfile.read import Overrides, load_sweep
+from fmnist_mlp.runner.loop import Listener, run_sweep
+from fmnist_mlp.runner.plan import WORKER_BYTES, Options, count_gpus, make_plan
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.sweep import Overrides
 
 SWEEP = """
 name: fake
@@ -45,9 +48,10 @@ class Fake:
         write_images(folder / "images")
         self.write(text)
         self.options = Options(results_dir=folder / "results", logs_dir=folder / "logs", jobs=0)
-        monkeypatch.setattr(runner, "run_trial", self._run_trial)
+        monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", self._run_trial)
         monkeypatch.setattr(
-            runner, "start_worker", lambda device, threads, source: {"device": "cpu", "threads": str(threads)}
+            "fmnist_mlp.runner.loop.start_worker",
+            lambda device, threads, source: {"device": "cpu", "threads": str(threads)},
         )
 
     def write(self, text):
@@ -65,15 +69,13 @@ class Fake:
         return invented_record(task)
 
     def plan(self, overrides=AS_WRITTEN, **options):
-        return runner.make_plan(
-            load_sweep(self.folder / "fake.yaml", overrides), dataclasses.replace(self.options, **options)
-        )
+        return make_plan(load_sweep(self.folder / "fake.yaml", overrides), dataclasses.replace(self.options, **options))
 
     def run(self, listener=None, handle=None, overrides=AS_WRITTEN, **options):
         plan = self.plan(overrides, **options)
         self.trained = []
         options = dataclasses.replace(self.options, **options)
-        summary = runner.run_sweep(plan, options, listener or Listener(), handle=handle)
+        summary = run_sweep(plan, options, listener or Listener(), handle=handle)
         return plan, summary
 
     def rows(self, name="trials.csv"):
@@ -108,7 +110,7 @@ def test_a_plan_lists_every_trial_and_writes_nothing(fake):
 
 def test_a_second_plan_has_nothing_to_train_and_reads_no_images(fake, monkeypatch):
     fake.run()
-    monkeypatch.setattr(runner.data, "load_data", lambda source: pytest.fail("the images were read again"))
+    monkeypatch.setattr("fmnist_mlp.data.source.load_data", lambda source: pytest.fail("the images were read again"))
     plan = fake.plan()
     assert (plan.done, plan.to_train) == (6, [])
     _, summary = fake.run()
@@ -172,11 +174,11 @@ def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
     [
         (6, None, 4, None, 4),
         (6, None, 64, None, 6),
-        (6, None, 4, 2 * runner.WORKER_BYTES + 10**6, 2),
+        (6, None, 4, 2 * WORKER_BYTES + 10**6, 2),
         (6, None, 4, 1, 1),
         (6, 1, 4, None, 1),
         (6, 1000, 4, None, 6),
-        (6, 1000, 4, 3 * runner.WORKER_BYTES + 10**6, 3),
+        (6, 1000, 4, 3 * WORKER_BYTES + 10**6, 3),
         (6, 0, 4, None, 0),
     ],
     ids=[
@@ -191,13 +193,13 @@ def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
     ],
 )
 def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, monkeypatch):
-    monkeypatch.setattr(runner, "available_cores", lambda: cores)
-    monkeypatch.setattr(runner, "_count_gpus", lambda: 0)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: cores)
+    for module in ("runner.loop", "runner.plan"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.count_gpus", lambda: 0)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "available_memory_bytes", lambda: memory)
+        patch.setattr("fmnist_mlp.runner.plan.available_memory_bytes", lambda: memory)
         patch.setattr(
-            runner.config,
-            "check_shapes",
+            "fmnist_mlp.runner.plan.check_shapes",
             lambda *args, memory_limit_bytes, class_counts, check=runner.config.check_shapes: check(*args),
         )
         plan = fake.plan(jobs=jobs)
@@ -230,20 +232,24 @@ def test_gpus_are_counted_without_touching_one(tmp_path, monkeypatch, files, vis
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert runner._count_gpus(tmp_path) == gpus
+    assert count_gpus(tmp_path) == gpus
 
 
 @pytest.mark.parametrize(("device", "jobs"), [("auto", 2), ("gpu", 2), ("cpu", 4)])
 def test_a_worker_for_each_gpu(device, jobs, fake, monkeypatch):
-    monkeypatch.setattr(runner, "available_cores", lambda: 4)
-    monkeypatch.setattr(runner, "_count_gpus", lambda: 2)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: 4)
+    for module in ("runner.loop", "runner.plan"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.count_gpus", lambda: 2)
     assert fake.plan(device=device, jobs=None).jobs == jobs
 
 
 @pytest.mark.parametrize(("jobs", "workers"), [(None, 4), (1, 1)])
 def test_where_tensorflow_finds_no_gpu_there_is_a_worker_a_core_all_the_same(jobs, workers, fake, monkeypatch):
-    monkeypatch.setattr(runner, "available_cores", lambda: 4)
-    monkeypatch.setattr(runner, "_count_gpus", lambda: 1)  # a driver is there, of which TensorFlow can make nothing
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: 4)
+    for module in ("runner.loop", "runner.plan"):
+        monkeypatch.setattr(
+            f"fmnist_mlp.{module}.count_gpus", lambda: 1
+        )  # a driver is there, of which TensorFlow can make nothing
     engines = []
 
     class Engine(runner.InlineEngine):
@@ -252,7 +258,7 @@ def test_where_tensorflow_finds_no_gpu_there_is_a_worker_a_core_all_the_same(job
             assert self.jobs == 1
             yield from super().run(calls)
 
-    monkeypatch.setattr(runner, "LocalEngine", Engine)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.LocalEngine", Engine)
     plan, summary = fake.run(jobs=jobs)
     assert (summary.trained, plan.jobs, engines[0].jobs) == (6, workers, workers)
 
@@ -348,21 +354,21 @@ def test_a_failure_of_the_trials_own_ends_the_count_of_the_machines(fake):
 )
 def test_a_trial_that_took_too_long_is_trained_again_when_the_limit_is_raised(fake, limit, is_tried_again):
     plan = fake.plan(trial_timeout=10.0)
-    call = runner._call(plan.to_train[0], plan, fake.options, False)
+    call = loop._call(plan.to_train[0], plan, fake.options, False)
     late = Outcome(call, "timed_out", error=Failure("TimedOut", "no result after 10 s"))
     options = dataclasses.replace(fake.options, trial_timeout=10.0)
     where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
-    record = runner._record_of(late, plan, options, *where, SimpleNamespace(environments={}))
+    record = loop._record_of(late, plan, options, *where, SimpleNamespace(environments={}))
     assert (record.error["limit_seconds"], record.machine_failures) == ("10.0", 0)
     assert (plan.to_train[0] in fake.plan(trial_timeout=limit).to_train) == is_tried_again
 
 
 def test_a_worker_that_died_twice_is_a_failure_of_the_machine(fake):
     plan = fake.plan()
-    call = runner._call(plan.to_train[0], plan, fake.options, False)
+    call = loop._call(plan.to_train[0], plan, fake.options, False)
     dead = Outcome(call, "crashed", error=Failure("WorkerDied", "killed by SIGKILL (out of memory?)"))
     where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
-    record = runner._record_of(dead, plan, fake.options, *where, SimpleNamespace(environments={}))
+    record = loop._record_of(dead, plan, fake.options, *where, SimpleNamespace(environments={}))
     assert record.machine_failures == 1
     assert plan.to_train[0] in fake.plan().to_train
 
@@ -411,8 +417,8 @@ def test_a_trial_that_was_stopped_is_no_record_and_no_failure(fake):
 
 
 def test_tables_and_logs_are_in_step_at_every_moment(fake, monkeypatch):
-    monkeypatch.setattr(runner, "_SECONDS_BETWEEN_TABLES", 0.0)
-    monkeypatch.setattr(runner, "_SHARE_OF_TABLES", 0.0)
+    monkeypatch.setattr("fmnist_mlp.runner.loop._SECONDS_BETWEEN_TABLES", 0.0)
+    monkeypatch.setattr("fmnist_mlp.runner.loop._SHARE_OF_TABLES", 0.0)
     fake.fate["wide", 1] = ValueError("bad luck")
     seen = []
 
@@ -470,17 +476,17 @@ def test_two_sweep_files_share_their_trials(fake):
     fake.run(only=("wide",))
     (fake.folder / "second.yaml").write_text(SWEEP.replace("name: fake", "name: second").replace("wide\n", "broad\n"))
     sweep = load_sweep(fake.folder / "second.yaml")
-    plan = runner.make_plan(sweep, fake.options)
+    plan = make_plan(sweep, fake.options)
     assert names(t for t in plan.trials if t not in plan.to_train) == [("broad", 0), ("broad", 1)]
 
 
 def test_a_sweep_that_takes_another_files_folder_is_refused_before_anything_is_trained(fake):
     fake.run(only=("wide",))
     (fake.folder / "second.yaml").write_text(SWEEP)
-    plan = runner.make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
+    plan = make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
     fake.trained = []
     with pytest.raises(SweepError, match=r"give .* a name of its own"):
-        runner.run_sweep(plan, fake.options, Listener())
+        run_sweep(plan, fake.options, Listener())
     assert fake.trained == []
 
 
@@ -527,9 +533,9 @@ def test_a_quick_look_goes_by_the_name_of_a_sweep_that_is_its_own_file(fake):
     fake.run()
     other = fake.folder / "other.yaml"
     other.write_text(SWEEP)
-    plan = runner.make_plan(load_sweep(other, Overrides(epochs=1)), fake.options)
+    plan = make_plan(load_sweep(other, Overrides(epochs=1)), fake.options)
     with pytest.raises(SweepError, match=r"results/fake holds the results of .*fake\.yaml: give .*other\.yaml a name"):
-        runner.run_sweep(plan, fake.options, Listener())
+        run_sweep(plan, fake.options, Listener())
     assert not (fake.folder / "results/fake+epochs-1").exists()
 
 
@@ -538,7 +544,7 @@ def test_the_stand_in_that_nobody_asked_for_never_replaces_results_on_real_image
         return DataSource("synthetic", fallback_reason="no network; give a folder")
 
     fake.run()
-    monkeypatch.setattr(runner.data, "find_data", find_nothing)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.find_data", find_nothing)
     with pytest.raises(SweepError, match=r"results/fake holds results on real images.*: no network; give a folder; "):
         fake.plan()
     quick = fake.plan(Overrides(epochs=1))

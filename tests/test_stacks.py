@@ -9,16 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile.layers import (
-    LAYERS,
-    Dense,
-    StackError,
-    StackSize,
-    complete,
-    count,
-    is_convolutional,
-    stack_name,
-)
+from fmnist_mlp.sweepfile.layers import LAYERS, Dense, StackError, number_in_name
+from fmnist_mlp.sweepfile.stacks import StackSize, complete, count, is_convolutional, stack_name
 
 
 def layer(name, **arguments):
@@ -226,7 +218,7 @@ def test_random_stacks_fit_or_say_why_and_have_valid_names(kinds, input_shape):
     ],
 )
 def test_a_number_in_a_name_is_as_short_as_it_can_be(value, shown):
-    assert stacks.number_in_name(value) == shown
+    assert number_in_name(value) == shown
 
 
 @given(st.floats(0, 1e6), st.integers(-3, 3))
@@ -234,6 +226,6 @@ def test_two_numbers_that_differ_never_look_the_same_in_a_name(value, steps):
     other = value
     for _ in range(abs(steps)):
         other = math.nextafter(other, math.inf if steps > 0 else 0.0)
-    names = {stacks.number_in_name(number) for number in (value, other)}
+    names = {number_in_name(number) for number in (value, other)}
     assert len(names) == len({value, other})
     assert all(re.fullmatch(r"[0-9][0-9a-z.-]*", name) for name in names)

@@ -14,9 +14,11 @@ from test_engine import call, local
 from test_engine import run as run_engine
 
 from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.cli.display import Display
 from fmnist_mlp.runner import loop as runner
-from fmnist_mlp.sweepfile import read as config
-from fmnist_mlp.training import trial
+from fmnist_mlp.runner.plan import Options, make_plan
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.training import worker
 
 __all__ = ["project", "run", "trained"]  # fixtures, used by name
 
@@ -184,8 +186,8 @@ def read_terminal(descriptor):
 )
 def test_a_worker_starts_from_a_list_of_what_it_may_have(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
-    assert trial.worker_environment("cpu", 1)[name] is None
-    assert name not in trial.own_environment("cpu", 1)  # a process that runs already is not only ours
+    assert worker.worker_environment("cpu", 1)[name] is None
+    assert name not in worker.own_environment("cpu", 1)  # a process that runs already is not only ours
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_a_worker_starts_from_a_list_of_what_it_may_have(name, value, monkeypatc
 )
 def test_what_a_worker_cannot_do_without_is_passed_on(name, monkeypatch):
     monkeypatch.setenv(name, "x")
-    assert name not in trial.worker_environment("auto", 1)
+    assert name not in worker.worker_environment("auto", 1)
 
 
 def warn(context):
@@ -219,10 +221,10 @@ def test_matplotlib_is_imported_whatever_backend_the_shell_names():
 def test_the_display_is_drawn_while_trials_begin(tmp_path, monkeypatch):
     """The thread that draws goes through what the main thread changes."""
     project = Project(tmp_path, TEXT)
-    sweep = config.load_sweep(project.folder / "tiny.yaml")
-    plan = runner.make_plan(sweep, runner.Options(results_dir=project.results))
+    sweep = load_sweep(project.folder / "tiny.yaml")
+    plan = make_plan(sweep, Options(results_dir=project.results))
     console = cli.Console(file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    display = cli._Display(plan, console, console)
+    display = Display(plan, console, console)
     first, second, *_ = plan.to_train
     display.trial_progress(first, {"epoch": 0, "epochs": 2})
 
@@ -230,7 +232,8 @@ def test_the_display_is_drawn_while_trials_begin(tmp_path, monkeypatch):
         display.trial_progress(second, {"epoch": 0, "epochs": 2})
         return line
 
-    monkeypatch.setattr(cli, "Text", text)
+    for module in ("cli.console", "cli.display", "cli.sweep", "cli.verbs"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.Text", text)
     display._render()
     console.file.close()
 
@@ -242,5 +245,5 @@ def test_a_shell_in_which_warnings_are_errors_stops_no_verb(run, trained, monkey
         warnings.warn("a library deprecates something", DeprecationWarning, stacklevel=1)
         return find(*arguments, **options)
 
-    monkeypatch.setattr(runner.data, "find_data", find_data)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.find_data", find_data)
     assert run("tiny.yaml", "--dry-run").code == 0

@@ -12,11 +12,12 @@ import pytest
 from sweeping import Project
 from test_trial import worker  # noqa: F401 - worker is a fixture
 
-from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.cli.console import DONE
+from fmnist_mlp.cli.sweep import main
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.runner import loop as runner
-from fmnist_mlp.sweepfile import read as config
-from fmnist_mlp.sweepfile.read import Baseline
+from fmnist_mlp.runner.plan import Options, make_plan
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.sweep import Baseline, Overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [ROOT / "architectures.yaml", *sorted((ROOT / "sweeps").glob("*.yaml"))]
@@ -33,8 +34,8 @@ def plan(tmp_path):
     """`plan(path)`: what `--dry-run` plans of the file, on the stand-in."""
 
     def plan(path):
-        sweep = config.load_sweep(path).model_copy(update={"dataset": "synthetic"})
-        return runner.make_plan(sweep, runner.Options(results_dir=tmp_path / "results", jobs=0))
+        sweep = load_sweep(path).model_copy(update={"dataset": "synthetic"})
+        return make_plan(sweep, Options(results_dir=tmp_path / "results", jobs=0))
 
     return plan
 
@@ -116,7 +117,7 @@ def with_few_epochs(path, sweep):
     """As few as every warm-up leaves room for; as they stand where stacks differ in nothing else."""
     epochs = 1 + max(math.floor(item.training.warmup_epochs) for item in sweep.architectures)
     try:
-        config.load_sweep(path, config.Overrides(epochs=epochs))
+        load_sweep(path, Overrides(epochs=epochs))
     except SweepError:
         return []
     return ["--epochs", str(epochs)]
@@ -136,9 +137,9 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     options = ["--limit", "300", *with_few_epochs(path, planned.sweep), "--seeds", "1", "--jobs", "0"]
     options += [word for name in wanted for word in ("--only", name)]
     where = ["--results-dir", str(project.results), "--logs-dir", str(project.logs), "--device", "cpu"]
-    code = cli.main([str(project.folder / path.name), *options, *where])
+    code = main([str(project.folder / path.name), *options, *where])
     said = capsys.readouterr()
-    assert (code, said.err) == (cli.DONE, "")
+    assert (code, said.err) == (DONE, "")
 
     seeds = "" if len(planned.sweep.seeds) == 1 else "+seeds-1"
     epochs = "".join(f"+epochs-{number}" for number in with_few_epochs(path, planned.sweep)[1:])
@@ -165,5 +166,5 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
 
 
 def _rerun(project, path, options, where, capsys):
-    assert cli.main([str(project.folder / path.name), *options, *where, "--dry-run"]) == cli.DONE
+    assert main([str(project.folder / path.name), *options, *where, "--dry-run"]) == DONE
     return capsys.readouterr().out

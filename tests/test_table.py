@@ -17,9 +17,12 @@ from sweeping import Made, put_record
 from fmnist_mlp.files import seal
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results import statistics as metrics
-from fmnist_mlp.results.store import METRICS, ClassScores, Latency, Results
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile import read as config
+from fmnist_mlp.results.record import METRICS, ClassScores, Latency
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile import sweep as sweep_module
+from fmnist_mlp.sweepfile.settings import name_problem
+from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.trials import list_trials
 
 # ---- made-up sweeps
 
@@ -474,9 +477,9 @@ def test_one_seed_says_how_far_behind_but_not_whether_it_means_anything(tmp_path
 
 def test_an_architecture_over_budget_is_listed_and_in_nothing(tmp_path):
     made = Made(tmp_path, sweep_text("abc", seeds=2, more="max_params: 700"))
-    over_budget = config.over_budget(made.sweep, made.sizes)
+    over_budget = sweep_module.over_budget(made.sweep, made.sizes)
     assert over_budget == {name for name in "abc" if made.sizes[name].params > 700} == {"c"}
-    made.plan = config.list_trials(made.sweep, data_identity="tiny", skip=over_budget)
+    made.plan = list_trials(made.sweep, data_identity="tiny", skip=over_budget)
     invent(made, seed=0)
     rows = rows_of(made, over_budget=over_budget)
     assert [row["architecture"] for row in rows] == ["a", "b", "c"]
@@ -735,7 +738,7 @@ def test_damaged_predictions_leave_their_cells_empty_and_nothing_else(damage, ar
 )
 def test_pareto_names_the_costs_at_which_no_other_row_is_better(rows, select_by, four):
     params, flops, figures = zip(*rows, strict=True)
-    sizes = {name: stacks.StackSize(p, p, f) for name, p, f in zip("abcd", params, flops, strict=True)}
+    sizes = {name: StackSize(p, p, f) for name, p, f in zip("abcd", params, flops, strict=True)}
     four.records = {}
     for trial, figure in zip(four.plan, figures, strict=True):
         if figure is not None:
@@ -925,7 +928,7 @@ CHANGES = {
     "the size of a model": change_records(model_bytes=77),
     "training images": change_records(train_images=77),
     "a record less": lambda made: {"records": dict([*made.records.items()][1:])},
-    "parameters": lambda made: {"sizes": made.sizes | {"8": stacks.StackSize(7, 7, 7)}},
+    "parameters": lambda made: {"sizes": made.sizes | {"8": StackSize(7, 7, 7)}},
     "FLOPs": lambda made: {"sizes": made.sizes | {"8": dataclasses.replace(made.sizes["8"], flops=1)}},
     "what is selected by": change_sweep(select_by="val_loss"),
     "folds": change_sweep(folds=5, select_by="cv_accuracy"),
@@ -1300,7 +1303,7 @@ def test_the_best_is_the_first_row_of_the_markdown_though_a_hard_seed_that_other
 
 @pytest.mark.parametrize("sign", ["|", "\\", "`", "\n", "*", "<"])
 def test_no_name_breaks_the_markdown(sign):
-    assert config.name_problem(f"a{sign}b")
+    assert name_problem(f"a{sign}b")
 
 
 def test_a_folders_name_stays_text_in_the_markdown(tmp_path):

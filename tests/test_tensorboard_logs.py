@@ -15,14 +15,20 @@ from PIL import Image
 from test_results import Made
 from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
-from fmnist_mlp.data import source as data
+from fmnist_mlp.data.source import Dataset, DataSource, describe, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
 from fmnist_mlp.logs import sweep_run as tensorboard_logs
-from fmnist_mlp.logs.sweep_run import SweepLogs
+from fmnist_mlp.logs import trial_run
+from fmnist_mlp.logs.live import keep_events, start_live
+from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
+from fmnist_mlp.logs.trial_run import projector_sample, write_scores
+from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results import table
-from fmnist_mlp.results.store import Record, Results
-from fmnist_mlp.sweepfile.read import check_shapes, load_sweep
+from fmnist_mlp.results.record import Record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.checks import check_shapes
+from fmnist_mlp.sweepfile.read import load_sweep
 
 # TensorBoard 2.21 brings an old bleach; goes when it does.
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
@@ -64,7 +70,7 @@ class Trained:
             measured={"seconds": 1.0},
         )
         self.logs.sync(self.results, self.plan, self.records)
-        self.images, self.info = data.load_data(images), data.describe(images, {})
+        self.images, self.info = load_data(images), describe(images, {})
         sizes = check_shapes(self.sweep, (8, 8), 4)
         self.state = table.SweepState(self.sweep, self.plan, self.records, sizes, "idx:images")
         self.rows = table.write_tables(self.state, self.results)
@@ -294,12 +300,12 @@ def test_the_confusion_matrix_counts_what_scikit_learn_counts():
 
     labels, predicted = np.random.default_rng(0).integers(0, 7, (2, 400)).astype(np.uint8)
     labels[labels == 5] = 4  # a class that does not occur
-    found = tensorboard_logs._confusion_matrix(labels, predicted, 7)
+    found = trial_run._confusion_matrix(labels, predicted, 7)
     assert found.tolist() == confusion_matrix(labels, predicted, labels=range(7)).tolist()
 
 
 def test_the_confusion_matrix_is_blue_where_right_and_orange_where_wrong():
-    drawn = np.asarray(tensorboard_logs._draw_confusion_matrix(np.array([[9, 0], [3, 9]]), ("a", "b")))
+    drawn = np.asarray(trial_run._draw_confusion_matrix(np.array([[9, 0], [3, 9]]), ("a", "b")))
     left, top = drawn.shape[1] - 2 * 40 - 1, drawn.shape[0] - 2 * 28 - 1
     corner = {(row, column): drawn[top + 28 * row + 3, left + 40 * column + 3] for row in (0, 1) for column in (0, 1)}
     assert corner[0, 0].tolist() == [0, 114, 178], "all of its row"
@@ -313,14 +319,14 @@ def test_mistakes_are_the_surest_first_and_never_right_ones():
     probabilities = rng.dirichlet(np.ones(4), 200).astype(np.float16)
     labels, predicted = rng.integers(0, 4, 200), probabilities.argmax(axis=1)
     by_hand = sorted((i for i in range(200) if labels[i] != predicted[i]), key=lambda i: -probabilities[i].max())[:25]
-    found = tensorboard_logs._most_confident_mistakes(labels, predicted, probabilities)
+    found = trial_run._most_confident_mistakes(labels, predicted, probabilities)
     assert found.tolist() == by_hand
 
 
 def test_a_mistake_is_shown_with_its_pixels(trained, ask):
     one = trained.plan[0]
     kept = trained.predictions(one)
-    surest = tensorboard_logs._most_confident_mistakes(kept["label"], kept["predicted"], kept["probabilities"])[0]
+    surest = trial_run._most_confident_mistakes(kept["label"], kept["predicted"], kept["probabilities"])[0]
     enlarged = np.kron(trained.images.x_test[surest], np.ones((10, 10), np.uint8))  # 84 pixels hold 10 times 8
     shown = picture(ask, run_names([one])[0], "mistakes")
     assert (shown[4 : 4 + 80, 14 : 14 + 80] == enlarged).all()
@@ -351,7 +357,7 @@ def invented_images(image_shape=(28, 28), num_classes=10, n=300):
     x = rng.integers(0, 256, (n, *image_shape), np.uint8)
     y = rng.integers(0, num_classes, n).astype(np.uint8)
     names = tuple(f"class number {c}" for c in range(num_classes))
-    return data.Dataset(data.DataSource("synthetic"), "invented", x[:1], y[:1], x, y, names)
+    return Dataset(DataSource("synthetic"), "invented", x[:1], y[:1], x, y, names)
 
 
 @pytest.mark.parametrize(
@@ -360,9 +366,7 @@ def invented_images(image_shape=(28, 28), num_classes=10, n=300):
 def test_whatever_the_images_and_classes_the_scores_are_drawn_and_small(image_shape, num_classes, tmp_path):
     images = invented_images(image_shape, num_classes)
     probabilities = np.random.default_rng(3).dirichlet(np.full(num_classes, 0.1), len(images.y_test))
-    tensorboard_logs.write_scores(
-        tmp_path, None, images, probabilities.argmax(axis=1), probabilities.astype(np.float16)
-    )
+    write_scores(tmp_path, None, images, probabilities.argmax(axis=1), probabilities.astype(np.float16))
     (path,) = (tmp_path / "events").iterdir()
     assert path.stat().st_size < 250 * 1024
     curves = {tag for tag in read(path.parent) if tag.startswith("precision_recall/")}
@@ -371,13 +375,13 @@ def test_whatever_the_images_and_classes_the_scores_are_drawn_and_small(image_sh
 
 def test_a_model_without_mistakes_has_no_picture_of_them(tmp_path):
     images = invented_images()
-    tensorboard_logs.write_scores(tmp_path, None, images, images.y_test, np.eye(10)[images.y_test])
+    write_scores(tmp_path, None, images, images.y_test, np.eye(10)[images.y_test])
     assert "mistakes" not in read(tmp_path / "events")
 
 
 def test_without_probabilities_there_is_the_confusion_matrix_alone(tmp_path):
     images = invented_images()
-    tensorboard_logs.write_scores(tmp_path, None, images, images.y_test[::-1], None)
+    write_scores(tmp_path, None, images, images.y_test[::-1], None)
     assert set(read(tmp_path / "events")) == {"confusion_matrix"}
 
 
@@ -424,7 +428,7 @@ architectures:
     (architecture,) = load_sweep(tmp_path / "every.yaml").architectures
     exported = models.exported_model(models.build_model(architecture.layers, (28, 28), 5, seed=0))
     models.save_exported(exported, tmp_path / "every.keras")
-    graph = graph_pb2.GraphDef.FromString(tensorboard_logs._graph((tmp_path / "every.keras").read_bytes()))
+    graph = graph_pb2.GraphDef.FromString(graph_of((tmp_path / "every.keras").read_bytes()))
     found = [[d.size for d in node.attr["_output_shapes"].list.shape[0].dim] for node in graph.node]
     guard = [-1, 28, 28]  # the file's first layer, for images divided by 255
     assert found == [[-1, 28, 28], guard, *([-1, *layer.output.shape[1:]] for layer in exported.layers)]
@@ -480,7 +484,7 @@ def test_curves_of_unequal_length_are_averaged_over_the_trials_that_went_so_far(
         history = {name: [float(length)] * length for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         made.put(made.record(one).model_copy(update={"history": history}))
     name = made.plan[0].architecture.name
-    events = tensorboard_logs._mean_curves(made.state, [name], "val_")
+    events = mean_curves(made.state, [name], "val_")
     found = [{v.tag: v.tensor.float_val[0] for v in values} for _, values in events]
     tag = f"trials_of_{name}/loss"
     assert [(p[tag], p[f"{tag}_lowest"], p[f"{tag}_highest"]) for p in found] == [(2, 1, 3), (3, 3, 3), (3, 3, 3)]
@@ -515,7 +519,7 @@ def test_the_projector_shows_what_keras_computes_in_the_last_hidden_layer(traine
 
 def test_the_sample_is_the_first_images_of_each_class():
     labels = np.array([1, 0, 1, 1, 2, 0, 2, 0] * 400, np.uint8)
-    sample = tensorboard_logs.projector_sample(labels)
+    sample = projector_sample(labels)
     by_hand = sorted(i for c in range(3) for i in [k for k in range(len(labels)) if labels[k] == c][:166])
     assert sample.tolist() == by_hand
 
@@ -524,7 +528,7 @@ def test_a_wide_layer_is_kept_as_its_principal_components():
     from sklearn.decomposition import PCA
 
     x = np.random.default_rng(4).normal(size=(60, 300)) @ np.diag(np.geomspace(1, 1e-3, 300)) + 5
-    found = tensorboard_logs._principal_components(x.astype(np.float32), 20)
+    found = trial_run._principal_components(x.astype(np.float32), 20)
     expected = PCA(20, svd_solver="full").fit_transform(x)
     signs = np.sign((found * expected).sum(axis=0))
     assert found * signs == pytest.approx(expected, abs=1e-4)
@@ -536,7 +540,7 @@ def test_of_a_wide_layer_no_more_than_128_numbers_an_image_are_kept(tmp_path):
     images = invented_images()
     layers = [keras.layers.Flatten(), keras.layers.Dense(200), keras.layers.Dense(10), keras.layers.Softmax()]
     exported = keras.Sequential([keras.Input((28, 28)), *layers])
-    tensorboard_logs.write_scores(tmp_path, exported, images, images.y_test, np.eye(10)[images.y_test])
+    write_scores(tmp_path, exported, images, images.y_test, np.eye(10)[images.y_test])
     with np.load(tmp_path / "events" / "last_hidden_layer.npz") as kept:
         assert kept["hidden"].shape == (300, 128)
         assert kept["hidden"].dtype == np.float16
@@ -692,7 +696,8 @@ def test_gradient_norms_are_those_computed_by_hand(source, tmp_path):  # noqa: F
     record_folder = Results(tmp_path / "results").record_folder(one.fingerprint)
     import keras
 
-    from fmnist_mlp.data.source import load_data, stratified_split
+    from fmnist_mlp.data.source import load_data
+    from fmnist_mlp.data.split import stratified_split
 
     model, images = keras.models.load_model(record_folder / "model.keras"), load_data(source)
     train, _ = stratified_split(images.y_train, 0.2, one.seed)
@@ -1014,7 +1019,7 @@ def test_a_trial_starts_with_an_empty_folder(tmp_path):
     folder = tmp_path / "live"
     (folder / "train").mkdir(parents=True)
     (folder / "train" / "events.out.tfevents.1").write_text("of a process that was killed")
-    tensorboard_logs.start_live(folder)
+    start_live(folder)
     assert not list(folder.iterdir())
 
 
@@ -1034,10 +1039,10 @@ def test_a_resumed_trial_starts_with_the_curves_of_its_checkpoint(tmp_path):
     live, checkpoint = tmp_path / "live", tmp_path / "checkpoint"
     path = live / "train" / "events.out.tfevents.1"
     two_epochs = write_events(path, "one epoch", "two epochs")
-    tensorboard_logs.keep_events(live, checkpoint)
+    keep_events(live, checkpoint)
     with path.open("ab") as file:
         file.write(b", and half of a third")
-    tensorboard_logs.start_live(live, checkpoint)
+    start_live(live, checkpoint)
     assert path.read_bytes() == two_epochs
     with path.open("ab") as file:
         file.write(b", and more")
@@ -1050,7 +1055,7 @@ def test_records_and_checkpoints_take_copies_of_the_event_files_alone(tmp_path):
     path = live / "validation" / "events.out.tfevents.1"
     curves = write_events(path, "curves")
     (live / "else").write_text("no events")
-    tensorboard_logs.keep_events(live, tmp_path / "draft")
+    keep_events(live, tmp_path / "draft")
     kept = tmp_path / "draft" / "events" / "validation" / path.name
     assert kept.read_bytes() == curves
     assert not kept.samefile(path)
@@ -1065,14 +1070,14 @@ def test_event_files_cut_at_any_byte_are_never_kept(tmp_path):
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
         if length in ends - {0}:
-            tensorboard_logs.keep_events(path.parent, tmp_path / f"draft-{length}")
+            keep_events(path.parent, tmp_path / f"draft-{length}")
         else:
             with pytest.raises(SweepError, match="is cut off"):
-                tensorboard_logs.keep_events(path.parent, tmp_path / f"draft-{length}")
+                keep_events(path.parent, tmp_path / f"draft-{length}")
 
 
 def test_a_resumed_trial_has_every_epoch_once(source, tmp_path):  # noqa: F811
-    from fmnist_mlp.engines.pool import Stopped
+    from fmnist_mlp.engines.calls import Stopped
 
     one = tiny_trials(tmp_path, SWEEP)[2]  # the worker has its program at hand
     with pytest.raises(Stopped):

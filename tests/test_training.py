@@ -8,10 +8,11 @@ import pytest
 
 from fmnist_mlp.runner.cluster import read_files
 from fmnist_mlp.sweepfile.layers import BatchNormalization, Conv2D, Dense, Dropout
-from fmnist_mlp.sweepfile.read import EarlyStopping, Training
-from fmnist_mlp.training import fit as training
-from fmnist_mlp.training import models
+from fmnist_mlp.sweepfile.settings import EarlyStopping, Training
+from fmnist_mlp.training import fit, models
+from fmnist_mlp.training.checkpoint import BadCheckpoint, Checkpoint
 from fmnist_mlp.training.compiled_epoch import ResidentData
+from fmnist_mlp.training.fit import compile_model, train
 
 LAYERS = [
     Dense(units=16, activation="relu"),
@@ -24,7 +25,7 @@ TRAIN, VALIDATION = np.arange(0, 171), np.arange(171, 203)
 
 def _new_model(settings):
     model = models.build_model(LAYERS, (8, 8), 4, seed=1)
-    training.compile_model(model, settings, len(TRAIN))
+    compile_model(model, settings, len(TRAIN))
     return model
 
 
@@ -39,7 +40,7 @@ def _train(data, settings, *, folder=None, interrupt_after=None, resume=None, pl
             raise _Interrupted
 
     model = _new_model(settings)
-    history = training.train(
+    history = train(
         model,
         data,
         settings,
@@ -69,7 +70,7 @@ def _check_resume(images, tmp_path, settings, interrupt_after, plain_fit=False):
     expected = _train(data, settings, plain_fit=plain_fit)
     with pytest.raises(_Interrupted):
         _train(data, settings, folder=tmp_path, interrupt_after=interrupt_after, plain_fit=plain_fit)
-    checkpoint = training.Checkpoint.read(read_files(tmp_path))
+    checkpoint = Checkpoint.read(read_files(tmp_path))
     assert checkpoint.epochs_done == interrupt_after
     _same(_train(data, settings, resume=checkpoint, plain_fit=plain_fit), expected)
 
@@ -112,8 +113,8 @@ def test_early_stopping_says_which_epoch_was_kept(tiny_images):
 def test_a_checkpoint_is_never_unpickled(tmp_path):
     (tmp_path / "state.json").write_text('{"epochs_done": 1}')
     np.savez(tmp_path / "arrays.npz", evil=np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(training.BadCheckpoint, match="allow_pickle"):
-        training.Checkpoint.read(read_files(tmp_path))
+    with pytest.raises(BadCheckpoint, match="allow_pickle"):
+        Checkpoint.read(read_files(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_a_checkpoint_is_never_unpickled(tmp_path):
 )
 def test_schedules_begin_pass_the_middle_and_end_where_they_should(settings, rates):
     """At steps 0, 20 and 40 of 40. One cycle: up to step 12 linearly, then a cosine over 28."""
-    rate = training._learning_rate(settings, steps_per_epoch=10)
+    rate = fit._learning_rate(settings, steps_per_epoch=10)
     found = [float(rate(step)) if callable(rate) else rate for step in (0, 20, 40)]
     assert found == pytest.approx(rates, rel=1e-3, abs=1e-9)
 
@@ -142,12 +143,12 @@ def test_several_steps_before_python_are_the_same_steps(tiny_images, images, mon
     """Convolutions take Keras's own loop, which is quicker when it comes back to Python less often."""
     layers = [Conv2D(filters=3, kernel_size=3, activation="relu"), BatchNormalization(), Dropout(rate=0.3)]
     settings, outcomes = Training(epochs=2, batch_size=2), []
-    for steps in (1, training._STEPS_PER_EXECUTION):
-        monkeypatch.setattr(training, "_STEPS_PER_EXECUTION", steps)
+    for steps in (1, fit._STEPS_PER_EXECUTION):
+        monkeypatch.setattr("fmnist_mlp.training.fit._STEPS_PER_EXECUTION", steps)
         model = models.build_model(layers, (8, 8), 4, seed=1)
-        training.compile_model(model, settings, images, jit_compile=False)
+        compile_model(model, settings, images, jit_compile=False)
         assert model.steps_per_execution == steps
-        history = training.train(
+        history = train(
             model,
             ResidentData(*tiny_images, 4),
             settings,
@@ -157,5 +158,5 @@ def test_several_steps_before_python_are_the_same_steps(tiny_images, images, mon
             plain_fit=True,
         )
         outcomes.append((model, history))
-    assert training._STEPS_PER_EXECUTION > 1
+    assert fit._STEPS_PER_EXECUTION > 1
     _same(*outcomes)

@@ -16,13 +16,16 @@ import numpy as np
 import pytest
 
 from fmnist_mlp import files
-from fmnist_mlp.data import source as data
-from fmnist_mlp.data.source import DataSource
-from fmnist_mlp.engines.pool import Context, Stopped
+from fmnist_mlp.data.source import DataSource, load_data
+from fmnist_mlp.data.split import stratified_folds, stratified_split
+from fmnist_mlp.engines.calls import Context, Stopped
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.sweepfile.read import list_trials, load_sweep
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.trials import list_trials
 from fmnist_mlp.training import trial
+from fmnist_mlp.training import worker as worker_module
+from fmnist_mlp.training.latency import LatencyTask, measure_latency
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -63,7 +66,7 @@ def write_images(folder, test_seed=1):
 def identity(test_seed=1):
     """What the images of `write_images` are known by."""
     with tempfile.TemporaryDirectory() as folder:
-        return data.load_data(write_images(Path(folder) / "images", test_seed)).identity
+        return load_data(write_images(Path(folder) / "images", test_seed)).identity
 
 
 def tiny_trials(folder, text=SWEEP, name="tiny", test_seed=1):
@@ -112,8 +115,8 @@ def worker():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
         patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)
-        patch.setattr(trial, "_worker", None)
-        yield trial.start_worker("cpu", 1)
+        patch.setattr("fmnist_mlp.training.worker.current", None)
+        yield worker_module.start_worker("cpu", 1)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +158,7 @@ def content(folder, record):
 )
 def test_what_the_shell_sets_behind_our_back_does_not_reach_a_trial(name, value, expected, monkeypatch):
     monkeypatch.setenv(name, value)
-    environment = trial.worker_environment("auto", threads=3)
+    environment = worker_module.worker_environment("auto", threads=3)
     assert environment.get(name, "untouched") == expected
 
 
@@ -171,12 +174,12 @@ def test_what_the_shell_sets_behind_our_back_does_not_reach_a_trial(name, value,
 )
 def test_each_worker_has_a_gpu_of_its_own(process, gpus, own, monkeypatch):
     monkeypatch.setattr(multiprocessing.current_process(), "name", process)
-    assert trial._own_gpu(gpus) == own
+    assert worker_module._own_gpu(gpus) == own
 
 
 @pytest.mark.parametrize(("device", "hidden"), [("cpu", True), ("gpu", False), ("auto", False)])
 def test_a_worker_for_the_cpu_sees_no_gpu(device, hidden):
-    assert (trial.worker_environment(device, 1).get("CUDA_VISIBLE_DEVICES") == "-1") == hidden
+    assert (worker_module.worker_environment(device, 1).get("CUDA_VISIBLE_DEVICES") == "-1") == hidden
 
 
 # ---- the numbers of a record
@@ -191,8 +194,8 @@ def test_the_numbers_of_a_record_are_those_of_its_exported_model(source, tmp_pat
     folder = Results(tmp_path / "results").record_folder(record.fingerprint)
     assert Results(tmp_path / "results").load_record(record.fingerprint) == record
 
-    images = data.load_data(source)
-    _, validation = data.stratified_split(images.y_train, 0.2, seed=0)
+    images = load_data(source)
+    _, validation = stratified_split(images.y_train, 0.2, seed=0)
     model = keras.models.load_model(folder / "model.keras")
     hidden_kernel, hidden_bias, logit_kernel, logit_bias = (w.astype(np.float64) for w in model.get_weights())
 
@@ -251,7 +254,7 @@ def test_what_a_trial_costs_is_in_its_record(source, tmp_path):
     record = run(one, source, tmp_path)
     folder = Results(tmp_path / "results").record_folder(record.fingerprint)
     assert record.model_bytes == (folder / "model.keras").stat().st_size
-    assert record.train_images + record.val_images == len(data.load_data(source).y_train)
+    assert record.train_images + record.val_images == len(load_data(source).y_train)
     assert 100e6 < record.measured["peak_memory_bytes"] < 20e9
 
 
@@ -457,12 +460,12 @@ def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(sourc
 
 def test_the_folds_of_a_seed_validate_every_image_once(source, tmp_path):
     trials = tiny_trials(tmp_path, "folds: 3\n" + SWEEP.replace("epochs: 4", "epochs: 1"))
-    images = data.load_data(source)
+    images = load_data(source)
     records = [run(one, source, tmp_path) for one in trials]
     assert [one.fold for one in trials] == [0, 1, 2]
     assert sum(record.val_images for record in records) == len(images.y_train)
     for one, record in zip(trials, records, strict=True):
-        _, validation = data.stratified_folds(images.y_train, 3, one.fold, one.seed)
+        _, validation = stratified_folds(images.y_train, 3, one.fold, one.seed)
         folder = Results(tmp_path / "results").record_folder(record.fingerprint)
         with np.load(folder / "predictions.npz") as predictions:
             np.testing.assert_array_equal(predictions["val_label"], images.y_train[validation])
@@ -472,8 +475,8 @@ def test_the_folds_of_a_seed_validate_every_image_once(source, tmp_path):
 def test_a_latency_is_measured_and_remembered(source, tmp_path):
     (one,) = tiny_trials(tmp_path)
     run(one, source, tmp_path)  # starts this process as a worker
-    task = trial.LatencyTask("a" * 64, one.architecture, (8, 8), 4, tmp_path / "results")
-    latency = trial.measure_latency(Asked(), task)
+    task = LatencyTask("a" * 64, one.architecture, (8, 8), 4, tmp_path / "results")
+    latency = measure_latency(Asked(), task)
     assert 0 < latency.latency_seconds < latency.latency_1000_seconds < 10
     assert Results(tmp_path / "results").load_latency("a" * 64) == latency
 
@@ -496,7 +499,7 @@ def test_the_exported_model_gives_the_figures_of_the_record_behind_its_steps(sou
     """Loaded by plain Keras and given raw images; parameters are those of the stack alone, on nine components."""
     import keras
 
-    images = data.load_data(source)
+    images = load_data(source)
     for number, text in enumerate((BOTH, BOTH.replace(", augment: {shift: 1, mixup: 0.4}", ""))):
         (one,) = tiny_trials(tmp_path, text, name=f"steps{number}")
         record = run(one, source, tmp_path)
@@ -519,7 +522,7 @@ def test_a_stopped_trial_with_fitted_steps_and_augmentation_goes_on_to_the_same_
     expected = content(tmp_path / "whole", run(one, source, tmp_path / "whole"))
     with pytest.raises(Stopped):
         run(one, source, tmp_path / "halted", stop_after=2)
-    monkeypatch.setattr(trial._worker, "_source", None)
+    monkeypatch.setattr(worker_module.current, "_source", None)
     assert content(tmp_path / "halted", run(one, source, tmp_path / "halted")) == expected
 
 
@@ -528,18 +531,18 @@ def test_what_a_worker_keeps_of_other_seeds_and_stacks_changes_no_number(source,
     text = BOTH.replace("seeds: 1", "seeds: 2") + "  - name: other\n    layers: [5]\n    augment: null\n"
     trials = tiny_trials(tmp_path, text)
     together = [content(tmp_path / "together", run(one, source, tmp_path / "together")) for one in trials]
-    assert len(trial._worker._fitted) == 2
+    assert len(worker_module.current._fitted) == 2
     for one, expected in zip(trials, together, strict=True):
-        monkeypatch.setattr(trial._worker, "_source", None)
+        monkeypatch.setattr(worker_module.current, "_source", None)
         assert content(tmp_path / "alone", run(one, source, tmp_path / "alone")) == expected
 
 
 def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
     """Other validation and test images: the same means, divisors and components."""
-    images = data.load_data(source)
+    images = load_data(source)
     (one,) = tiny_trials(tmp_path, BOTH)
     settings = one.architecture.training
-    train_indices, validation_indices = data.stratified_split(images.y_train, 0.2, seed=0)
+    train_indices, validation_indices = stratified_split(images.y_train, 0.2, seed=0)
     x_train = images.x_train.copy()
     x_train[validation_indices] = 255 - x_train[validation_indices]
     others = dataclasses.replace(images, x_train=x_train, x_test=255 - images.x_test)
@@ -547,7 +550,7 @@ def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
     x_other[train_indices[0]] = 255 - x_other[train_indices[0]]
 
     def fitted(images):
-        worker = trial._Worker({}, None, None)
+        worker = worker_module.Worker({}, None, None)
         maps = worker.preprocessing(images, settings, train_indices).maps
         return [array.tobytes() for step in maps for array in step.arrays]
 
@@ -556,9 +559,9 @@ def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
 
 
 def test_the_number_of_components_behind_a_share_is_that_of_the_record(source, tmp_path):
-    images = data.load_data(source)
+    images = load_data(source)
     (one,) = tiny_trials(tmp_path, SWEEP.replace("epochs: 4", "epochs: 1, preprocess: {pca: 0.5}"))
-    train_indices, _ = data.stratified_split(images.y_train, 0.2, seed=0)
+    train_indices, _ = stratified_split(images.y_train, 0.2, seed=0)
     x = images.x_train[train_indices].reshape(len(train_indices), -1) / 255
     kept = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
     components = int((np.cumsum(kept) / kept.sum() <= 0.5).sum()) + 1
@@ -581,7 +584,7 @@ def test_a_latency_is_that_of_the_model_with_its_steps(source, tmp_path, monkeyp
     timed = []
     stock = models.exported_model
     monkeypatch.setattr(models, "exported_model", lambda *arguments: timed.append(stock(*arguments)) or timed[-1])
-    trial.measure_latency(Asked(), trial.LatencyTask("b" * 64, one.architecture, (8, 8), 4, tmp_path / "results"))
+    measure_latency(Asked(), LatencyTask("b" * 64, one.architecture, (8, 8), 4, tmp_path / "results"))
     assert [layer.name for layer in timed[0].layers][:4] == ["rescaling", "standardize_1", "pca_2_flatten", "pca_2"]
 
 
@@ -595,6 +598,6 @@ def test_the_same_trial_gives_the_same_bytes_with_a_program_compiled_anew(source
     """Two empty results folders and two processes: nothing of the first may show in the second's files."""
     (one,) = tiny_trials(tmp_path)
     first = run(one, source, tmp_path / "first")
-    monkeypatch.setattr(trial._worker, "_model_key", None)
+    monkeypatch.setattr(worker_module.current, "_model_key", None)
     before = content(tmp_path / "first", first)
     assert content(tmp_path / "second", run(one, source, tmp_path / "second")) == before

@@ -11,7 +11,8 @@ from sweeping import put_record
 
 from fmnist_mlp import files
 from fmnist_mlp.results import statistics as metrics
-from fmnist_mlp.results.store import ClassScores, DamagedRecord, Results
+from fmnist_mlp.results.record import ClassScores, DamagedRecord
+from fmnist_mlp.results.store import Results
 
 
 def _model_file():

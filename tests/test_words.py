@@ -5,8 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from fmnist_mlp.sweepfile.nodes import harmless
-from fmnist_mlp.words import code_in_markdown, in_markdown
+from fmnist_mlp.words import code_in_markdown, harmless, in_markdown
 
 PRINTABLE = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=30)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.sweepfile.nodes import MAX_SHOWN_LINE, Problems, harmless, quoted, read_document, read_text
+from fmnist_mlp.sweepfile.nodes import MAX_SHOWN_LINE, Problems, read_document, read_text
+from fmnist_mlp.words import harmless, quoted
 
 
 def read(text):

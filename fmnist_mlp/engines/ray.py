@@ -1,4 +1,4 @@
-"""Run many calls on a Ray cluster: the engine of `engine`, its workers on as many machines as the cluster has.
+"""Run many calls on a Ray cluster: the engine of `calls`, its workers on as many machines as the cluster has.
 
 A worker is the same warm process as with `LocalEngine` and keeps the same promises. Beside it stands a Ray actor, its
 *host*: it holds the worker's cores and GPU, starts it, hands on what both sides say and tells how it ended. So the
@@ -29,8 +29,10 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from fmnist_mlp.engines import pool as engine
-from fmnist_mlp.engines.pool import Call, LocalEngine, Outcome, WorkerSettings, available_cores
+from fmnist_mlp.engines import process
+from fmnist_mlp.engines.calls import Call, Failure, Outcome, WorkerSettings
+from fmnist_mlp.engines.machine import available_cores, environment
+from fmnist_mlp.engines.pool import LocalEngine
 from fmnist_mlp.errors import SweepError
 
 INSTALL_RAY = "install it beside TensorFlow, on every machine alike: pip install 'ray>=2.59,<3'"
@@ -103,7 +105,7 @@ def _only_here() -> Iterator[dict[str, Any]]:
     was_enabled = ray_constants.ENABLE_RAY_CLUSTER
     with (
         tempfile.TemporaryDirectory(prefix="ray-", dir=parent, ignore_cleanup_errors=True) as folder,
-        engine.environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),
+        environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),
     ):
         ray_constants.ENABLE_RAY_CLUSTER = False
         try:
@@ -216,7 +218,7 @@ class RayEngine(LocalEngine):
         # In a list Ray leaves the reference alone, and the host fetches what it stands for if it has to.
         host = self._host_class.options(**resources).remote(settings, [self._shipped])
         link = _Link(host, self._wake)
-        self._workers.append(engine._Worker(number, link, link))
+        self._workers.append(process.Worker(number, link, link))
         link.listen()
 
     def _wait(self):
@@ -338,7 +340,7 @@ class _Link:
 
     def end(self) -> str:
         """Wait for the worker's end, not for ever, and dismiss the host; return how it ended."""
-        deadline = time.monotonic() + engine._GRACE_SECONDS
+        deadline = time.monotonic() + process.GRACE_SECONDS
         while self._cause is None and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Exception):  # what it was, take_in tells
                 self._news.result(timeout=left)
@@ -371,10 +373,10 @@ class _Host:
             initargs = settings.initargs
             if prepare_node is not None:
                 initargs = prepare_node(lambda: ray.get(shipped[0]), *initargs)
-            self._process, self._pipe = engine.start_process(settings.variables())
+            self._process, self._pipe = process.start_process(settings.variables())
             self._pipe.send(pickle.dumps((settings.initializer, initargs)))
         except Exception as error:
-            self._news += [("unfit", isinstance(error, SweepError), engine.Failure.of(error)), ("gone", "never began")]
+            self._news += [("unfit", isinstance(error, SweepError), Failure.of(error)), ("gone", "never began")]
 
     def send(self, message):
         with contextlib.suppress(OSError, AttributeError):  # it has ended, or never begun; `receive` tells
@@ -390,7 +392,7 @@ class _Host:
             self._process.join(1.0)  # one that closed its pipe is about to end
             self._process.kill()
             self._process.join()
-            news.append(("gone", engine._cause_of_death(self._process.exitcode)))
+            news.append(("gone", process.cause_of_death(self._process.exitcode)))
         return news
 
     def kill(self):

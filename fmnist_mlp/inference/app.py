@@ -38,7 +38,8 @@ from fmnist_mlp.data.source import Dataset
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.inference import decoder
 from fmnist_mlp.inference.decoder import Decoder
-from fmnist_mlp.inference.finished import FinishedSweep, Predictor, import_keras
+from fmnist_mlp.inference.finished import FinishedSweep
+from fmnist_mlp.inference.predictor import Predictor, import_keras
 from fmnist_mlp.results import ranking, table
 
 FIRST_PORT, PORTS = 7860, 100

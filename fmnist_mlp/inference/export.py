@@ -6,7 +6,7 @@ says must be what the record has: a format that changes the model is refused, an
 LiteRT. All of them take raw uint8 images and give probabilities. Images divided by 255 are understood by the `.keras`
 file and the SavedModel; ONNX and LiteRT take uint8 alone, and whoever feeds them anything else gets an error.
 
-Leaves to others: finding the model and its record (`predict`), arguments and printing (`cli`).
+Leaves to others: finding the model and its record (`finished`), arguments and printing (`cli`).
 """
 
 import contextlib
@@ -27,13 +27,14 @@ import numpy as np
 
 from fmnist_mlp.data.class_names import ENTRY, LABELS_FILE, in_json, with_class_names
 from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.inference.finished import CLASSES_FILE, FinishedSweep, load_model
+from fmnist_mlp.inference.finished import CLASSES_FILE, FinishedSweep
+from fmnist_mlp.inference.predictor import load_model
 from fmnist_mlp.results import table
-from fmnist_mlp.results.store import DamagedRecord, Record, Results
-from fmnist_mlp.sweepfile import read as config
-from fmnist_mlp.sweepfile.nodes import harmless
-from fmnist_mlp.training import trial
-from fmnist_mlp.words import in_markdown
+from fmnist_mlp.results.record import DamagedRecord, Record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.sweep import read_folder_name
+from fmnist_mlp.training import worker
+from fmnist_mlp.words import harmless, in_markdown
 
 CARD_FILE = "README.md"
 
@@ -201,7 +202,7 @@ def _silence() -> Iterator[None]:
     """Keep converters from printing: their progress is not about anything that a user could do."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), trial.quiet_start(), contextlib.redirect_stdout(None):
+    with warnings.catch_warnings(), worker.quiet_start(), contextlib.redirect_stdout(None):
         warnings.simplefilter("ignore")  # tf2onnx 1.17 and Keras's patch of it use what numpy 2 deprecates
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)  # what fails is raised too
@@ -395,7 +396,7 @@ def _card(
     row = finished.row(name)
     height, width = x_test.shape[1:]
     shape = f"{height}, {width}"
-    quick_look = config.read_folder_name(finished.name)[1].options
+    quick_look = read_folder_name(finished.name)[1].options
     parts = [
         f"# {name}",
         *([f"**A quick look** (`{quick_look}`), not what the full sweep trains."] if quick_look else []),

@@ -1,33 +1,25 @@
-"""The exported models: which there are, what is known of them, and what they say of an image.
+"""The models that a sweep exported: which there are, and what is known of them.
 
-`FinishedSweep` finds the models that a sweep exported and what is known of them, `choose_model` the one to use, and
-`Predictor` is one of these models ready to classify. Which model is which is decided by records, never by files for
-people; models are loaded without running code from them.
-
-Keras is imported by `import_keras` alone, late and for the CPU. Leaves to others: from a picture to such an image
-(`pictures`), arguments and printing (`cli`), the page (`app`), other formats of a model (`export`).
+Which model is which is decided by records, never by files for people. Leaves to others: predicting (`predictor`), from
+a picture to an image (`pictures`), the page (`app`), other formats of a model (`export`).
 """
 
-import contextlib
 import dataclasses
-import json
-import os
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fmnist_mlp.data import source as data
-from fmnist_mlp.data.class_names import carried_by, present
+from fmnist_mlp.data.class_names import present
+from fmnist_mlp.data.source import Dataset, find_data, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import ranking, table
-from fmnist_mlp.results.store import DamagedRecord, Record, Results
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile import read as config
-from fmnist_mlp.sweepfile.nodes import harmless
+from fmnist_mlp.results.record import DamagedRecord, Record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.settings import IdxFolder
+from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.sweep import UNKNOWN_SIZE, Overrides, Sweep, read_folder_name
+from fmnist_mlp.sweepfile.trials import list_refits, list_trials
+from fmnist_mlp.words import harmless
 
 CLASSES_FILE = "classes.json"  # the names of the classes, beside a model that left its results folder
 
@@ -55,9 +47,9 @@ class FinishedSweep:
         self.results = Results(results_dir)
         there_are = [known for known, _ in self.results.sweeps()]
         # Of a sweep whose folder was deleted the records are still there.
-        if config.read_folder_name(name) is None or not (name in there_are or self.folder.is_dir()):
+        if read_folder_name(name) is None or not (name in there_are or self.folder.is_dir()):
             hint = f"there are {', '.join(there_are)} (--sweep)" if there_are else "run python sweep.py first"
-            looks = [known for known in there_are if (config.read_folder_name(known) or ("", None))[0] == name]
+            looks = [known for known in there_are if (read_folder_name(known) or ("", None))[0] == name]
             if looks:
                 hint = f"there is only a quick look at it: --sweep {' or --sweep '.join(looks)}"
             raise SweepError(f"no results of a sweep '{harmless(name)[:100]}' in {results_dir}: {hint}")
@@ -132,7 +124,7 @@ class FinishedSweep:
         record, view = self.record(architecture), self._view(architecture)
         said = caveats(record, self.name)
         if record is None:
-            said.append(_UNVOUCHED.format(view))
+            said.append(UNVOUCHED.format(view))
         elif view.is_file() and not self.results.is_model_of(record.fingerprint, view):
             said.append(
                 f"{view} is no longer the model that the sweep exported: the one in its record is used instead; "
@@ -144,7 +136,7 @@ class FinishedSweep:
         names = present(self.results.class_names(self.name), record.class_names)
         return record.model_copy(update={"class_names": names})
 
-    def load_images(self, record: Record, data_dir: Path | None = None) -> data.Dataset:
+    def load_images(self, record: Record, data_dir: Path | None = None) -> Dataset:
         """The very images that a trial of this sweep was trained and scored on.
 
         Args:
@@ -160,15 +152,15 @@ class FinishedSweep:
         if self._final.images is not None:
             try:
                 folder = (self.results.root / self._final.images).resolve()
-                return self._load_images(config.IdxFolder(folder), record)
+                return self._load_images(IdxFolder(folder), record)
             except SweepError as error:
                 problem = error
         if (sweep_file := dict(self.results.sweeps()).get(self.name)) is None or not sweep_file.is_file():
             raise problem
-        return self._load_images(config.load_sweep(sweep_file).dataset, record)
+        return self._load_images(load_sweep(sweep_file).dataset, record)
 
-    def _load_images(self, dataset, record: Record, data_dir: Path | None = None) -> data.Dataset:
-        images = data.load_data(data.find_data(dataset, data_dir))
+    def _load_images(self, dataset, record: Record, data_dir: Path | None = None) -> Dataset:
+        images = load_data(find_data(dataset, data_dir))
         if images.identity != record.settings["data"]:
             raise SweepError(f"the images in {images.source.folder} are not those that {self.name} was trained on")
         return dataclasses.replace(images, class_names=record.class_names)
@@ -184,7 +176,7 @@ def caveats(record: Record | None, folder_name: str) -> list[str]:
         record: None where it is not known.
         folder_name: of the sweep that it was taken from, or of any other folder.
     """
-    said, (_, overrides) = [], config.read_folder_name(folder_name) or ("", config.Overrides())
+    said, (_, overrides) = [], read_folder_name(folder_name) or ("", Overrides())
     if overrides.options:
         said.append(f"of a quick look ({overrides.options}), not of the full sweep")
     if record is not None and record.dataset == "synthetic":
@@ -202,9 +194,9 @@ def _decide_again(results: Results, name: str) -> table.FinalTable:
     sweep_file = dict(results.sweeps()).get(name)
     if sweep_file is None:
         return nothing
-    _, overrides = config.read_folder_name(name)
+    _, overrides = read_folder_name(name)
     try:
-        sweep = config.load_sweep(sweep_file, overrides)
+        sweep = load_sweep(sweep_file, overrides)
     except SweepError as error:
         raise SweepError(
             f"what the last run of {name} remembered is missing or damaged ({results.root / name}), and its sweep file "
@@ -220,20 +212,20 @@ def _decide_again(results: Results, name: str) -> table.FinalTable:
     sweep, state = sweep.model_copy(update={"limit": limit}), None
     for plain_fit in (False, True):
         identified = {"data_identity": identity, "plain_fit": plain_fit}
-        state = _state_of(results, sweep, config.list_trials(sweep, **identified), ())
+        state = _state_of(results, sweep, list_trials(sweep, **identified), ())
         if sweep.refit is not None:
             best = ranking.rank(state).best
             chosen = [item for item in sweep.architectures if sweep.refit.which == "all" or item.name == best]
-            state = _state_of(results, sweep, state.trials, config.list_refits(sweep, chosen, **identified))
+            state = _state_of(results, sweep, state.trials, list_refits(sweep, chosen, **identified))
         if state.records:
             break
     return table.final_table(state, results)
 
 
-def _state_of(results: Results, sweep: config.Sweep, trials, refits) -> ranking.SweepState:
+def _state_of(results: Results, sweep: Sweep, trials, refits) -> ranking.SweepState:
     """What the records say of these trials; sizes are those that they had."""
     records = {}
-    sizes = dict.fromkeys((architecture.name for architecture in sweep.architectures), config.UNKNOWN_SIZE)
+    sizes = dict.fromkeys((architecture.name for architecture in sweep.architectures), UNKNOWN_SIZE)
     for trial in (*trials, *refits):
         try:
             record = results.load_record(trial.fingerprint)
@@ -241,157 +233,10 @@ def _state_of(results: Results, sweep: config.Sweep, trials, refits) -> ranking.
             raise SweepError(f"{error}: run python sweep.py again, which trains it anew") from error
         if record is not None:
             records[trial.fingerprint] = record.in_short(trial)
-            size = stacks.StackSize(record.params, record.trainable_params, record.flops)
+            size = StackSize(record.params, record.trainable_params, record.flops)
             sizes[trial.architecture.name] = size
     dataset = next((record.dataset for record in records.values()), "")
     return ranking.SweepState(sweep, trials, records, sizes, dataset, refits=refits)
 
 
-@dataclass(frozen=True)
-class ChosenModel:
-    """A model's file, what to call it, the names of its classes (none where they are not known), and its caveats."""
-
-    name: str
-    path: Path
-    class_names: tuple[str, ...] = ()
-    caveats: tuple[str, ...] = ()
-
-
-def choose_model(results_dir: Path, sweep: str = "architectures", wanted: str | None = None) -> ChosenModel:
-    """The model to predict with.
-
-    Args:
-        wanted: the name of an architecture of the sweep, or the path of a `.keras` file; default: the sweep's best.
-
-    Raises:
-        SweepError: there is no such model.
-    """
-    if wanted is not None and (wanted.endswith(".keras") or {*wanted} & {"/", os.sep}):
-        path = Path(wanted)
-        if path.suffix != ".keras" or not path.is_file():
-            raise SweepError(f"{harmless(wanted)[:300]}: is no file of a Keras model (.keras)")
-        return _choose_file(path, Path(results_dir))
-    finished = FinishedSweep(results_dir, sweep)
-    name = finished.best() if wanted is None else wanted
-    path, record = finished.model_path(name), finished.record(name)
-    return ChosenModel(name, path, record.class_names if record else (), tuple(finished.caveats(name)))
-
-
-def _choose_file(path: Path, results_dir: Path) -> ChosenModel:
-    """A model by its path. What it is, its content says: the record that has the very same, whatever it is called."""
-    above = [*path.resolve().parents, Path(), Path(), Path()]  # of <results>/<sweep>/models/<name>.keras
-    sweep, names = above[1].name, carried_by(path)
-    for results in map(Results, dict.fromkeys((above[2], results_dir))):
-        if record := results.find_model(path):
-            names = names or present(results.class_names(sweep), record.class_names)
-            return ChosenModel(path.stem, path, names, tuple(caveats(record, sweep)))
-    is_of_results = (above[2] / "_records").is_dir()
-    # A model that somebody trained on and saved again has lost its names, but not its classes.
-    names = names or (Results(above[2]).class_names(sweep) if is_of_results else ()) or _class_names_beside(path)
-    said = [*caveats(None, sweep), _UNVOUCHED.format(path)] if is_of_results else []
-    return ChosenModel(path.stem, path, names, tuple(said))
-
-
-_UNVOUCHED = "{}: no record has this model, so nothing vouches for it"
-
-
-def _class_names_beside(path: Path) -> tuple[str, ...]:
-    """From the file that `export` wrote beside it."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        names = json.loads(path.with_name(CLASSES_FILE).read_bytes())
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            return tuple(names)
-    return ()
-
-
-# ---- the model ----------------------------------------------------------------------------------------------------
-
-
-class Predictor:
-    """An exported model, loaded and ready, on the CPU.
-
-    Args:
-        model_path: a `.keras` file: uint8 images `(n, height, width)` in, class probabilities `(n, classes)` out.
-        class_names: one a class; without them those that the file carries. The numbers stand in their place where there
-            are not as many.
-
-    Raises:
-        SweepError: it is no such model, or one that carries code.
-    """
-
-    def __init__(self, model_path: Path, class_names: Sequence[str] = ()):
-        self._model = load_model(model_path)
-        inputs, outputs = self._model.input_shape, self._model.output_shape
-        if not _is_shape(inputs, 3) or not _is_shape(outputs, 2):
-            raise SweepError(
-                f"{model_path}: takes {inputs} and gives {outputs}; a model that takes images "
-                "(None, height, width) and gives probabilities (None, classes) was expected"
-            )
-        self.shape: tuple[int, int] = inputs[1:]
-        numbers, names = tuple(map(str, range(outputs[1]))), tuple(class_names) or carried_by(model_path)
-        self.class_names = names if len(names) == len(numbers) else numbers
-
-    def predict(self, pixels: np.ndarray) -> list[tuple[str, float]]:
-        """The classes of one image with their probabilities, the most probable first.
-
-        Args:
-            pixels: uint8, `shape`.
-        """
-        if pixels.dtype != np.uint8 or pixels.shape != self.shape:
-            raise ValueError(f"expected uint8 pixels of shape {self.shape}, got {pixels.dtype} of {pixels.shape}")
-        probabilities = self.probabilities(pixels[None])[0]
-        order = np.argsort(-probabilities, kind="stable")
-        return [(self.class_names[number], float(probabilities[number])) for number in order]
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Of many images at once: uint8 `(n, height, width)` to float32 `(n, classes)`."""
-        keras = import_keras()
-        with keras.device("cpu"):
-            return np.concatenate(
-                [
-                    keras.ops.convert_to_numpy(self._model(images[start : start + 1000], training=False))
-                    for start in range(0, len(images), 1000)
-                ]
-            )
-
-
-def load_model(path: Path):
-    """The Keras model of a `.keras` file, on the CPU; one that carries code is refused, not run.
-
-    Raises:
-        SweepError: it cannot be loaded.
-    """
-    keras = import_keras()
-    try:
-        with keras.device("cpu"):
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a damaged file makes it: zipfile, json, h5py, its own
-        reason = harmless(" ".join(str(error).split()))[:200]
-        raise SweepError(f"{path}: is no model that Keras can load ({reason})") from error
-
-
-def import_keras():
-    """Import Keras with TensorFlow as a worker would, but without a GPU: for a few images it is not worth claiming."""
-    if "tensorflow" in sys.modules:
-        import keras
-
-        return keras
-    # Imported here: they are needed only where TensorFlow is about to be loaded, which takes seconds.
-    from fmnist_mlp.engines import pool as engine
-    from fmnist_mlp.training import trial
-
-    # Level 3: TensorFlow 2.21 calls it an error that there is no GPU.
-    engine.set_environment(trial.own_environment("cpu", threads=1) | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-    with trial.quiet_start(), trial.keras_as_shipped():
-        import keras
-    return keras
-
-
-def _is_shape(shape, dimensions: int) -> bool:
-    """Whether it is `(None, size, ...)` with so many dimensions; models of several inputs have a list of shapes."""
-    return (
-        isinstance(shape, tuple)
-        and len(shape) == dimensions
-        and shape[0] is None
-        and all(isinstance(size, int) and size > 0 for size in shape[1:])
-    )
+UNVOUCHED = "{}: no record has this model, so nothing vouches for it"

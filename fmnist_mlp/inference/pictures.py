@@ -4,7 +4,7 @@
 image, too large, cut off or made to do harm is an `UnreadableImage` that says so. Bytes and pixels are bounded here;
 `decoder` calls this in a process of its own, where time and memory are bounded too.
 
-Leaves to others: models (`predict`), arguments and printing (`cli`), the page (`app`).
+Leaves to others: models (`finished`), arguments and printing (`cli`), the page (`app`).
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageChops, JpegImagePlugin
 
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.sweepfile.nodes import harmless
+from fmnist_mlp.words import harmless
 
 Invert = Literal["auto", "yes", "no"]
 

@@ -6,7 +6,7 @@ constant, hundreds of classes), and drawing what only this page shows.
 
 The same images, arguments and library versions give the same page to the last byte, on any number of cores: nothing
 here depends on the clock, and all computing runs on a fixed number of threads. Leaves to others: where the images come
-from (`data`), markup (`pages`), drawing without a screen (`plots`), which folder the page goes to and what the command
+from (`data`), markup (`page`), drawing without a screen (`plots`), which folder the page goes to and what the command
 is called (`cli`).
 """
 
@@ -19,11 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp.data.source import Dataset, DataSource, limit_indices, load_data
+from fmnist_mlp.data.source import Dataset, DataSource, load_data
+from fmnist_mlp.data.split import limit_indices
 from fmnist_mlp.errors import cannot_write
 from fmnist_mlp.files import write_whole
-from fmnist_mlp.report.page import Page, capitalized, counted, listed
+from fmnist_mlp.report.page import Page
 from fmnist_mlp.report.plots import FAINT, INK, WIDTH, new_figure, own_style, shortened, to_png
+from fmnist_mlp.words import capitalized, counted, listed
 
 PAGE_NAME = "index.html"
 PICTURE_NAMES = (
@@ -780,7 +782,7 @@ def _row_label(images, label):
 _STYLE = {"font.size": 9, "figure.dpi": 200}
 _BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}  # under what is written over points
 _TRAIN_COLOUR, _TEST_COLOUR = "#0072b2", "#e69f00"  # Okabe and Ito: told apart with any kind of colour vision
-# After Paul Tol's muted scheme, neither light nor dark so that they show on white and turned over (see `pages`). Ten
+# After Paul Tol's muted scheme, neither light nor dark so that they show on white and turned over (see `page`). Ten
 # colours are more than anybody tells apart for sure: shapes and the names written on a map do so as well.
 _COLOURS = (
     "#4040b0",

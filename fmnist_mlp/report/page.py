@@ -14,25 +14,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# ---- Words ----
-
-
-def counted(count: int, thing: str) -> str:
-    """`counted(1, "image")` -> `1 image`; `counted(1200, "image")` -> `1,200 images`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def listed(things: Sequence[Any], most: int = 10) -> str:
-    """`listed([1, 2, 3], most=2)` -> `1, 2 and 1 more`; `none` for nothing."""
-    said = ", ".join(str(thing) for thing in things[:most])
-    more = f" and {len(things) - most:,} more" if len(things) > most else ""
-    return said + more if len(things) else "none"
-
-
-def capitalized(text: str) -> str:
-    """Text as the beginning of a sentence; unlike `str.capitalize` it leaves all but the first letter alone."""
-    return text[:1].upper() + text[1:]
-
+from fmnist_mlp.words import capitalized, counted
 
 # ---- The page ----
 

@@ -5,7 +5,7 @@ Hidden here: drawing without a screen and alike on every machine (`own_style`, `
 with any kind of colour vision, and what no picture can be made of as it is (one epoch, 200 architectures, 256 classes).
 
 Every picture names the data set, for pictures get about without their page. Leaves to others: the figures and which of
-them are shown (`table`, `report`), the words around a picture (`pages`). matplotlib is imported only to draw.
+them are shown (`table`, `report`), the words around a picture (`page`). matplotlib is imported only to draw.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnist_mlp.engines import pool as engine
+from fmnist_mlp.engines.machine import environment
 
 # What a column of results.csv is called on an axis.
 METRICS = {
@@ -107,7 +107,7 @@ def import_matplotlib() -> None:
     """
     if "matplotlib" in sys.modules:
         return
-    with engine.environment({"MPLBACKEND": None}):
+    with environment({"MPLBACKEND": None}):
         # Imported late: takes a fifth of a second, and a rerun with nothing to do needs none of it.
         import matplotlib
     if wanted := os.environ.get("MPLBACKEND"):

@@ -6,8 +6,8 @@ what `results.csv` says, to the last digit. `average_histories`, `bin_confidence
 of a sweep and how to say it, also of one with little to show (nothing trained, predictions that cannot be read).
 
 The same records and library versions give the same bytes; where they are those of the last report, nothing is drawn.
-Leaves to others: what the figures are (`table`, `metrics`), which architecture is best (`ranking`), drawing (`plots`),
-markup (`pages`), where files go (`results`). No TensorFlow, and matplotlib only once there is something to draw.
+Leaves to others: what the figures are (`table`, `statistics`), which architecture is best (`ranking`), drawing
+(`plots`), markup (`page`), where files go (`results`). No TensorFlow; matplotlib only once there is something to draw.
 """
 
 import contextlib
@@ -25,16 +25,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnist_mlp.data import source as data
-from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.data.source import DataSource, describe, load_test_images
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.report import plots
-from fmnist_mlp.report.page import Page, capitalized, counted, listed
+from fmnist_mlp.report.page import Page
 from fmnist_mlp.report.plots import Curve, Reliability
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results import statistics as metrics
-from fmnist_mlp.results.store import DamagedRecord, Record, Results
-from fmnist_mlp.sweepfile.read import Training, Trial
+from fmnist_mlp.results.record import DamagedRecord, Record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.settings import Training
+from fmnist_mlp.sweepfile.trials import Trial
+from fmnist_mlp.words import capitalized, counted, listed
 
 FORMAT = 2  # of the page: raise it when the same records give another page
 
@@ -149,7 +151,7 @@ def average_histories(histories: Sequence[Mapping[str, Sequence[float | None]]],
 def bin_confidences(confidence: np.ndarray, is_correct: np.ndarray) -> Reliability:
     """Sorts images into the bins of the expected calibration error: equally wide, open below and closed above.
 
-    There are `metrics.CALIBRATION_BINS` of them.
+    There are `statistics.CALIBRATION_BINS` of them.
 
     Args:
         confidence: highest probability of each image, `(n,)`.
@@ -769,8 +771,8 @@ def _test_images(content) -> np.ndarray | str:
         if size > _MOST_BYTES_OF_IMAGES:
             return f"reading {size / 1e6:,.0f} MB of images would take long."
         # The memory that the plan was made with: mostly it knows which images these are without reading all of them.
-        identity = data.describe(content.source, content.results.load_data_memory()).identity
-        images = data.load_test_images(content.source)
+        identity = describe(content.source, content.results.load_data_memory()).identity
+        images = load_test_images(content.source)
     except (SweepError, OSError) as error:
         content.problems.append(f"The images cannot be read: {' '.join(str(error).split())}.")
         return content.problems[-1]

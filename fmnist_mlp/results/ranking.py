@@ -6,7 +6,7 @@ table reads the same order from them with `best_first`. Nobody else compares mea
 
 The rules. `select_by` decides, over validation images; test images are never looked at. Means are compared as if every
 architecture had been trained in every block (a seed, or a seed and fold), so that a trial that failed on a hard seed
-makes nobody better (`metrics.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
+makes nobody better (`statistics.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
 better. An architecture without a figure to compare comes last. Order and best need numpy alone, so that a rerun with
 nothing to do can ask for them; only verdicts need scipy.
 """
@@ -18,9 +18,10 @@ from functools import cached_property
 from typing import Any
 
 from fmnist_mlp.results import statistics as metrics
-from fmnist_mlp.results.store import Latency, Record
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile.read import Sweep, Trial
+from fmnist_mlp.results.record import Latency, Record
+from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.sweep import Sweep
+from fmnist_mlp.sweepfile.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SweepState:
     sweep: Sweep
     trials: Sequence[Trial]
     records: Mapping[str, Record]
-    sizes: Mapping[str, stacks.StackSize]
+    sizes: Mapping[str, StackSize]
     dataset: str
     over_budget: frozenset[str] = frozenset()
     latencies: Mapping[str, Latency] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class SweepState:
 
     @property
     def correction(self) -> float:
-        """Images validated on for each trained on, where folds share their training images: `metrics.mean_interval`."""
+        """Images validated on for each trained on, where folds share training images: `statistics.mean_interval`."""
         return 1 / (self.sweep.folds - 1) if self.sweep.folds else 0.0
 
     def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:

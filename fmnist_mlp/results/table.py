@@ -5,8 +5,8 @@ what each architecture costs, and a verdict on which can be told apart. The same
 the table on the screen and the report, so that all of them say the same.
 
 What is best, and the order of the rows for people, is decided in `ranking`; how spreads and verdicts are computed is in
-`metrics`, where files lie in `results`. No TensorFlow and no pandas here; rows that nothing has changed are remembered,
-so that a rerun with nothing to do needs no scipy either.
+`statistics`, where files lie in `store`. No TensorFlow and no pandas here; rows that nothing has changed are
+remembered, so that a rerun with nothing to do needs no scipy either.
 """
 
 import contextlib
@@ -25,10 +25,12 @@ import numpy as np
 from fmnist_mlp.data import class_names
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
-from fmnist_mlp.results.store import DamagedRecord, Latency, Record, Results
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile.read import Architecture, Baseline, IdxFolder
-from fmnist_mlp.training import preprocess
+from fmnist_mlp.results.record import DamagedRecord, Latency, Record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.settings import IdxFolder
+from fmnist_mlp.sweepfile.stacks import StackSize, is_convolutional
+from fmnist_mlp.sweepfile.steps import has_open_size
+from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
 from fmnist_mlp.words import in_markdown
 
 FORMAT = 4  # of remembered rows: raise it when the same records give other rows
@@ -240,13 +242,13 @@ def _with_interval(name: str, values: Sequence[float | None], correction: float)
     return {name: interval.mean} | {name + suffix: value for suffix, value in spread}
 
 
-def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> stacks.StackSize:
+def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> StackSize:
     """As planned; where the images decide (baselines, `{pca: 0.95}`), the mean of what finished trials found."""
     is_baseline = isinstance(architecture, Baseline)
-    if not (is_baseline or (done and preprocess.has_open_size(architecture.training.preprocess))):
+    if not (is_baseline or (done and has_open_size(architecture.training.preprocess))):
         return state.sizes[architecture.name]
     found = {key: _mean([getattr(record, key) for record in done]) for key in ("params", "trainable_params", "flops")}
-    return stacks.StackSize(**{key: None if mean is None else round(mean) for key, mean in found.items()})
+    return StackSize(**{key: None if mean is None else round(mean) for key, mean in found.items()})
 
 
 def _without_trials(state: SweepState, architecture: Architecture | Baseline, found) -> str | None:
@@ -551,7 +553,7 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
         )
         said += _differing_splits(state)
     dense = {t.architecture.name: t for t in state.trials if not isinstance(t.architecture, Baseline)}.values()
-    if any(t.settings["loop"] == "plain" and not stacks.is_convolutional(t.architecture.layers) for t in dense):
+    if any(t.settings["loop"] == "plain" and not is_convolutional(t.architecture.layers) for t in dense):
         said.append("Trained by Keras's own loop (--plain-fit).")
     if any(row["seeds_needed"] for row in rows):
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")

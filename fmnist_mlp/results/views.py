@@ -13,7 +13,7 @@ The journal is a line for each file before it is written and one afterwards: who
 the file. It only ever grows, so two processes may write to it at once; a line that is torn or damaged counts for
 nothing. A stamp (`files.stamp`) tells quickly that a file is as it was; its SHA-256 decides.
 
-Knows nothing of records and sweeps; what belongs into a folder is for `results` and `tensorboard_logs` to say.
+Knows nothing of records and sweeps; what belongs into a folder is for `results` and `logs` to say.
 """
 
 import contextlib

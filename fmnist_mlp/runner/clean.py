@@ -19,15 +19,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_mlp.data import source as data
-from fmnist_mlp.data.source import DataInfo
+from fmnist_mlp.data.source import DataInfo, describe, find_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.store import KnownSweep, Results
 from fmnist_mlp.results.views import JOURNAL, Views
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile import read as config
 from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
-from fmnist_mlp.sweepfile.read import Sweep
+from fmnist_mlp.sweepfile.layers import LAYERS
+from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.stacks import stack_name
+from fmnist_mlp.sweepfile.sweep import Overrides, Sweep, read_folder_name
+from fmnist_mlp.sweepfile.trials import list_refits, list_trials
 
 _TRASH = "_trash"
 _OF_A_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}(-\d+)?")  # what `move_to_trash` calls a folder
@@ -106,7 +107,7 @@ def find_leftovers(
                 ) from error
         if known.sweep_file not in sweep_files:
             reason = f"its sweep file {known.sweep_file} is gone"
-        elif options := (config.read_folder_name(known.folder_name) or ("", config.Overrides()))[1].options:
+        elif options := (read_folder_name(known.folder_name) or ("", Overrides()))[1].options:
             reason = f"a quick look ({options}) at {known.sweep_file}"
         else:
             continue
@@ -191,25 +192,25 @@ def _is_there(sweep_file: Path, known: KnownSweep, gone: Collection[str]) -> boo
 
 def _asked_for_now(sweep_file: Path, data_dir: Path | None, images: dict) -> set[str]:
     """Fingerprints of all that a sweep file may ask for, whatever options it is run with."""
-    sweep = config.load_sweep(sweep_file)
+    sweep = load_sweep(sweep_file)
     info = _images_of(sweep, data_dir, images)
     sweep = sweep.with_images(info.train_images)
     fingerprints = set()
     for plain_fit in (False, True):
         how = {"data_identity": info.identity, "plain_fit": plain_fit}
-        trials = config.list_trials(sweep, **how)
+        trials = list_trials(sweep, **how)
         if sweep.refit is not None:  # of whichever architecture was the best at the time
-            trials = [*trials, *config.list_refits(sweep, sweep.architectures, **how)]
+            trials = [*trials, *list_refits(sweep, sweep.architectures, **how)]
         fingerprints |= {trial.fingerprint for trial in trials}
     return fingerprints
 
 
 def _images_of(sweep: Sweep, data_dir: Path | None, images: dict) -> DataInfo:
     """The images as they are, read; those of several sweeps only once."""
-    source = data.find_data(sweep.dataset, data_dir if sweep.dataset in ("auto", "fashion_mnist") else None)
+    source = find_data(sweep.dataset, data_dir if sweep.dataset in ("auto", "fashion_mnist") else None)
     if source.fallback_reason:
         raise SweepError(f"Fashion-MNIST is not here and the generated stand-in is no proof ({source.fallback_reason})")
-    return data.describe(source, images)
+    return describe(source, images)
 
 
 def _view_files(folder: Path) -> list[Path]:
@@ -260,8 +261,8 @@ def _trained_what(record_folder: Path) -> str:
         if "baseline" in settings:
             classifier = CLASSIFIERS[settings["baseline"]].model_validate_json(json.dumps(settings["arguments"]))
             return f": {classifier.in_short()}, seed {settings['seed']}{fold}{refit}{limit}"
-        layers = [stacks.LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
+        layers = [LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
         epochs = settings["training"]["epochs"]
-        return f": {stacks.stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
+        return f": {stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
     except (OSError, ValueError, TypeError, LookupError):
         return ""

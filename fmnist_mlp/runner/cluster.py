@@ -5,7 +5,7 @@ runs as ever, `trial.run_trial`, in a scratch folder of its worker's own; what i
 In the driver `Home` is the only writer: it claims a trial before it is handed out, sends its checkpoint along, keeps
 those that come, and moves records into place.
 
-Leaves to others: which machine runs what (`engine_ray`), what a trial is (`trial`), every path (`results`).
+Leaves to others: which machine runs what (`engines.ray`), what a trial is (`trial`), every path (`results`).
 """
 
 import contextlib
@@ -21,15 +21,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from fmnist_mlp.data import source as data
-from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.data.source import Dataset, DataSource, find_data, load_data, require_files
 from fmnist_mlp.engines import ray as engine_ray
-from fmnist_mlp.engines.pool import Call, Outcome, Stopped, WorkerSettings
+from fmnist_mlp.engines.calls import Call, Outcome, Stopped, WorkerSettings
 from fmnist_mlp.engines.ray import RayEngine
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results.store import Latency, Record, Results
-from fmnist_mlp.training import trial
-from fmnist_mlp.training.trial import LatencyTask, Task
+from fmnist_mlp.results.record import Latency, Record
+from fmnist_mlp.results.store import Results
+from fmnist_mlp.training import trial, worker
+from fmnist_mlp.training.latency import LatencyTask, measure_latency
+from fmnist_mlp.training.trial import Task
 
 # They decide a trial's numbers, to the last bit, so all machines have the driver's.
 _SAME_EVERYWHERE = ("tensorflow", "keras", "numpy")
@@ -82,7 +83,7 @@ def start_worker_there(device: str, threads: int, source: DataSource, versions: 
         expected = ", ".join(f"{name} {versions[name]}" for name in wrong)
         raise SweepError(f"{host} has {found}, the sweep was started with {expected}: install the same on all machines")
     _scratch()
-    return trial.start_worker(device, threads, source, load=lambda wanted: _load_from(folder, wanted))
+    return worker.start_worker(device, threads, source, load=lambda wanted: _load_from(folder, wanted))
 
 
 def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tuple[Record, Files]:
@@ -113,7 +114,7 @@ def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tup
 def measure_latency_there(context, task: LatencyTask) -> Latency:
     """`trial.measure_latency`; the driver keeps what it returns."""
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
-        return trial.measure_latency(context, dataclasses.replace(task, results_root=Path(folder)))
+        return measure_latency(context, dataclasses.replace(task, results_root=Path(folder)))
 
 
 class _CheckpointSender:
@@ -198,14 +199,14 @@ def _write_images(files: Files) -> Path:
     return place
 
 
-def _load_from(folder: Path | None, source: DataSource) -> data.Dataset:
-    found = data.load_data(dataclasses.replace(source, folder=folder))
+def _load_from(folder: Path | None, source: DataSource) -> Dataset:
+    found = load_data(dataclasses.replace(source, folder=folder))
     return dataclasses.replace(found, source=source)  # records say where the driver has them
 
 
 def _holds_images(folder: Path) -> bool:
     with contextlib.suppress(SweepError):
-        data.find_data("fashion_mnist", folder)
+        find_data("fashion_mnist", folder)
         return True
     return False
 
@@ -232,7 +233,7 @@ def image_files(source: DataSource) -> Files:
     """The files of a source as they lie in its folder, by name; none for the stand-in, which is drawn everywhere."""
     if source.folder is None:
         return {}
-    return {path.name: path.read_bytes() for path in data.require_files(source.folder, "the folder")}
+    return {path.name: path.read_bytes() for path in require_files(source.folder, "the folder")}
 
 
 class Home:
@@ -290,7 +291,7 @@ class Home:
         sizes = {name: len(content) for name, content in self._files.items()}
         self._on_message = on_message
         settings = WorkerSettings(
-            environment=functools.partial(trial.worker_environment, device, threads),
+            environment=functools.partial(worker.worker_environment, device, threads),
             initializer=start_worker_there,
             initargs=(device, threads, source, library_versions(), sizes),
         )
@@ -306,8 +307,8 @@ class Home:
         )
 
     def run(self, engine: RayEngine, calls: Iterable[Call]) -> Iterator[Outcome]:
-        """As `engine.run`, for the calls of a local engine: made elsewhere, what they leave there put in its place."""
-        there = {trial.run_trial: run_trial_there, trial.measure_latency: measure_latency_there}
+        """As `Engine.run`, for the calls of a local engine: made elsewhere, what they leave there put in its place."""
+        there = {trial.run_trial: run_trial_there, measure_latency: measure_latency_there}
         for outcome in engine.run([dataclasses.replace(call, function=there[call.function]) for call in calls]):
             yield self._take_in(outcome)
             self._release(outcome.call.key)  # when all that is to be written of it is written

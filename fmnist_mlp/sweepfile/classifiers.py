@@ -1,19 +1,12 @@
-"""Baselines: the classifiers of scikit-learn that may stand beside the architectures of a sweep.
+"""The closed list of scikit-learn's classifiers that may stand beside the architectures of a sweep: baselines.
 
-A closed list, as that of the layers in `stacks`. Each classifier is a small frozen model with the name, the arguments
-and the defaults of scikit-learn's own (1.9), so that a wrong name or value is found without importing it (0.6 s). Every
-argument is handed over, defaults too: a later scikit-learn with other defaults changes no trial. Arguments that carry
-code, print, or change nothing but the time are left out. `random_state` and `n_jobs` are ours: the seed of the trial,
-and one core, as for an architecture.
-
-`fit` makes a `Fitted`, which predicts and says how large it is. Reading a sweep file is left to `config`; images,
-splits and scores to `trial`. Nothing is ever pickled: of a baseline its figures and predictions are kept, no model.
+Each classifier is a small frozen model with the name, the arguments and the defaults of scikit-learn's own (1.9), so
+that a wrong name or value is found without importing it (0.6 s). Every argument is handed over, defaults too: a later
+scikit-learn with other defaults changes no trial. Arguments that carry code, print, or change nothing but the time are
+left out. `random_state` and `n_jobs` are ours: the seed of the trial, and one core, as for an architecture.
 """
 
-import importlib
 import math
-import time
-import warnings
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -21,11 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from fmnist_mlp.sweepfile.layers import Expected, number_in_name
 
-# What a zero costs is a matter of convention; this is that of sklearn.metrics.log_loss for 64-bit numbers: 36 nats.
-SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
-
 MOST_ROUNDS = 1_000_000  # of trees or iterations; beyond this a number is a slip
-_NOTE_LENGTH = 300  # characters of one warning that are kept
 
 
 class Classifier(BaseModel):
@@ -92,89 +81,6 @@ class Classifier(BaseModel):
         return {key: value for key in fields if (value := getattr(self, key)) != fields[key].default}
 
 
-def fit(classifier: Classifier, x_train: np.ndarray, y_train: np.ndarray, num_classes: int, seed: int) -> "Fitted":
-    """Fit a classifier on one core.
-
-    Args:
-        classifier: with its arguments.
-        x_train: float32, `(n, d)`.
-        y_train: integers, `(n,)`; not every class need occur.
-        num_classes: how many there are.
-        seed: scikit-learn's `random_state`, where the classifier has one.
-
-    Raises:
-        ValueError: scikit-learn cannot fit these images with these arguments, in its own words.
-    """
-    made = getattr(importlib.import_module(classifier.module), type(classifier).__name__)
-    estimator = made(**{key: getattr(classifier, key) for key in type(classifier).model_fields})
-    if "random_state" in estimator.get_params():
-        estimator.set_params(random_state=seed)
-    with warnings.catch_warnings(record=True) as warned, _one_core():
-        warnings.simplefilter("always")
-        began = time.monotonic()
-        estimator.fit(x_train, y_train)
-        seconds = time.monotonic() - began
-    return Fitted(classifier, estimator, num_classes, seconds, _notes(warned))
-
-
-class Fitted:
-    """A classifier that has been fitted.
-
-    Attributes:
-        seconds: that fitting took.
-        notes: what scikit-learn warned of meanwhile, a line each: `ConvergenceWarning: lbfgs failed to converge ...`.
-        params: as `Classifier.count_params`.
-        size: as `Classifier.describe_size`.
-        version: of scikit-learn.
-    """
-
-    def __init__(
-        self, classifier: Classifier, estimator: Any, num_classes: int, seconds: float, notes: tuple[str, ...]
-    ):
-        import sklearn
-
-        self.seconds, self.notes, self.version = seconds, notes, sklearn.__version__
-        self.params, self.size = classifier.count_params(estimator), classifier.describe_size(estimator)
-        self._classifier, self._estimator, self._num_classes = classifier, estimator, num_classes
-
-    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """What it takes some images for.
-
-        Args:
-            x: float32, `(n, d)`.
-
-        Returns:
-            The classes, integers `(n,)`, and probabilities, float64 `(n, num_classes)`, 0 for a class that it never
-            saw; None where it gives none.
-        """
-        with _one_core():
-            if not self._classifier.gives_probabilities:
-                return self._estimator.predict(x), None
-            probabilities = np.zeros((len(x), self._num_classes))
-            probabilities[:, self._estimator.classes_] = self._estimator.predict_proba(x)
-        return probabilities.argmax(axis=1), probabilities
-
-
-def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms to take a cross-entropy from: trees and neighbours give probabilities of exactly 0, whose logarithm is
-    none, so they are raised to `SMALLEST_PROBABILITY` first."""
-    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
-
-
-def _notes(warned: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Each warning once: its kind and its first line, behind which scikit-learn gives advice."""
-    said = (f"{warning.category.__name__}: {warning.message}".splitlines()[0] for warning in warned)
-    return tuple(dict.fromkeys(note[:_NOTE_LENGTH].rstrip(": ") for note in said))
-
-
-def _one_core():
-    """OpenMP and the BLAS of numpy and scipy on one thread: in a worker they are, in a debugger they may not be."""
-    # Imported here: it comes with scikit-learn, which only workers import.
-    import threadpoolctl
-
-    return threadpoolctl.threadpool_limits(limits=1)
-
-
 def _in_name(value: Any) -> str:
     """A value behind its argument's name, in the letters that a name may have: `0.1`, `64x32`, `_linear`, `_none`."""
     if isinstance(value, tuple):
@@ -204,12 +110,19 @@ def _as_max_features(value: Any) -> Any:
 
 
 _Rounds = Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
+
 _Whole = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
 _Leaves = Annotated[int, Field(ge=2, le=1_000_000_000)]
+
 _AboveZero = Annotated[float, Field(gt=0)]
+
 _FromZero = Annotated[float, Field(ge=0)]
+
 _Share = Annotated[float, Field(gt=0, lt=1)]
+
 _Decay = Annotated[float, Field(ge=0, lt=1)]
+
 _MaxFeatures = Annotated[
     _Whole | _Share | Literal["sqrt", "log2"] | None,
     BeforeValidator(_as_max_features),
@@ -217,17 +130,22 @@ _MaxFeatures = Annotated[
         "sqrt, log2, a whole number from 1, a share above 0 and at most 1.0, or null for all", choices=("sqrt", "log2")
     ),
 ]
+
 _Gamma = Annotated[
     Literal["scale", "auto"] | _FromZero,
     Expected("scale, auto or a number at least 0", choices=("scale", "auto")),
 ]
+
 _EarlyStopping = Annotated[
     Literal["auto"] | bool, Expected("auto (above 10,000 images), true or false", choices=("auto",))
 ]
+
 _BatchSize = Annotated[
     Literal["auto"] | _Whole, Expected("auto (200 images at most) or a whole number from 1", choices=("auto",))
 ]
+
 _UNITS = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+
 _HiddenLayerSizes = Annotated[
     tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...],
     Field(min_length=1, max_length=200),
@@ -446,4 +364,5 @@ _CLOSED_LIST = (
     LogisticRegression, ExtraTreesClassifier, RandomForestClassifier, HistGradientBoostingClassifier,
     KNeighborsClassifier, LinearSVC, SVC, MLPClassifier,
 )  # fmt: skip
+
 CLASSIFIERS: dict[str, type[Classifier]] = {classifier.__name__: classifier for classifier in _CLOSED_LIST}

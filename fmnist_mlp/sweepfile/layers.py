@@ -1,12 +1,8 @@
-"""The closed list of layers, and what can be said of a stack of them without Keras: shapes, names, sizes.
+"""The closed list of layers, and what each does to a shape, has as parameters and costs, without Keras.
 
 Each layer is a small frozen model with the name, the arguments and the defaults of the Keras layer that it stands for
-(Keras 3.15). None of them carries code, so a sweep file from a stranger is safe to run. A layer knows what it does to
-a shape, how many parameters it has and what it costs; so `--dry-run` is exact without importing TensorFlow.
-
-`complete` is the one place that says what is added to the layers a user lists (Flatten, a channel axis, the output
-layer); `models` builds exactly the layers that it returns, by `type(layer).__name__` and `layer.keras_arguments()`.
-Reading layers from a file, with messages, is left to `config`.
+(Keras 3.15). None of them carries code, so a sweep file from a stranger is safe to run. `stacks` says what a list of
+them is together; so `--dry-run` is exact without importing TensorFlow.
 
 Parameters are counted as Keras's `count_params()` does. FLOPs are those of one forward pass of one image at
 inference: a multiply-add counts 2; a bias 1 for each output element; BatchNormalization 2 for each element (at
@@ -15,9 +11,7 @@ sum for the variance, divide, scale, shift), also where it learns no scale or sh
 noise and reshaping 0. Padding is counted as if the zeros were multiplied.
 """
 
-import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -32,11 +26,12 @@ ACTIVATIONS = (
     "softmax", "relu6", "celu", "exponential", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "log_sigmoid",
     "log_softmax", "soft_shrink", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink",
 )  # fmt: skip
+
 ACTIVATION_ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 
-MAX_UNITS = 1_000_000  # beyond this a number is a slip; what fits into memory is for `config.check_shapes` to say
+MAX_UNITS = 1_000_000  # beyond this a number is a slip; what fits into memory is for `checks.check_shapes` to say
+
 MAX_WINDOW = 1_024  # side of a kernel, a pool or a stride, in pixels
-MAX_NAME_LENGTH = 80
 
 
 class StackError(ValueError):
@@ -59,116 +54,10 @@ class Expected:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class StackSize:
-    """What a complete stack costs: `params` (with moving averages), `trainable_params`, `flops` for one image.
-
-    None is what is not known, or has nothing to count: a baseline's."""
-
-    params: int | None
-    trainable_params: int | None
-    flops: int | None
-
-
-def complete(layers: Sequence["Layer"], input_shape: Shape, num_classes: int) -> tuple["Layer", ...]:
-    """The layers that are really built: the user's, what they need between them, and the output layer.
-
-    - A channel axis is added (`Reshape`) where a convolution or pooling layer meets an image without one.
-    - `Flatten` is added where a Dense meets an image, and before the output layer.
-    - A normalisation layer in front of everything, on an image without channel axis, gets whichever of the two comes
-      next: Keras normalises over the last axis, which would be the columns of the image, and nobody means that.
-    - The output layer is `Dense(num_classes, activation="linear")`: one logit a class.
-
-    Args:
-        layers: the layers as listed.
-        input_shape: of one image, `(28, 28)`, or of one vector, `(187,)`.
-        num_classes: units of the output layer.
-
-    Raises:
-        StackError: where a layer does not fit what comes before it.
-
-    Example:
-        >>> [layer.short_name() for layer in complete((Dense(units=64),), (28, 28), 10)]
-        ['flatten', '64', '10.linear']
-    """
-    shape = tuple(input_shape)
-    completed: list[Layer] = []
-
-    def add(layer: Layer, index: int | None) -> None:
-        nonlocal shape
-        try:
-            shape = layer.output_shape(shape)
-        except StackError as error:
-            error.index = index
-            raise
-        completed.append(layer)
-
-    for index, layer in enumerate(layers):
-        spatial, flat = isinstance(layer, _SPATIAL), isinstance(layer, Dense)
-        if isinstance(layer, BatchNormalization | LayerNormalization) and len(shape) == 2 and shape == input_shape:
-            follower = next((later for later in layers[index:] if isinstance(later, (*_SPATIAL, Dense, Reshape))), None)
-            spatial, flat = isinstance(follower, _SPATIAL), not isinstance(follower, _SPATIAL)
-        if spatial and len(shape) == 2:
-            add(Reshape(target_shape=(*shape, 1)), index)
-        elif flat and len(shape) > 1:
-            add(Flatten(), index)
-        add(layer, index)
-    if len(shape) > 1:
-        add(Flatten(), None)
-    add(Dense(units=num_classes, activation="linear"), None)
-    return tuple(completed)
-
-
-def count(layers: Sequence["Layer"], input_shape: Shape, num_classes: int) -> StackSize:
-    """Exact parameters and FLOPs of the complete stack (see the module's docstring for what counts).
-
-    Example:
-        >>> count((Dense(units=64), Dense(units=32)), (28, 28), 10)
-        StackSize(params=52650, trainable_params=52650, flops=105194)
-    """
-    shape, params, trainable_params, flops = tuple(input_shape), 0, 0, 0
-    for layer in complete(layers, input_shape, num_classes):
-        layer_params, layer_trainable_params = layer.params(shape)
-        params += layer_params
-        trainable_params += layer_trainable_params
-        flops += layer.flops(shape)
-        shape = layer.output_shape(shape)
-    return StackSize(params, trainable_params, flops)
-
-
-def stack_name(layers: Sequence["Layer"], default_activation: str | None = "relu") -> str:
-    """A stack in short: `64-128-64-32`, `256-bn-drop0.3-128`; `linear` without hidden layers.
-
-    Every argument that differs from its default shows (`64.tanh.nobias`), so different stacks have different names
-    unless the name had to be shortened; then a hash of the whole name ends it, stable from run to run.
-
-    Args:
-        layers: with or without their activations resolved.
-        default_activation: the activation that goes without saying.
-    """
-    return shorten_name("-".join(layer.short_name(default_activation) for layer in layers) or "linear")
-
-
-def shorten_name(name: str) -> str:
-    """`name` itself, or where it has more than 80 characters its beginning and a hash of the whole."""
-    if len(name) <= MAX_NAME_LENGTH:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: MAX_NAME_LENGTH - 9].rstrip('-._')}-{digest}"
-
-
 def number_in_name(value: float) -> str:
     """A number in the letters that a name may have, `0.3` or `1e-05`; two numbers that differ never look the same."""
     short = format(value, ".12g")
     return (short if float(short) == value else repr(value)).replace("+", "")
-
-
-def is_convolutional(layers: Sequence["Layer"]) -> bool:
-    """Whether any layer is a convolution: such stacks are trained by the plain fit, all others by compiled epochs.
-
-    A rule, not a measurement at run time, since it is part of what a trial is; docs/speed.md has what it is founded on.
-    """
-    return any(isinstance(layer, (Conv2D, DepthwiseConv2D)) for layer in layers)  # SeparableConv2D is a Conv2D
 
 
 # ---- types of arguments ----
@@ -204,20 +93,30 @@ ActivationName = Annotated[
     Expected("the name of an activation (linear is none)", choices=(*ACTIVATIONS, *ACTIVATION_ALIASES)),
     WithJsonSchema({"type": "string", "enum": [*ACTIVATIONS, *ACTIVATION_ALIASES]}),
 ]
+
 _Units = Annotated[int, Field(ge=1, le=MAX_UNITS)]
+
 _Rate = Annotated[float, Field(ge=0, lt=1)]
+
 _Side = Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+
 _SIDE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MAX_WINDOW}
+
 _WINDOW_SCHEMA = {"anyOf": [_SIDE_SCHEMA, {"type": "array", "items": _SIDE_SCHEMA, "minItems": 2, "maxItems": 2}]}
+
 _WINDOW_WORDS = Expected(f"a whole number from 1 to {MAX_WINDOW:,} or a pair of them")
+
 _Window = Annotated[tuple[_Side, _Side], BeforeValidator(_as_pair), _WINDOW_WORDS, WithJsonSchema(_WINDOW_SCHEMA)]
+
 _OptionalWindow = Annotated[
     tuple[_Side, _Side] | None,
     BeforeValidator(_as_pair),
     _WINDOW_WORDS,
     WithJsonSchema({"anyOf": [*_WINDOW_SCHEMA["anyOf"], {"type": "null"}]}),
 ]
+
 _Padding = Literal["valid", "same"]
+
 _TargetShape = Annotated[
     tuple[Annotated[int, Field(ge=-1, le=MAX_UNITS)], ...],
     Field(min_length=1, max_length=6),
@@ -638,6 +537,7 @@ _CLOSED_LIST = (
     ELU, Flatten, Reshape, Conv2D, SeparableConv2D, DepthwiseConv2D, MaxPooling2D, AveragePooling2D,
     GlobalAveragePooling2D,
 )  # fmt: skip
+
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in _CLOSED_LIST}
 
-_SPATIAL = (Conv2D, DepthwiseConv2D, _Pooling, GlobalAveragePooling2D)
+SPATIAL = (Conv2D, DepthwiseConv2D, _Pooling, GlobalAveragePooling2D)

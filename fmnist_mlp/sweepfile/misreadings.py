@@ -1,6 +1,6 @@
 """What people write for what is called otherwise here, and the line that they should have written.
 
-A sweep file is pasted together from Keras, PyTorch and scikit-learn, and from memory. `config` says what is wrong with
+A sweep file is pasted together from Keras, PyTorch and scikit-learn, and from memory. `read` says what is wrong with
 it; this module finds the end of the message: the nearest word (`did_you_mean`), or the whole line written anew
 (`key_hint`, `layer_hint`, `value_hint`, ...). What could be meant in two ways is never decided here, only named.
 
@@ -13,8 +13,9 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 
-from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile.nodes import Node, harmless, quoted, resolve
+from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS
+from fmnist_mlp.sweepfile.nodes import Node, resolve
+from fmnist_mlp.words import harmless, quoted
 
 _MAX_REWRITTEN = 200  # characters of a line written anew; where it would be longer, an example has to do
 _MAX_SEARCHED = 40  # characters of a name that are compared with the known ones
@@ -139,7 +140,7 @@ def pasted_output(layers: Sequence[Node]) -> tuple[int, str] | None:
     """Which of these layers can only be an output layer, and what to do; None where there is none.
 
     It is the last but for what leaves it an output, as Flatten and Dropout. Whether a Dense has as many units as there
-    are classes is known with the data alone: `config.check_shapes` asks.
+    are classes is known with the data alone: `checks.check_shapes` asks.
     """
     position = len(layers) - 1
     while position >= 0 and (written := _Written.of(layers[position])) and written.kind in _STILL_AN_OUTPUT:
@@ -177,7 +178,7 @@ def layer_hint(node: Node) -> str:
         units, how_many = sorted(map(int, times.groups()), reverse=True)
         if how_many <= 10:
             return f"; for {how_many} Dense of {units} units write {', '.join([str(units)] * how_many)}"
-    if isinstance(node.value, dict) and len(node.value) > 1 and all(key in stacks.LAYERS for key in node.value):
+    if isinstance(node.value, dict) and len(node.value) > 1 and all(key in LAYERS for key in node.value):
         each = [_Written.of(Node({key: entry}, entry[0])) for key, entry in node.value.items()]
         texts = [written and written.in_yaml() for written in each]
         return f"; write each as a layer of its own: {', '.join(texts)}" if all(texts) else ""
@@ -261,7 +262,7 @@ class _Written:
                 if is_keras and written and written.kind in ("Dense", "Conv2D"):  # Keras's own default
                     written.arguments.setdefault("activation", "linear")
                 return written
-        name = next((key for key in entries if _kind(key) in stacks.LAYERS and _kind(key) != "Activation"), None)
+        name = next((key for key in entries if _kind(key) in LAYERS and _kind(key) != "Activation"), None)
         if name is None:
             return cls._of_parts("Dense", _entries(entries)) if "units" in entries else None
         written = cls._of_parts(name, entries[name].value if isinstance(entries[name].value, dict) else entries[name])
@@ -273,13 +274,13 @@ class _Written:
         if text.strip().isdecimal():
             return cls("Dense", {"units": text.strip()})
         spoken = _SPOKEN.fullmatch(text.strip())  # Dense 64 relu, Dropout-0.2
-        if spoken and (kind := _kind(spoken[1])) in stacks.LAYERS and stacks.LAYERS[kind].shorthand:
+        if spoken and (kind := _kind(spoken[1])) in LAYERS and LAYERS[kind].shorthand:
             number = float(spoken[2]) if "." in spoken[2] else int(spoken[2])
-            nodes = {stacks.LAYERS[kind].shorthand: Node(number, 0, source=spoken[2])}
+            nodes = {LAYERS[kind].shorthand: Node(number, 0, source=spoken[2])}
             nodes |= {"activation": Node(spoken[3], 0, source=spoken[3])} if spoken[3] else {}
             return cls._of_parts(kind, _entries(nodes))
         units_first = _UNITS_FIRST.fullmatch(text.strip())
-        if units_first and (word := _kind(units_first[2])) in stacks.ACTIVATIONS:
+        if units_first and (word := _kind(units_first[2])) in ACTIVATIONS:
             units = Node(int(units_first[1]), 0, source=units_first[1])
             return cls._of_parts("Dense", _entries({"units": units, "activation": Node(word, 0, source=word)}))
         called = re.match(r"[\w.]+\(", text)
@@ -296,7 +297,7 @@ class _Written:
             return None
         if called[0][:-1].rpartition(".")[2] == "Linear" and len(given) == 2:  # PyTorch's: inputs, outputs
             given = given[1:]
-        fields = [*stacks.LAYERS[kind].model_fields] if kind in stacks.LAYERS else []
+        fields = [*LAYERS[kind].model_fields] if kind in LAYERS else []
         named = dict(zip(fields, given, strict=False)) | keywords
         values = {key: value for key, value in named.items() if key and isinstance(value, str | int | float)}
         nodes = {key: Node(value, 0, source=_in_words(value)) for key, value in values.items()}
@@ -307,11 +308,11 @@ class _Written:
         kind = _kind(name)
         if kind is None:
             return None
-        if kind not in stacks.LAYERS and kind in stacks.ACTIVATIONS:
+        if kind not in LAYERS and kind in ACTIVATIONS:
             return cls("Activation", {"activation": kind})
-        if kind not in stacks.LAYERS:
+        if kind not in LAYERS:
             return cls(kind, {})
-        layer = stacks.LAYERS[kind]
+        layer = LAYERS[kind]
         if isinstance(arguments, Node):
             is_given = arguments.value is not None and layer.shorthand
             arguments = {layer.shorthand: (arguments.line, arguments)} if is_given else {}
@@ -321,14 +322,14 @@ class _Written:
             if field is None or text is None or inner.value is None:
                 continue
             if field == "activation":
-                text = nearest(text, (*stacks.ACTIVATIONS, *stacks.ACTIVATION_ALIASES)) or text
+                text = nearest(text, (*ACTIVATIONS, *ACTIVATION_ALIASES)) or text
             if inner.value != layer.model_fields[field].default:
                 kept[field] = text
         return cls(kind, kept)
 
     def in_yaml(self) -> str | None:
         """As it is written in a sweep file; None where an argument that it needs is not there."""
-        layer = stacks.LAYERS.get(self.kind)
+        layer = LAYERS.get(self.kind)
         required = () if layer is None else [key for key, info in layer.model_fields.items() if info.is_required()]
         if layer is None or not self.arguments.keys() >= {*required}:
             return None
@@ -351,11 +352,11 @@ def _kind(name: str) -> str | None:
         return last
     if last == "Linear":  # PyTorch's; linear is an activation
         return "Dense"
-    names = tuple(stacks.LAYERS)
+    names = tuple(LAYERS)
     by_letters = _by_letters(names).get(letters)
     if by_letters:
         return by_letters
-    activations = _by_letters((*stacks.ACTIVATIONS, *stacks.ACTIVATION_ALIASES))
+    activations = _by_letters((*ACTIVATIONS, *ACTIVATION_ALIASES))
     return activations.get(letters) or nearest(last, names)
 
 

@@ -6,7 +6,7 @@ what is wrong with a file and raises it all at once, each problem with its line 
 Works on ruamel.yaml's event stream, so that aliases, depth, tags, merge keys and keys given twice are ours to judge,
 and values follow YAML 1.2 (`1e-3` is a number, `on` is text). No file, however made, runs code, takes long or fills
 the memory: its size, line length, depth and number of values are bounded. What keys and values mean is left to
-`config`.
+`read`.
 """
 
 import re
@@ -19,12 +19,18 @@ from ruamel.yaml import YAML, events
 from ruamel.yaml.error import MarkedYAMLError
 
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.words import harmless, quoted
 
 MAX_FILE_BYTES = 1 << 20
+
 MAX_LINE = 20_000  # characters; ruamel.yaml 0.19 takes quadratic time over some long lines (9 s for 1 MiB of "!")
+
 MAX_NODES = 50_000  # values in a file after aliases are expanded: an alias bomb stops here
+
 MAX_DEPTH = 20  # a sweep file needs 7
+
 MAX_PROBLEMS_SHOWN = 20
+
 MAX_SHOWN_LINE = 100  # characters of the user's own line
 
 
@@ -168,17 +174,6 @@ def read_document(text: str, problems: Problems) -> Node | None:
     except Exception as error:  # ruamel.yaml 0.19 lets ValueError, IndexError and others out of its scanner
         problems.add(None, f"cannot be read as YAML: {harmless(str(error))[:200]}")
     return None
-
-
-def harmless(text: str) -> str:
-    """`text` without characters that could move the cursor or hide something in a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:2000])
-
-
-def quoted(text: str) -> str:
-    """What a user wrote, for the middle of a message: harmless, at most 60 characters, in quotation marks."""
-    shown = harmless(text if len(text) <= 60 else text[:59] + "…")
-    return f"'{shown}'"
 
 
 # ---- parts of the reading ----

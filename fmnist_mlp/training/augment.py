@@ -29,7 +29,7 @@ class Augmentation:
     """What `augment` asks for, for images of one size.
 
     Args:
-        settings: `config.Augment`.
+        settings: `settings.Augment`.
         image_shape: `(height, width)`.
         batch_size: images a training step; mixup stays inside it.
     """

@@ -78,7 +78,7 @@ class Minibatches:
     Args:
         data: decides shapes and what is preprocessed; the images themselves come with each call, so that one program
             serves all data of the same form.
-        settings: `config.Training`.
+        settings: `settings.Training`.
         is_training: only then are images augmented and labels softened.
     """
 
@@ -148,7 +148,7 @@ class CompiledEpoch:
     Args:
         model: built and compiled.
         data: of the form of those that they will run on.
-        settings: `config.Training`.
+        settings: `settings.Training`.
     """
 
     def __init__(self, model: keras.Sequential, data: ResidentData, settings):

@@ -15,7 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fmnist_mlp.sweepfile import layers as stacks
+from fmnist_mlp.sweepfile import stacks
+from fmnist_mlp.sweepfile.layers import LayerNormalization
+from fmnist_mlp.sweepfile.stacks import StackSize
 
 # A .keras file is a zip archive; a fixed time in it makes two exports of the same weights the same bytes.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -31,7 +33,7 @@ def build_model(
     the same stack is the same file.
 
     Args:
-        layers: layers as the sweep file gives them (`stacks` objects), without the output layer.
+        layers: layers as the sweep file gives them (`layers` of the sweep file), without the output layer.
         input_shape: `(height, width)` of the images, or the shape of what `preprocess` makes of one.
         num_classes: units of the output layer.
         seed: the trial's seed.
@@ -138,7 +140,7 @@ def save_exported(exported: keras.Sequential, path: Path) -> None:
     draft.unlink()
 
 
-def model_size(model: keras.Sequential, preprocessing=None) -> stacks.StackSize:
+def model_size(model: keras.Sequential, preprocessing=None) -> StackSize:
     """Parameters and FLOPs of a built model, read off Keras's own weights and shapes.
 
     The second opinion on `stacks.count`, which says without Keras what a stack will cost; the definition of a FLOP is
@@ -148,7 +150,7 @@ def model_size(model: keras.Sequential, preprocessing=None) -> stacks.StackSize:
     total = sum(_elements(weight.shape) for weight in model.weights if "seed_generator" not in weight.path)
     trainable = sum(_elements(weight.shape) for weight in model.trainable_weights)
     flops = sum(map(_layer_flops, model.layers)) + fixed_flops
-    return stacks.StackSize(params=total, trainable_params=trainable, flops=flops)
+    return StackSize(params=total, trainable_params=trainable, flops=flops)
 
 
 _GUARD = "raw_pixels"
@@ -217,7 +219,7 @@ def _layer_flops(layer) -> int:
     if kind == "BatchNormalization":
         return 2 * outputs
     if kind == "LayerNormalization":
-        return stacks.LayerNormalization.flops_per_element * outputs
+        return LayerNormalization.flops_per_element * outputs
     return 0
 
 

@@ -1,0 +1,559 @@
+"""The keys of a sweep file, one field a key, with types, bounds and the words that the JSON Schema shows.
+
+A key is added by adding a field to `SweepSettings` (one for the whole file), `Training` (also for one architecture, and
+a list of values in a grid) or `Grid`: reading, messages, the schema and, for `Training`, the fingerprint follow.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from fmnist_mlp.data import class_names
+from fmnist_mlp.sweepfile import misreadings
+from fmnist_mlp.sweepfile.layers import MAX_UNITS, ActivationName, Expected
+from fmnist_mlp.sweepfile.stacks import MAX_NAME_LENGTH
+from fmnist_mlp.sweepfile.steps import Pca, Rescale, Standardize, Step
+from fmnist_mlp.words import harmless, quoted
+
+MAX_LAYERS = 200
+
+MAX_SEED = 2**31 - 1
+
+NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?"
+
+# Windows opens a device, not a file, for these, whatever the extension.
+_DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+
+# Keras 3.15's own defaults.
+_LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "nadam": 0.001, "lion": 0.001}
+
+_WEIGHT_DECAYS = {"adamw": 0.004}  # the others have none
+
+
+@dataclass(frozen=True)
+class IdxFolder:
+    """A data set of one's own: a folder with four IDX files."""
+
+    path: Path
+
+
+def _read_dataset(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, str) and value in _DATASETS:
+        return value
+    if isinstance(value, dict) and set(value) == {"idx"} and isinstance(value["idx"], str) and value["idx"].strip():
+        base = (info.context or {}).get("folder", Path())  # a relative folder lies beside the sweep file
+        try:
+            if value["idx"].isprintable():
+                return IdxFolder(base / Path(value["idx"]).expanduser())
+            problem = "must be a path of printable characters"
+        except RuntimeError:  # ~somebody
+            problem = "must begin with the home folder of somebody here"
+        raise PydanticCustomError(
+            "plain",
+            "{problem}, got {folder}",
+            {"problem": f"{{idx: FOLDER}} {problem}", "folder": quoted(value["idx"])},
+        )
+    if isinstance(value, IdxFolder):
+        return value
+    raise ValueError("not a data set")
+
+
+def _read_seeds(value: Any) -> Any:
+    """`5` stands for 0, 1, 2, 3, 4."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 10_000:
+            raise ValueError("not a number of seeds")
+        return tuple(range(value))
+    if isinstance(value, list | tuple):
+        if not value:
+            raise PydanticCustomError("plain", "must list at least one seed, got []")
+        seen = set()
+        for position, seed in enumerate(value):
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+                raise PydanticCustomError(
+                    "item", f"must be whole numbers from 0 to {MAX_SEED:,}", {"position": position}
+                )
+            if seed in seen:
+                raise PydanticCustomError(
+                    "plain", "must differ from each other, but {seed} is listed twice", {"seed": seed}
+                )
+            seen.add(seed)
+        return tuple(value)
+    raise ValueError("not seeds")
+
+
+def _read_refit(value: Any) -> Any:
+    """`true` stands for the best with the sweep's seeds, `all` for every architecture, `false` for none."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is None or (isinstance(value, str) and value != "all"):
+        raise ValueError("not what refit takes")
+    return {"which": "all"} if value == "all" else value
+
+
+def _read_name(value: Any) -> Any:
+    problem = name_problem(value) if isinstance(value, str) else None
+    if problem:
+        raise PydanticCustomError("plain", "{problem}", {"problem": problem})
+    return value
+
+
+def _read_class_names(value: Any) -> Any:
+    if value is None or isinstance(value, tuple):
+        return value
+    if not isinstance(value, list):
+        raise ValueError("not names")
+    for position, name in enumerate(value):
+        if problem := class_names.problem_with(name):
+            quotes = "; write it in quotes" if name is not None and not isinstance(name, str | list | dict) else ""
+            raise PydanticCustomError(
+                "plain",
+                "{problem}",
+                {"problem": f"{problem}, got {_in_message(name)}{quotes}", "position": position},
+            )
+    if twice := class_names.first_twice(value):
+        first, second = twice
+        problem = f"must differ from each other, but {quoted(value[second])} names classes {first} and {second}"
+        raise PydanticCustomError("plain", "{problem}", {"problem": problem, "position": second})
+    if len(value) < 2:
+        raise PydanticCustomError("plain", "must name each class, so at least two")
+    return tuple(value)
+
+
+def _read_preprocess(value: Any) -> Any:
+    """One step stands for a list of one; null for none, so that one architecture can do without the file's."""
+    if value is None:
+        return ()
+    if isinstance(value, tuple):  # settings made in Python: steps already
+        return value
+    written = value if isinstance(value, list) else [value]
+    if len(written) > _MAX_STEPS:
+        raise PydanticCustomError(
+            "plain", "may have at most {most} steps, got {n}", {"most": _MAX_STEPS, "n": len(written)}
+        )
+    steps = []
+    for position, each in enumerate(written):
+        problem, step = None, None
+        try:
+            step = _read_step(each)
+        except ValueError as error:
+            problem = str(error)
+        if isinstance(step, Pca) and any(isinstance(before, Pca) for before in steps):
+            problem = "may have pca once: a second one would only drop components of the first"
+        if problem:
+            raise PydanticCustomError("plain", "{problem}", {"problem": problem, "position": position})
+        steps.append(step)
+    return tuple(steps)
+
+
+def _read_step(written: Any) -> Step:
+    """Raises ValueError with what is wrong, to be put after the word `preprocess`."""
+    keys = set(written) if isinstance(written, dict) else {written} if isinstance(written, str) else set()
+    if keys == {"standardize"} and (written == "standardize" or written["standardize"] is None):
+        return Standardize()
+    if isinstance(written, dict) and keys and keys <= {"center", "scale"}:
+        center = _number(written.get("center", 0.0), "center", lambda x: -1000 <= x <= 1000, "from -1,000 to 1,000")
+        scale = _number(written.get("scale", 1.0), "scale", lambda x: 1e-6 <= x <= 1000, "from 0.000001 to 1,000")
+        return Rescale(float(center), float(scale))
+    if isinstance(written, dict) and "pca" in keys and keys <= {"pca", "whiten"}:
+        components, whiten = written["pca"], written.get("whiten", False)
+        if not isinstance(whiten, bool):
+            raise ValueError(f"whiten must be true or false, got {_in_message(whiten)}")
+        is_number = isinstance(components, int | float) and not isinstance(components, bool)
+        is_whole = is_number and isinstance(components, int)
+        if not is_number or not (1 <= components <= MAX_UNITS if is_whole else 0 < components < 1):
+            raise ValueError(
+                "pca must be a whole number of components, or the share of the variance that they keep, above 0 and "
+                f"below 1, got {_in_message(components)}"
+            )
+        return Pca(components, whiten)
+    if keys & {"pca"}:
+        raise ValueError(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {_in_message(written)}")
+    unknown = [key for key in keys if isinstance(key, str) and key not in _STEP_WORDS]
+    near = misreadings.did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
+    hint = near if "did you mean" in near else ""
+    raise ValueError(f"steps are {_STEPS_IN_WORDS}, got {_in_message(written)}{hint}")
+
+
+def _number(value: Any, name: str, is_allowed: Callable[[float], bool], words: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_allowed(value):
+        raise ValueError(f"{name} must be a number {words}, got {_in_message(value)}")
+    return value
+
+
+def _in_message(value: Any) -> str:
+    """A value as a person would have written it, in one short line."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, dict) and value and all(isinstance(v, str | int | float | None) for v in value.values()):
+        value = f"{{{', '.join(f'{key}: {_in_message(inner)}' for key, inner in value.items())}}}"
+    elif isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = {None: "nothing", True: "true", False: "false"}[value] if isinstance(value, bool | None) else str(value)
+    return harmless(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+_MAX_STEPS = 10
+
+_STEP_WORDS = ("standardize", "center", "scale", "pca", "whiten")
+
+_STEPS_IN_WORDS = "standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}"
+
+_DATASETS = ("auto", "fashion_mnist", "synthetic")
+
+_IDX_SCHEMA = {
+    "type": "object",
+    "properties": {"idx": {"type": "string", "minLength": 1, "description": "Folder with the four IDX files."}},
+    "required": ["idx"],
+    "additionalProperties": False,
+}
+
+Dataset = Annotated[
+    SkipValidation[str | IdxFolder],
+    BeforeValidator(_read_dataset),
+    Expected("auto, fashion_mnist, synthetic or {idx: FOLDER}", choices=_DATASETS),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": list(_DATASETS)}, _IDX_SCHEMA]}),
+]
+
+Seeds = Annotated[
+    SkipValidation[tuple[int, ...]],
+    BeforeValidator(_read_seeds),
+    Expected("a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2]"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 10_000},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ]
+        }
+    ),
+]
+
+_STEP_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "enum": ["standardize"]},
+        {
+            "type": "object",
+            "properties": {
+                "center": {"type": "number", "minimum": -1000, "maximum": 1000},
+                "scale": {"type": "number", "minimum": 1e-6, "maximum": 1000},
+            },
+            "minProperties": 1,
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "pca": {
+                    "description": "Number of components, or the share of the variance that they keep.",
+                    "anyOf": [
+                        {"type": "integer", "minimum": 1, "maximum": MAX_UNITS},
+                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    ],
+                },
+                "whiten": {"type": "boolean", "description": "Whether components are brought to one variance."},
+            },
+            "required": ["pca"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+Steps = Annotated[
+    SkipValidation[tuple[Step, ...]],
+    BeforeValidator(_read_preprocess),
+    WithJsonSchema(
+        {"anyOf": [_STEP_SCHEMA, {"type": "array", "items": _STEP_SCHEMA, "maxItems": _MAX_STEPS}, {"type": "null"}]}
+    ),
+]
+
+ClassNames = Annotated[
+    SkipValidation[tuple[str, ...]],
+    BeforeValidator(_read_class_names),
+    Expected("a list of the names of the classes, in the order of the labels, such as [cat, dog]"),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": class_names.MAX_LENGTH},
+            "minItems": 2,
+            "uniqueItems": True,
+        }
+    ),
+]
+
+NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": MAX_NAME_LENGTH}
+
+Name = Annotated[str, BeforeValidator(_read_name), Expected("text"), WithJsonSchema(NAME_SCHEMA)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class EarlyStopping(_Settings):
+    """Stops a training that no longer improves, by validation only."""
+
+    patience: int = Field(ge=0, le=100_000, description="Epochs without improvement before training stops.")
+    monitor: Literal["val_loss", "val_accuracy"] = Field("val_loss", description="What has to improve.")
+    min_delta: float = Field(0.0, ge=0, description="Smaller changes do not count as improvement.")
+    restore_best_weights: bool = Field(True, description="Whether the weights of the best epoch are kept.")
+
+
+class Augment(_Settings):
+    """Random changes of the training images, new ones in each epoch; in this order."""
+
+    horizontal_flip: bool = Field(False, description="Whether images are mirrored left to right, each by a coin.")
+    vertical_flip: bool = Field(False, description="Whether images are mirrored top to bottom, each by a coin.")
+    shift: int = Field(
+        0, ge=0, le=1000, description="Most pixels that an image moves, up or down and left or right; zeros come in."
+    )
+    erase: float = Field(0.0, ge=0, le=1, description="Share of the images in which a random rectangle is set to 0.")
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="alpha of the Beta(alpha, alpha) by which an image is mixed with another of its batch, and its "
+        "label; 0 is none.",
+    )
+
+
+def _none_where_idle(augment: Augment | None) -> Augment | None:
+    """Augmentation that changes nothing is none: the same trials."""
+    return None if augment == Augment() else augment
+
+
+SelectBy = Literal["val_accuracy", "val_loss", "cv_accuracy"]
+
+
+class Training(_Settings):
+    """How an architecture is trained; what the file leaves open holds its default, Keras's where it has one."""
+
+    epochs: int = Field(20, ge=1, le=100_000, description="Passes over the training images.")
+    batch_size: int = Field(32, ge=1, le=1_000_000, description="Images in one step of the optimizer.")
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "nadam", "lion"] = Field("adam", description="Optimizer.")
+    learning_rate: float = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Learning rate; without it Keras's default: 0.01 for sgd, 0.001 for the others.",
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum; for sgd only.")
+    weight_decay: float | None = Field(
+        None, ge=0, le=1, description="Decoupled weight decay; without it Keras's default: 0.004 for adamw, else none."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of each label that is spread over all classes.")
+    gradient_clip: float | None = Field(
+        None, gt=0, description="Largest global norm of the gradient; null is no limit."
+    )
+    schedule: Literal["constant", "cosine", "one_cycle"] = Field(
+        "constant", description="How the learning rate moves from epoch to epoch; one_cycle has its own warm-up."
+    )
+    warmup_epochs: float = Field(
+        0.0, ge=0, description="Epochs over which the learning rate rises from 0; may be a fraction, below epochs."
+    )
+    activation: ActivationName = Field("relu", description="Activation of every Dense and convolution that names none.")
+    validation_split: float = Field(
+        0.2, gt=0, lt=1, description="Share of the training images kept for validation, stratified by class."
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="When to stop before the last epoch; null is never.")
+    preprocess: Steps = Field(
+        (),
+        description="Steps after the scaling of pixels to 0-1, fitted on the training images of each trial: "
+        f"{_STEPS_IN_WORDS}; one, or a list in their order; null is none. They become layers of the exported model. "
+        "(In a grid a list is one of values: write a list of lists.)",
+    )
+    augment: Annotated[Augment | None, AfterValidator(_none_where_idle)] = Field(
+        None, description="Random changes of the training images, never of others; null is none."
+    )
+    threads: int = Field(1, ge=1, le=256, description="Cores that one trial computes on; more only for wide networks.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_keras_defaults(cls, given: Any) -> Any:
+        optimizer = given.get("optimizer", "adam") if isinstance(given, dict) else None
+        if not isinstance(optimizer, str) or optimizer not in _LEARNING_RATES:
+            return given
+        filled = dict(given)
+        if filled.get("learning_rate") is None:
+            filled["learning_rate"] = _LEARNING_RATES[optimizer]
+        # No decay is 0 for adamw, which insists on a number, and None elsewhere, where Keras then computes nothing.
+        decay = filled.get("weight_decay")
+        is_zero = type(decay) in (int, float) and decay == 0
+        if decay is None or (is_zero and optimizer not in _WEIGHT_DECAYS):
+            filled["weight_decay"] = _WEIGHT_DECAYS.get(optimizer)
+        return filled
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Training":
+        """Rules between keys. Each names its keys, so that the reader can point at the line to change."""
+        conflicts: list[tuple[tuple[str, ...], str]] = []
+        if self.momentum and self.optimizer != "sgd":
+            conflicts.append(
+                (
+                    ("momentum", "optimizer"),
+                    f"momentum is for optimizer: sgd only, here it is {self.optimizer}; set it to 0",
+                )
+            )
+        if self.warmup_epochs and self.schedule == "one_cycle":
+            # One cycle rises by itself; a second ramp in front of it would be neither.
+            conflicts.append(
+                (
+                    ("warmup_epochs", "schedule"),
+                    "warmup_epochs does not go with schedule: one_cycle, which warms up by itself",
+                )
+            )
+        if self.warmup_epochs >= self.epochs:
+            conflicts.append(
+                (
+                    ("warmup_epochs", "epochs"),
+                    f"warmup_epochs must be below epochs ({self.epochs}), got {self.warmup_epochs:g}",
+                )
+            )
+        if self.augment is not None and self.augment.mixup and self.batch_size == 1:
+            conflicts.append(
+                (
+                    ("augment", "batch_size"),
+                    "mixup needs another image in the batch, but batch_size is 1; use 2 or more",
+                )
+            )
+        if conflicts:
+            raise PydanticCustomError("conflict", "settings that do not go together", {"conflicts": conflicts})
+        return self
+
+
+class TensorBoard(_Settings):
+    """What is logged beside curves and pictures; decides no numbers, so it is no part of a trial."""
+
+    histograms: bool = Field(
+        False,
+        description="Whether trials trained from now on log histograms of their weights and gradient norms, each "
+        "epoch; for four layers some 0.1 s and 20 KB an epoch.",
+    )
+
+
+class Refit(_Settings):
+    """What is trained again once validation has shown which architecture is the best."""
+
+    which: Literal["best", "all"] = Field("best", description="The best architecture by select_by, or every one.")
+    seeds: Seeds | None = Field(None, description="How many trainings, or a list of seeds; null is those of the sweep.")
+
+
+class SweepSettings(_Settings):
+    """The keys of a whole sweep, apart from `training`, `architectures` and `grid`."""
+
+    dataset: Dataset = Field(
+        "auto",
+        description="auto: Fashion-MNIST, or a generated stand-in where it cannot be had; fashion_mnist: never the "
+        "stand-in; synthetic: always; {idx: FOLDER}: your own images in the same four files.",
+    )
+    class_names: ClassNames | None = Field(
+        None,
+        description="Names of the classes, in the order of the labels; no part of a trial. Without them those of "
+        "labels.txt beside your own IDX files, Fashion-MNIST's, or the numbers.",
+    )
+    name: Name | None = Field(None, description="Name of the sweep, and of its folder; without it the file's stem.")
+    limit: int | None = Field(None, ge=1, le=10**9, description="Use only so many training images; null is all.")
+    seeds: Seeds = Field((0, 1, 2, 3, 4), description="How many trainings of each architecture, or a list of seeds.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=50,
+        description="Cross-validation over the training images: so many trainings for each seed, each validated by "
+        "another part of them; null is one training, validated by validation_split.",
+    )
+    select_by: SelectBy | None = Field(
+        None,
+        description="What the best architecture is chosen by, never the test images; without it val_accuracy, or "
+        "cv_accuracy where folds are asked for.",
+    )
+    refit: Annotated[
+        Refit | None,
+        BeforeValidator(_read_refit),
+        Expected(
+            "true (the best architecture), all (every one), false or a mapping such as {seeds: 5}", choices=("all",)
+        ),
+        WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["all"]}, Refit.model_json_schema()]}),
+    ] = Field(
+        None,
+        description="true: once all is trained, the best architecture by select_by is trained again, with every seed, "
+        "on all training images, without a validation part; all: every architecture is. Their test figures stand in "
+        "columns of their own. {seeds: 5, which: all} says more.",
+    )
+    ensemble: int | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="Seeds that are taken together: the table also says how good the mean of their probabilities is, "
+        "for each so many of an architecture's trials (of its refits, where there are any; with folds, of the same "
+        "fold); null is none.",
+    )
+    max_params: int | None = Field(
+        None,
+        ge=1,
+        description="Stacks with more parameters are listed as over budget and not trained; null is no limit.",
+    )
+    tensorboard: TensorBoard = Field(TensorBoard(), description="What is logged beside curves and pictures.")
+
+
+class Grid(_Settings):
+    """Stacks of Dense layers in every combination of the values listed: each key takes one value or a list of them.
+
+    These are the keys that make the layers. `after_each` and `max_params` may stand beside them, and every key of
+    `Training`, with one value or a list too.
+
+    Example: `{depth: [1, 2], units: [64, 32], shape: funnel}` -> `[64]`, `[32]`, `[64, 32]`, `[32, 16]`.
+    """
+
+    depth: int = Field(ge=1, le=MAX_LAYERS, description="Number of Dense layers.")
+    units: int = Field(ge=1, le=MAX_UNITS, description="Units of the first Dense; shape says those of the others.")
+    shape: Literal["constant", "funnel", "all"] = Field(
+        "constant",
+        description="constant: every Dense has the same units; funnel: each has half the units of the one before, "
+        "rounded down, and a funnel that would come to 0 is left out; all: every combination of the units listed.",
+    )
+
+
+# Of the words that pandas takes for missing, those that a name could be.
+_READ_AS_MISSING = {"na", "nan", "null", "none"}
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with a name for a sweep or an architecture; None if nothing is."""
+    if name.startswith("_"):
+        return f"must not begin with _, such names are our own; got {quoted(name)}"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"must be at most {MAX_NAME_LENGTH} characters long, got {len(name)}"
+    if not re.fullmatch(NAME_PATTERN, name):
+        return (
+            "must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', "
+            f"got {quoted(name)}"
+        )
+    if name.split(".")[0].lower() in _DEVICE_NAMES:
+        return f"must not be {quoted(name)}, which Windows keeps for a device"
+    if name.lower() in _READ_AS_MISSING:
+        return f"must not be {quoted(name)}, which pandas.read_csv takes for a missing value"
+    return None
+
+
+def listed_in_words(names: Sequence[str], word: str = "or") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

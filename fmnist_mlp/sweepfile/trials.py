@@ -1,0 +1,181 @@
+"""The trials of a sweep, each with its fingerprint: the SHA-256 of everything that decides its numbers."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fmnist_mlp.sweepfile.classifiers import Classifier
+from fmnist_mlp.sweepfile.layers import Layer
+from fmnist_mlp.sweepfile.settings import Training
+from fmnist_mlp.sweepfile.stacks import is_convolutional
+from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline, Sweep
+
+NUMERICS_VERSION = 1  # part of every fingerprint: raise it when the arithmetic of a trial changes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: an architecture with a seed (and a fold), and the settings that its fingerprint was made from.
+
+    A baseline may stand in the architecture's place. `fold` counts from 0, of `settings["folds"]`; None without
+    cross-validation.
+    """
+
+    architecture: Architecture | Baseline
+    seed: int
+    fold: int | None
+    fingerprint: str
+    settings: dict = field(repr=False)
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether it trains on all training images, with none for validation."""
+        return "refit" in self.settings
+
+    @property
+    def in_words(self) -> str:
+        """`64-32 seed 0 fold 1`."""
+        refit = " refit" if self.is_refit else ""
+        fold = "" if self.fold is None else f" fold {self.fold}"
+        return f"{self.architecture.name}{refit} seed {self.seed}{fold}"
+
+
+def list_trials(
+    sweep: Sweep, *, data_identity: str, plain_fit: bool = False, skip: Collection[str] = frozenset()
+) -> list[Trial]:
+    """Every trial that chooses among a sweep's architectures: these in their order, seeds inside, folds inside those.
+
+    What is trained again after the choice is listed by `list_refits`.
+
+    Args:
+        sweep: from `load_sweep`.
+        data_identity: what `data` says the arrays are; part of each fingerprint.
+        plain_fit: whether Keras's own loop is asked for (`--plain-fit`); convolutional stacks always take it.
+        skip: names of architectures to leave out, those of `over_budget`.
+    """
+    trials = []
+    folds = (None,) if sweep.folds is None else range(sweep.folds)
+    for architecture in sweep.architectures:
+        if architecture.name in skip:
+            continue
+        # A sweep may have tens of thousands of trials: what all those of an architecture share is made once.
+        shared = canonical_settings(
+            architecture,
+            data_identity=data_identity,
+            limit=sweep.limit,
+            seed=sweep.seeds[0],
+            fold=folds[0],
+            folds=sweep.folds,
+            plain_fit=plain_fit,
+        )
+        for seed in sweep.seeds:
+            for fold in folds:
+                settings = {**shared, "seed": seed}
+                if fold is not None:
+                    settings["fold"] = fold
+                trials.append(Trial(architecture, seed, fold, fingerprint(settings), settings))
+    return trials
+
+
+def list_refits(
+    sweep: Sweep,
+    architectures: Iterable[Architecture | Baseline],
+    *,
+    data_identity: str,
+    plain_fit: bool = False,
+) -> list[Trial]:
+    """The trials that train these architectures on all training images, one a seed; arguments as in `list_trials`."""
+    trials = []
+    for architecture in architectures:
+        for seed in sweep.refit.seeds or sweep.seeds:
+            settings = canonical_settings(
+                architecture,
+                data_identity=data_identity,
+                limit=sweep.limit,
+                seed=seed,
+                plain_fit=plain_fit,
+                refit=True,
+            )
+            trials.append(Trial(architecture, seed, None, fingerprint(settings), settings))
+    return trials
+
+
+def canonical_settings(
+    architecture: Architecture | Baseline,
+    *,
+    data_identity: str,
+    limit: int | None,
+    seed: int,
+    fold: int | None = None,
+    folds: int | None = None,
+    plain_fit: bool = False,
+    refit: bool = False,
+) -> dict[str, Any]:
+    """Everything that decides a trial's numbers, as plain JSON values; nothing else (no names, paths, lines).
+
+    Layers stand with all their arguments. Training settings stand only where they differ from their default, but for
+    the four that everybody asks about, so that a key of a later version leaves the fingerprints of old trials alone.
+    `fold` and `folds` stand only in a cross-validation, which has no `validation_split`: the folds say what validates.
+    `refit` stands only where nothing validates.
+    A baseline has its classifier in place of layers, with the arguments that differ from their defaults.
+    """
+    settings = {
+        "training": _canonical_training(architecture.training),
+        "data": data_identity,
+        "limit": limit,
+        "seed": seed,
+        "numerics": NUMERICS_VERSION,
+    }
+    if isinstance(architecture, Baseline):
+        settings |= _canonical_classifier(architecture.classifier)
+        settings["training"] = {key: v for key, v in settings["training"].items() if key in OF_A_BASELINE}
+    else:
+        plain = plain_fit or is_convolutional(architecture.layers)
+        settings |= {
+            "layers": [_canonical_layer(layer) for layer in architecture.layers],
+            "backend": "tensorflow",
+            "loop": "plain" if plain else "compiled",
+        }
+    if folds is not None:
+        settings["training"].pop("validation_split", None)
+        settings |= {"fold": fold, "folds": folds}
+    if refit:
+        settings["training"].pop("validation_split", None)
+        settings["refit"] = True
+    return settings
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `settings`, in hexadecimal."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical_training(training: Training) -> dict[str, Any]:
+    given = training.model_dump(mode="json", exclude={"activation", "preprocess"})  # the layers have the first already
+    defaults = Training(optimizer=training.optimizer).model_dump(mode="json")
+    always = ("epochs", "batch_size", "optimizer", "learning_rate")
+    kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
+    if training.early_stopping is not None:
+        kept["early_stopping"] = training.early_stopping.model_dump(mode="json", exclude_defaults=True)
+    if training.preprocess:
+        kept["preprocess"] = [step.written() for step in training.preprocess]
+    if training.augment is not None:
+        kept["augment"] = training.augment.model_dump(mode="json", exclude_defaults=True)
+    return kept
+
+
+def _canonical_layer(layer: Layer) -> dict[str, Any]:
+    arguments = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in layer.keras_arguments().items()
+    }
+    return {type(layer).__name__: arguments}
+
+
+def _canonical_classifier(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "baseline": type(classifier).__name__,
+        "arguments": classifier.model_dump(mode="json", exclude_defaults=True),
+    }

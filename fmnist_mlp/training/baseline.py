@@ -1,0 +1,101 @@
+"""Fit a classifier of scikit-learn, and say how large it is and what it predicts.
+
+Nothing is ever pickled: of a baseline its figures and predictions are kept, no model.
+"""
+
+import importlib
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fmnist_mlp.sweepfile.classifiers import Classifier
+
+# What a zero costs is a matter of convention; this is that of sklearn.metrics.log_loss for 64-bit numbers: 36 nats.
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+_NOTE_LENGTH = 300  # characters of one warning that are kept
+
+
+def fit(classifier: Classifier, x_train: np.ndarray, y_train: np.ndarray, num_classes: int, seed: int) -> "Fitted":
+    """Fit a classifier on one core.
+
+    Args:
+        classifier: with its arguments.
+        x_train: float32, `(n, d)`.
+        y_train: integers, `(n,)`; not every class need occur.
+        num_classes: how many there are.
+        seed: scikit-learn's `random_state`, where the classifier has one.
+
+    Raises:
+        ValueError: scikit-learn cannot fit these images with these arguments, in its own words.
+    """
+    made = getattr(importlib.import_module(classifier.module), type(classifier).__name__)
+    estimator = made(**{key: getattr(classifier, key) for key in type(classifier).model_fields})
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=seed)
+    with warnings.catch_warnings(record=True) as warned, _one_core():
+        warnings.simplefilter("always")
+        began = time.monotonic()
+        estimator.fit(x_train, y_train)
+        seconds = time.monotonic() - began
+    return Fitted(classifier, estimator, num_classes, seconds, _notes(warned))
+
+
+class Fitted:
+    """A classifier that has been fitted.
+
+    Attributes:
+        seconds: that fitting took.
+        notes: what scikit-learn warned of meanwhile, a line each: `ConvergenceWarning: lbfgs failed to converge ...`.
+        params: as `Classifier.count_params`.
+        size: as `Classifier.describe_size`.
+        version: of scikit-learn.
+    """
+
+    def __init__(
+        self, classifier: Classifier, estimator: Any, num_classes: int, seconds: float, notes: tuple[str, ...]
+    ):
+        import sklearn
+
+        self.seconds, self.notes, self.version = seconds, notes, sklearn.__version__
+        self.params, self.size = classifier.count_params(estimator), classifier.describe_size(estimator)
+        self._classifier, self._estimator, self._num_classes = classifier, estimator, num_classes
+
+    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What it takes some images for.
+
+        Args:
+            x: float32, `(n, d)`.
+
+        Returns:
+            The classes, integers `(n,)`, and probabilities, float64 `(n, num_classes)`, 0 for a class that it never
+            saw; None where it gives none.
+        """
+        with _one_core():
+            if not self._classifier.gives_probabilities:
+                return self._estimator.predict(x), None
+            probabilities = np.zeros((len(x), self._num_classes))
+            probabilities[:, self._estimator.classes_] = self._estimator.predict_proba(x)
+        return probabilities.argmax(axis=1), probabilities
+
+
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms to take a cross-entropy from: trees and neighbours give probabilities of exactly 0, whose logarithm is
+    none, so they are raised to `SMALLEST_PROBABILITY` first."""
+    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
+
+
+def _notes(warned: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Each warning once: its kind and its first line, behind which scikit-learn gives advice."""
+    said = (f"{warning.category.__name__}: {warning.message}".splitlines()[0] for warning in warned)
+    return tuple(dict.fromkeys(note[:_NOTE_LENGTH].rstrip(": ") for note in said))
+
+
+def _one_core():
+    """OpenMP and the BLAS of numpy and scipy on one thread: in a worker they are, in a debugger they may not be."""
+    # Imported here: it comes with scikit-learn, which only workers import.
+    import threadpoolctl
+
+    return threadpoolctl.threadpool_limits(limits=1)
