@@ -9,7 +9,7 @@ ARGS ?=
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py $(ARGS)
 
-# All of them, the long ones and those of the extras too; `$(RUN) -m pytest` alone is the everyday run.
+# All of them, the long ones and those of the extras too; `$(RUN) -m pytest` alone is, from then on, the everyday run.
 test: $(VENV)/.installed $(VENV)/.extras
 	$(RUN) -m pytest -m "slow or not slow" --numprocesses auto --dist loadfile $(ARGS)
 
@@ -24,12 +24,14 @@ bench: $(VENV)/.installed
 tensorboard: $(VENV)/.installed
 	$(VENV)/bin/tensorboard --logdir logs
 
-# Where a package cannot be had, the tests that need it are skipped and say so.
+# What an extra of pyproject.toml names, without the project itself.
+extra = $(RUN) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$(1)'], sep='\n')" > $@.txt && \
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $@.txt
+
+# Where a package of the others cannot be had, the tests that need it are skipped and say so.
 $(VENV)/.extras: pyproject.toml $(VENV)/.installed
-	for extra in export app ray; do \
-	    $(RUN) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$$extra'], sep='\n')" > $@.txt && \
-	    $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $@.txt || echo "the extra $$extra is not installed"; \
-	done
+	$(call extra,test)
+	for extra in export app ray; do $(call extra,$$extra) || echo "the extra $$extra is not installed"; done
 	touch $@
 
 # TensorFlow with CUDA where an NVIDIA GPU answers.

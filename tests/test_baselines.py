@@ -521,15 +521,6 @@ def test_a_budget_of_parameters_stops_no_baseline(load):
     assert over_budget(sweep, check_shapes(sweep, (8, 8), 4)) == {"8"}
 
 
-def test_checking_a_sweep_file_imports_neither_scikit_learn_nor_tensorflow(tmp_path):
-    (tmp_path / "b.yaml").write_text(EXAMPLE)
-    program = "import sys; from fmnist_mlp import cli, config; config.load_sweep(sys.argv[1]); print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "b.yaml"], capture_output=True, text=True, check=True
-    )
-    assert not {"sklearn", "scipy", "tensorflow", "keras", "pandas", "matplotlib"} & set(done.stdout.split())
-
-
 def test_the_schema_knows_every_classifier_and_argument():
     schema = json_schema()
     baseline = schema["$defs"]["baseline"]

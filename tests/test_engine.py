@@ -608,17 +608,6 @@ def test_a_parent_that_exits_with_an_unfinished_run_takes_its_workers_along(tmp_
 # The machine.
 
 
-def test_the_engine_imports_nothing_but_the_standard_library():
-    code = (
-        "import fmnist_mlp.engines.pool, sys; "
-        "print({'numpy', 'keras', 'tensorflow', 'rich', 'pydantic'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=script_environment(), capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "set()\n"
-
-
 def test_this_machine_has_cores_and_memory():
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
     if Path("/proc/meminfo").exists():

@@ -1,7 +1,10 @@
 """The house: what may import what, how long a file and a function may be, what a start costs."""
 
 import ast
+import functools
 import graphlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,36 @@ FLOORS = (
     {"runner", "inference"},
     {"cli"},
 )
+MOST_LINES_OF_A_FILE = 600
+MOST_LINES_OF_A_FUNCTION = 80
+# What is longer still. These lists get shorter, never longer.
+LONG_FILES = {"report.explore", "report.plots", "report.report", "results.store", "results.table", "sweepfile.read"}
+LONG_FUNCTIONS = {"cli.options.sweep_parser", "cli.verbs._verbs_parser", "training.trial._train_and_score"}
+# What tests still know of the inside of a module.
+TOUCHED = {
+    "app": "_BUSY _listener",
+    "cluster": "_load_from",
+    "compiled_epoch": "_gen_xla_ops _random_ops_util",
+    "decoder": "_INHERITED",
+    "explore": "_BLOCK_VALUES _count_values _mean_and_std _stratified",
+    "export": "_silence",
+    "fit": "_STEPS_PER_EXECUTION _learning_rate",
+    "idx": "_File",
+    "loop": "_SECONDS_BETWEEN_TABLES _SHARE_OF_TABLES _call _record_of",
+    "plan": "_changes",
+    "preprocess": "_CHUNK",
+    "ray": "_LOOK_SECONDS _cannot_connect _check_answers",
+    "report": "_MOST_BYTES_OF_IMAGES",
+    "source": "_synthetic_identity",
+    "statistics": "_critical_range _noncentrality_needed",
+    "synthetic": "_DRAWINGS _Random _placed_grid",
+    "table": "_key",
+    "trial": "_train_and_score",
+    "trial_run": "_confusion_matrix _draw_confusion_matrix _most_confident_mistakes _principal_components",
+    "views": "_MOST_BYTES _kept",
+    "worker": "_own_gpu",
+}
+TESTS = sorted(Path(__file__).parent.glob("*.py"))
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS[0])
 
 
@@ -24,11 +57,16 @@ def _name(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
+@functools.cache
+def _nodes(path: Path) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+
+
 def _imports(path: Path) -> set[str]:
     """Modules of the package that a module imports, at its top or later."""
     names = {_name(module) for module in MODULES}
     imported = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _nodes(path):
         if isinstance(node, ast.ImportFrom):
             imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -61,3 +99,80 @@ def test_no_folders_import_each_other():
         part = _name(path).split(".")[1]
         folders.setdefault(part, set()).update(name.split(".")[1] for name in _imports(path))
     graphlib.TopologicalSorter({part: imported - {part} for part, imported in folders.items()}).prepare()
+
+
+# ---- length
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_no_file_is_too_long():
+    long = {_name(path) for path in PACKAGE.rglob("*.py") if len(_lines(path)) > MOST_LINES_OF_A_FILE}
+    assert long - {f"fmnist_mlp.{name}" for name in LONG_FILES} == set()
+
+
+def test_no_function_is_too_long():
+    long = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in _nodes(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                long |= {f"{_name(path)}.{node.name}"} if lines > MOST_LINES_OF_A_FUNCTION else set()
+    assert long - {f"fmnist_mlp.{name}" for name in LONG_FUNCTIONS} == set()
+
+
+# ---- tests know public names
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _touched(path: Path) -> set[str]:
+    """Private names of the package's modules in a test file, as `module.name`: read, imported or replaced."""
+    nodes = _nodes(path)
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module.startswith("fmnist_mlp")]
+    modules = {alias.asname or alias.name: alias.name for node in imports for alias in node.names}
+    names = [f"{node.module}.{alias.name}" for node in imports for alias in node.names]
+    for node in nodes:
+        match node:
+            case ast.Attribute(value=ast.Name(id=of), attr=name) if of in modules:
+                names.append(f"{modules[of]}.{name}")
+            case ast.Call(func=ast.Attribute(attr="setattr"), args=[ast.Name(id=of), ast.Constant(value=name), *_]):
+                names += [f"{modules[of]}.{name}"] if of in modules else []
+            case ast.Constant(value=str(name)) if name.startswith("fmnist_mlp.") and " " not in name:
+                names.append(name)
+    return {".".join(name.split(".")[-2:]) for name in names if _is_private(name.split(".")[-1])}
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_use_public_names(path):
+    assert _touched(path) - {f"{module}.{name}" for module, names in TOUCHED.items() for name in names.split()} == set()
+
+
+# ---- what a start costs
+
+HEAVY = "tensorflow keras sklearn scipy pandas matplotlib PIL tensorboard"
+
+
+@pytest.mark.parametrize(
+    ("program", "without"),
+    [
+        ("import fmnist_mlp.engines.pool", f"numpy rich pydantic {HEAVY}"),
+        ("import fmnist_mlp.data.source", f"urllib.request {HEAVY}"),
+        ("from fmnist_mlp.sweepfile.read import load_sweep; load_sweep('classifiers.yaml')", HEAVY),
+        ("from fmnist_mlp.sweepfile.steps import Pca, count; count((Pca(0.9),), (), (28, 28), 10)", HEAVY),
+        ("from fmnist_mlp.results.statistics import behind_best; behind_best({'a': {0: 0.9}, 'b': {1: 0.8}})", HEAVY),
+        ("import fmnist_mlp.runner.loop, fmnist_mlp.report.report, fmnist_mlp.report.explore", HEAVY),
+    ],
+)
+def test_what_comes_first_loads_nothing_that_takes_long(program, without, tmp_path):
+    """Workers, reruns, reports and checks of a file start in a blink, and the parent claims no GPU."""
+    text = "baselines: [LogisticRegression: {C: 2}]\narchitectures: [[8]]\n"
+    (tmp_path / "classifiers.yaml").write_text(text, encoding="utf-8")
+    program = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {program}; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    loaded = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert set(without.split()) & {*loaded} == set()

@@ -755,15 +755,6 @@ def test_pareto_front_refuses_columns_of_different_length():
 # ---- as a whole ----
 
 
-def test_importing_the_statistics_imports_neither_scipy_nor_scikit_learn():
-    """Workers and reruns must start quickly."""
-    program = (
-        "import fmnist_mlp.results.statistics, sys; print(sorted({'scipy', 'sklearn', 'pandas'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("verb", "rows"), [("alarms", 3 * 7 * 3), ("power", 7 * 3)])
 def test_the_benchmark_of_the_verdicts_prints_its_table(verb, rows, tmp_path):

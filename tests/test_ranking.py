@@ -163,17 +163,3 @@ def test_the_order_is_the_same_whether_verdicts_were_asked_for_or_not(tmp_path):
     ranked, comparisons = ranking.rank(made.state), ranking.rank(made.state).comparisons
     assert {name: comparison.behind for name, comparison in comparisons.items()} == ranked.behind
     assert [name for name, comparison in comparisons.items() if comparison.verdict == "best"] == [ranked.best]
-
-
-def test_the_choice_needs_no_scipy(tmp_path):
-    import subprocess
-    import sys
-
-    program = """
-import sys
-from fmnist_mlp.results import statistics as metrics
-values = {"a": {0: 0.9, 1: 0.8}, "b": {0: 0.91, 2: 0.5}, "c": {3: 0.1}}
-metrics.behind_best(values)
-sys.exit("scipy" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -3,10 +3,7 @@
 import base64
 import csv
 import dataclasses
-import os
 import struct
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import matplotlib
@@ -632,12 +629,3 @@ def test_a_folder_that_cannot_be_written_is_named(three, quick):
     (three.folder / "plots").write_text("in the way")
     with pytest.raises(SweepError, match="cannot write"):
         report(three.state, rows, three.results)
-
-
-def test_neither_tensorflow_nor_matplotlib_is_loaded_until_something_is_drawn():
-    code = (
-        "import fmnist_mlp.report.report, sys; "
-        "print([m for m in ('tensorflow', 'keras', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
-    assert done.stdout == "[]\n"
