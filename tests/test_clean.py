@@ -10,7 +10,6 @@ from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.runner import clean
 from fmnist_mlp.runner.clean import empty_trash, find_leftovers, move_to_trash, trash_bytes
 from fmnist_mlp.runner.loop import Listener, run_sweep
 from fmnist_mlp.runner.plan import make_plan
@@ -152,7 +151,7 @@ def test_a_sweep_file_with_mistakes_is_to_be_mended_before_anything_is_cleaned(f
 def test_the_stand_in_is_no_proof(fake, monkeypatch):
     fake.run()
     find_nothing = lambda *arguments, **options: DataSource("synthetic", fallback_reason="no network")  # noqa: E731
-    monkeypatch.setattr(clean.data, "find_data", find_nothing)
+    monkeypatch.setattr("fmnist_mlp.runner.clean.find_data", find_nothing)
     with pytest.raises(SweepError, match=r"nothing is cleaned.*Fashion-MNIST is not here .* \(no network\)"):
         leftovers(fake)
 

@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
+from fmnist_mlp.data import download
 from fmnist_mlp.data import idx as idx_module
 from fmnist_mlp.data import synthetic as garments
-from fmnist_mlp.data.download import FASHION_MNIST_URL, keras_bases
+from fmnist_mlp.data.download import keras_bases
 from fmnist_mlp.data.idx import FILES
 from fmnist_mlp.data.source import CLASS_NAMES, DataInfo, DataSource, describe, find_data, load_data
 from fmnist_mlp.data.split import count_parts, epoch_order, limit_indices, stratified_folds, stratified_split
@@ -647,7 +648,7 @@ def test_fashion_mnist_is_downloaded_into_the_cache_once(server, pretend, cache)
         path.name: path.read_bytes() for path in pretend.iterdir()
     }
     assert len(said) == 1
-    assert f"from {FASHION_MNIST_URL} to {cache}" in said[0]
+    assert f"from {download.FASHION_MNIST_URL} to {cache}" in said[0]
     assert find_data("fashion_mnist", notify=said.append) == source
     assert sorted(server.asked) == sorted(NAMES)
     assert len(said) == 1

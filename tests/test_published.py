@@ -696,7 +696,7 @@ def test_e_no_predictions_are_unpickled(made):
 
 
 # Between a sweep and the workers that it started, pickles are the messages: they come from nowhere else.
-MESSENGERS = {"engine.py", "engine_ray.py"}
+MESSENGERS = {"pool.py", "process.py", "ray.py"}
 PICKLES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal", "skops"}
 
 

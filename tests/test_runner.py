@@ -20,6 +20,7 @@ from fmnist_mlp.runner import loop
 from fmnist_mlp.runner import loop as runner
 from fmnist_mlp.runner.loop import Listener, run_sweep
 from fmnist_mlp.runner.plan import WORKER_BYTES, Options, count_gpus, make_plan
+from fmnist_mlp.sweepfile.checks import check_shapes
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.sweep import Overrides
 
@@ -200,7 +201,7 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
         patch.setattr("fmnist_mlp.runner.plan.available_memory_bytes", lambda: memory)
         patch.setattr(
             "fmnist_mlp.runner.plan.check_shapes",
-            lambda *args, memory_limit_bytes, class_counts, check=runner.config.check_shapes: check(*args),
+            lambda *args, memory_limit_bytes, class_counts, check=check_shapes: check(*args),
         )
         plan = fake.plan(jobs=jobs)
     assert len(plan.to_train) == trials_to_train

@@ -15,7 +15,7 @@ from test_engine import run as run_engine
 
 from fmnist_mlp.cli import sweep as cli
 from fmnist_mlp.cli.display import Display
-from fmnist_mlp.runner import loop as runner
+from fmnist_mlp.data.source import find_data
 from fmnist_mlp.runner.plan import Options, make_plan
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.training import worker
@@ -210,7 +210,9 @@ def test_warnings_that_are_errors_for_us_are_none_in_a_worker(monkeypatch):
 
 
 def test_matplotlib_is_imported_whatever_backend_the_shell_names():
-    script = "from fmnist_mlp import plots; plots.import_matplotlib(); import matplotlib; print(matplotlib.__name__)"
+    script = (
+        "from fmnist_mlp.report import plots; plots.import_matplotlib(); import matplotlib; print(matplotlib.__name__)"
+    )
     for backend in ("module://matplotlib_inline.backend_inline", "nonsense", "svg", ""):
         environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", script + "; print(matplotlib.rcParams._get('backend') == 'svg')"]
@@ -241,9 +243,9 @@ def test_the_display_is_drawn_while_trials_begin(tmp_path, monkeypatch):
 def test_a_shell_in_which_warnings_are_errors_stops_no_verb(run, trained, monkeypatch):
     monkeypatch.setattr(sys, "warnoptions", ["error"])
 
-    def find_data(*arguments, find=runner.data.find_data, **options):
+    def warning(*arguments, find=find_data, **options):
         warnings.warn("a library deprecates something", DeprecationWarning, stacklevel=1)
         return find(*arguments, **options)
 
-    monkeypatch.setattr("fmnist_mlp.runner.plan.find_data", find_data)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.find_data", warning)
     assert run("tiny.yaml", "--dry-run").code == 0

@@ -16,7 +16,6 @@ from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fi
 from fmnist_mlp.data.source import Dataset, DataSource, describe, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.logs import sweep_run as tensorboard_logs
 from fmnist_mlp.logs import trial_run
 from fmnist_mlp.logs.live import keep_events, start_live
 from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
@@ -881,7 +880,7 @@ def test_curves_in_training_grow_in_the_file_that_a_reader_has_open_until_they_a
 
 def test_a_trial_is_shown_at_most_once_a_second_while_it_trains(made, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(tensorboard_logs.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("fmnist_mlp.logs.views.time.monotonic", lambda: clock[0])
     one, seen = made.plan[0], []
     for clock[0], text in ((100.0, "a"), (100.5, "ab"), (101.0, "abc")):
         live = made.results.live_folder(one.fingerprint) / "train" / "events.out.tfevents.1"
