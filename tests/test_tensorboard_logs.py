@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from unittest.mock import ANY
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -17,7 +18,8 @@ from fmnist_mlp.data.source import Dataset, DataSource, describe, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
 from fmnist_mlp.logs import trial_run
-from fmnist_mlp.logs.live import keep_events, start_live
+from fmnist_mlp.logs.events import is_whole
+from fmnist_mlp.logs.live import LiveLog, keep_events
 from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
 from fmnist_mlp.logs.trial_run import projector_sample, write_scores
 from fmnist_mlp.logs.views import SweepLogs
@@ -1009,8 +1011,32 @@ def test_a_trial_starts_with_an_empty_folder(tmp_path):
     folder = tmp_path / "live"
     (folder / "train").mkdir(parents=True)
     (folder / "train" / "events.out.tfevents.1").write_text("of a process that was killed")
-    start_live(folder)
+    LiveLog(folder)
     assert not list(folder.iterdir())
+
+
+def test_curves_can_be_read_as_soon_as_they_are_added(tmp_path):
+    before = "events.out.tfevents.0000000001.here.v2"
+    write_events(tmp_path / "checkpoint" / "events" / "train" / before, "of an earlier run")
+    with LiveLog(tmp_path / "live", tmp_path / "checkpoint") as log:
+        log.add(3, {"loss": 0.5, "learning_rate": 1e-3, "val_loss": 0.75}, {"weights": [[1.0, 2.0], [np.nan, 1.0]]})
+        log.add(4, {"loss": 0.25})
+        first, last = sorted((tmp_path / "live" / "train").iterdir())
+        assert first.name == before
+        first.unlink()
+        curves = read(tmp_path / "live" / "train")
+        assert curves == {"epoch_loss": [(3, 0.5), (4, 0.25)], "epoch_learning_rate": ANY, "weights": []}
+        assert read(tmp_path / "live" / "validation") == {"epoch_loss": [(3, 0.75)]}
+    (buckets,) = tagged(tmp_path / "live" / "train")["weights"]
+    assert (buckets[0].tolist(), buckets[-1, 1:].tolist()) == ([1.0, pytest.approx(1 + 1 / 30), 2.0], [2.0, 1.0])
+    assert is_whole(last)
+
+
+def test_curves_that_cannot_be_written_are_the_users_to_mend(tmp_path):
+    log = LiveLog(tmp_path / "live")
+    (tmp_path / "live" / "train").write_text("a file where the folder should be")
+    with pytest.raises(SweepError, match="cannot write"):
+        log.add(0, {"loss": 1.0})
 
 
 def write_events(path, *texts):
@@ -1032,7 +1058,7 @@ def test_a_resumed_trial_starts_with_the_curves_of_its_checkpoint(tmp_path):
     keep_events(live, checkpoint)
     with path.open("ab") as file:
         file.write(b", and half of a third")
-    start_live(live, checkpoint)
+    LiveLog(live, checkpoint)
     assert path.read_bytes() == two_epochs
     with path.open("ab") as file:
         file.write(b", and more")

@@ -32,26 +32,44 @@ def write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes]
 def event_file(kind: str, events: Iterable[tuple[int, list | bytes]]) -> tuple[str, bytes]:
     """Name and content of an event file.
 
-    Its name has the moment in it, so it comes after earlier ones: a TensorBoard that runs reads on in it.
-
     Args:
         kind: ends the name.
         events: pairs of a step and its summary values, or a serialized graph.
     """
+    return file_name(kind), file_version() + b"".join(serialized(step, values) for step, values in events)
+
+
+def file_name(kind: str) -> str:
+    """A name with the moment in it, so it comes after earlier ones: a TensorBoard that runs reads on in that file."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{EVENTS.removesuffix('*')}{seconds:010d}.{socket.gethostname()}.{nanoseconds:09d}.{kind}"
+
+
+def file_version() -> bytes:
+    """How every event file begins."""
+    from tensorboard.compat.proto import event_pb2
+
+    return _as_record(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+
+def serialized(step: int, values: list | bytes) -> bytes:
+    """An event of this moment: summary values, or a serialized graph."""
     from tensorboard.compat.proto import event_pb2, summary_pb2
+
+    event = event_pb2.Event(wall_time=time.time(), step=step)
+    if isinstance(values, bytes):
+        event.graph_def = values
+    else:
+        event.summary.CopyFrom(summary_pb2.Summary(value=values))
+    return _as_record(event)
+
+
+def _as_record(event) -> bytes:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    moment, content = time.time(), io.BytesIO()
-    writer = RecordWriter(content)
-    writer.write(event_pb2.Event(wall_time=moment, file_version="brain.Event:2").SerializeToString())
-    for step, values in events:
-        event = event_pb2.Event(wall_time=moment, step=step)
-        if isinstance(values, bytes):
-            event.graph_def = values
-        else:
-            event.summary.CopyFrom(summary_pb2.Summary(value=values))
-        writer.write(event.SerializeToString())
-    return f"events.out.tfevents.{int(moment):010d}.{socket.gethostname()}.{kind}", content.getvalue()
+    content = io.BytesIO()
+    RecordWriter(content).write(event.SerializeToString())
+    return content.getvalue()
 
 
 def hparams_value(metadata, tag: str, content):
@@ -81,6 +99,14 @@ def tensor_value(tag: str, array: np.ndarray, kind):
         tensor.tensor_shape.dim.add(size=length)
     kind.data_class = summary_pb2.DATA_CLASS_TENSOR
     return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
+
+
+def histogram_value(tag: str, numbers: np.ndarray):
+    """Numbers of any shape in 30 buckets; those that are not finite have none."""
+    from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+
+    numbers = np.asarray(numbers)
+    return histogram_pb(tag, numbers[np.isfinite(numbers)]).value[0]
 
 
 def strings_value(tag: str, strings: Sequence[bytes], kind, is_scalar: bool = False):

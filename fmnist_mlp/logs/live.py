@@ -1,60 +1,84 @@
-"""The curves of a trial while it trains: Keras's own callback, what is kept of its files, what is made anew."""
+"""The curves of a trial while it trains: written by epochs, kept with its record, made anew where they were lost."""
 
+import contextlib
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.events import CURVE_RUNS, CURVES, EVENTS, epochs_in, is_whole, scalar_value, write_run, writing
+from fmnist_mlp.logs.events import (
+    CURVE_RUNS,
+    CURVES,
+    EVENTS,
+    epochs_in,
+    file_name,
+    file_version,
+    histogram_value,
+    is_whole,
+    scalar_value,
+    serialized,
+    write_run,
+    writing,
+)
 
 
-def start_live(folder: Path, checkpoint: Path | None = None, gradient_norms: Callable | None = None):
-    """Give Keras's TensorBoard callback that writes into an empty folder while a trial trains.
+class LiveLog(contextlib.AbstractContextManager):
+    """Event files that grow while a trial trains: the runs `train` and `validation`, tags and steps as Keras has them.
+
+    Knows neither Keras nor TensorFlow. Curves can be watched as they are added: nothing waits in a buffer.
 
     Args:
-        folder: `Results.live_folder`.
+        folder: `Results.live_folder`; what an earlier process left there goes.
         checkpoint: a folder that `keep_events` wrote into; its curves end where the checkpoint does and are put back.
-        gradient_norms: `training/gradients`; with it histograms of weights and gradient norms are logged too.
 
-    Returns:
-        `keras.callbacks.TensorBoard`, which also flushes at the end of an epoch, at most once a second, so that curves
-        grow while one watches.
+    Raises:
+        SweepError: the folder cannot be written; so do the methods.
     """
-    # Imported here: Keras belongs to workers only.
-    import keras
 
-    class LiveTensorBoard(keras.callbacks.TensorBoard):
-        _flushed = 0.0
+    def __init__(self, folder: Path, checkpoint: Path | None = None):
+        self._folder, self._files = folder, {}
+        with writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            if checkpoint is not None and (checkpoint / "events").is_dir():
+                shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
 
-        def set_model(self, model):
-            super().set_model(model)
-            self._gradient_norms = gradient_norms(model) if gradient_norms else None
+    def add(self, epoch: int, figures: Mapping[str, float], histograms: Mapping[str, np.ndarray] | None = None) -> None:
+        """Add what is known at the end of an epoch.
 
-        def on_epoch_end(self, epoch, logs=None):
-            super().on_epoch_end(epoch, logs)
-            if self._gradient_norms:
-                with self._train_writer.as_default():
-                    for name, norms in self._gradient_norms().items():
-                        self.summary.histogram(f"gradient_norm/{name}", norms, step=epoch)
-            if time.monotonic() - self._flushed >= 1:
-                self.flush()
+        Args:
+            epoch: from 0, as Keras counts.
+            figures: `loss`, `val_loss`, ... by the names of Keras's history; each becomes `epoch_loss` of its run.
+            histograms: numbers of any shape by tag, for the run `train`.
+        """
+        values = {run: [] for run in CURVE_RUNS}
+        for name, value in figures.items():
+            run = "validation" if name.startswith("val_") else "train"
+            values[run].append(scalar_value(f"epoch_{name.removeprefix('val_')}", float(value)))
+        values["train"] += [histogram_value(tag, numbers) for tag, numbers in (histograms or {}).items()]
+        with writing(self._folder):
+            for run, of_run in values.items():
+                if of_run:
+                    file = self._files.get(run) or self._open(run)
+                    file.write(serialized(epoch, of_run))
+                    file.flush()
 
-        def on_test_end(self, logs=None):
-            """Without Keras's `evaluation_*_vs_iterations`: validation by epochs is there already."""
-            self._pop_writer()
+    def close(self) -> None:
+        for file in self._files.values():
+            with contextlib.suppress(OSError):  # `add` has said it; what is cut off, `keep_events` refuses
+                file.close()
 
-        def flush(self):
-            self._flushed = time.monotonic()
-            for writer in self._writers.values():
-                writer.flush()
+    def __exit__(self, *error) -> None:
+        self.close()
 
-    with writing(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint is not None and (checkpoint / "events").is_dir():
-            shutil.copytree(checkpoint / "events", folder, dirs_exist_ok=True)
-    return LiveTensorBoard(folder, write_graph=False, histogram_freq=1 if gradient_norms else 0)
+    def _open(self, run: str):
+        """A new file, after those of the checkpoint: TensorBoard reads a folder's files in the order of their names."""
+        (self._folder / run).mkdir(parents=True, exist_ok=True)
+        self._files[run] = (self._folder / run / file_name("v2")).open("xb")
+        self._files[run].write(file_version())
+        return self._files[run]
 
 
 def keep_events(folder: Path, draft: Path, must_be_whole: bool = True) -> None:

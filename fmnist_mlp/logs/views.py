@@ -116,7 +116,7 @@ class SweepLogs:
         waits for the record: only its curves are late.
 
         Args:
-            live: the folder that `start_live` was given; nothing is shown where there is none, as on a cluster.
+            live: the folder of the `LiveLog`; nothing is shown where there is none, as on a cluster.
         """
         now, run, state = time.monotonic(), _run_of(trial), f"{trial.fingerprint} {_LIVE}\n"
         if not at_once and now - self._mirrored.get(trial.fingerprint, -math.inf) < _SECONDS_BETWEEN_MIRRORS:

@@ -1,6 +1,6 @@
-"""Norms of gradients while a model trains, for TensorBoard; the training itself is the same to the last bit."""
-
-import functools
+"""Weights and norms of gradients while a model trains, for TensorBoard's histograms; the training is the same to the
+last bit.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -10,18 +10,25 @@ from fmnist_mlp.training.compiled_epoch import Minibatches, ResidentData
 _BATCHES = 32
 
 
-def gradient_norms(images: ResidentData, train_indices: np.ndarray, settings):
-    """What `start_live` takes: from a model to a function that gives the norms of its gradients as they are by then.
+def histograms_of(model, images: ResidentData, train_indices: np.ndarray, settings):
+    """A function that gives what `LiveLog.add` takes: the weights of the moment and the norms of their gradients.
 
     Args:
+        model: in training.
         images: all training images.
         train_indices: of those that the trial trains on.
         settings: `settings.Training`.
     """
-    return functools.partial(_measurer, images, train_indices, settings)
+    gradient_norms = _gradient_norms(model, images, train_indices, settings)
+
+    def histograms() -> dict[str, np.ndarray]:
+        weights = {f"{w.path}/histogram": w.numpy() for layer in model.layers for w in layer.weights}
+        return weights | {f"gradient_norm/{name}": norms for name, norms in gradient_norms().items()}
+
+    return histograms
 
 
-def _measurer(images: ResidentData, train_indices: np.ndarray, settings, model):
+def _gradient_norms(model, images: ResidentData, train_indices: np.ndarray, settings):
     """A function that gives the norm of the gradient of each trainable variable, by name, `(batches,)`.
 
     One number for each of the trial's first 32 minibatches, with the weights of the moment, in training mode (dropout,

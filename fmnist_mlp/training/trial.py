@@ -16,7 +16,7 @@ from fmnist_mlp.data.split import limit_indices, stratified_folds, stratified_sp
 from fmnist_mlp.engines.calls import Failure, Stopped
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.files import DamagedFile
-from fmnist_mlp.logs.live import keep_events, restore_curves, start_live
+from fmnist_mlp.logs.live import LiveLog, keep_events, restore_curves
 from fmnist_mlp.logs.trial_run import write_scores
 from fmnist_mlp.results.record import DamagedRecord, Record, failed_record, started_at
 from fmnist_mlp.results.store import Results
@@ -119,23 +119,20 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     model, exported, scoring = worker.current.model(trial, images, len(train_indices), preprocessing)
     resident = worker.current.resident(images, settings, preprocessing)
     checkpoint = _load_checkpoint(context, results, trial, model)
-    tensorboard = start_live(
-        results.live_folder(trial.fingerprint),
-        results.checkpoint_folder(trial.fingerprint) if checkpoint else None,
-        gradients.gradient_norms(resident, train_indices, settings) if task.histograms else None,
-    )
-    history = fit.train(
-        model,
-        resident,
-        settings,
-        seed=trial.seed,
-        train_indices=train_indices,
-        validation_indices=validation_indices,
-        callbacks=[tensorboard],
-        plain_fit=trial.settings["loop"] == "plain",
-        resume=checkpoint,
-        at_epoch_end=_report_and_save(context, task, results, tensorboard),
-    )
+    histograms = gradients.histograms_of(model, resident, train_indices, settings) if task.histograms else dict
+    checkpoint_folder = results.checkpoint_folder(trial.fingerprint) if checkpoint else None
+    with LiveLog(results.live_folder(trial.fingerprint), checkpoint_folder) as log:
+        history = fit.train(
+            model,
+            resident,
+            settings,
+            seed=trial.seed,
+            train_indices=train_indices,
+            validation_indices=validation_indices,
+            plain_fit=trial.settings["loop"] == "plain",
+            resume=checkpoint,
+            at_epoch_end=_log_and_save(context, task, results, log, histograms),
+        )
     trained = time.monotonic()
 
     scored = {"test": Scored.of(scoring, images.x_test, images.y_test)}
@@ -263,18 +260,22 @@ def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.nda
     return pool[train], pool[validation]
 
 
-def _report_and_save(context, task: Task, results: Results, tensorboard):
-    """What happens between epochs: progress to the parent, a checkpoint when one is due, an end when asked for."""
+def _log_and_save(context, task: Task, results: Results, log: LiveLog, histograms):
+    """What happens between epochs: curves, progress to the parent, a checkpoint when one is due, an end when asked for.
+
+    Args:
+        histograms: called after each epoch for what `LiveLog.add` takes.
+    """
     epochs, fingerprint = task.trial.architecture.training.epochs, task.trial.fingerprint
     saved = time.monotonic()
 
     def at_epoch_end(epochs_done, logs, take_checkpoint):
         nonlocal saved
+        log.add(epochs_done - 1, logs, histograms())
         context.report({"epoch": epochs_done, "epochs": epochs, **logs})
         is_asked_to_stop = context.stop_requested
         is_due = time.monotonic() - saved >= task.checkpoint_seconds and epochs_done < epochs
         if is_asked_to_stop or is_due:
-            tensorboard.flush()
             with results.checkpoint_draft(fingerprint) as draft:
                 take_checkpoint().write(draft)
                 keep_events(results.live_folder(fingerprint), draft)
