@@ -223,6 +223,7 @@ def test_both_loops_train_on_the_images_augmented_by_hand_in_float64(augment, st
         agree(model, history, *expected)
 
 
+@pytest.mark.slow
 def test_a_convolution_in_the_plain_fit_sees_the_same_augmented_images(tiny_images, float64):
     layers = [Conv2D(filters=3, kernel_size=3, activation="relu")]
     settings = Training(epochs=2, learning_rate=0.01, augment=EVERYTHING)
@@ -232,6 +233,7 @@ def test_a_convolution_in_the_plain_fit_sees_the_same_augmented_images(tiny_imag
     agree(model, history, *reference(layers, settings, tiny_images, fitted))
 
 
+@pytest.mark.slow
 def test_validation_images_are_never_augmented(tiny_images):
     x, y = tiny_images
     settings = Training(epochs=2, augment=EVERYTHING)
@@ -245,6 +247,7 @@ def test_validation_images_are_never_augmented(tiny_images):
         assert history["val_accuracy"][-1] == pytest.approx((logits.argmax(axis=1) == y[VALIDATION]).mean())
 
 
+@pytest.mark.slow
 def test_no_seed_and_no_epoch_is_compiled_anew(tiny_images):
     """Another seed has other fitted steps; they and the choices come into the program from outside."""
     settings = Training(epochs=3, augment=EVERYTHING)
@@ -267,6 +270,7 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain_fit", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resumed_training_sees_the_same_augmented_images(plain_fit, tiny_images, tmp_path):
     layers = [*STACK, Dropout(rate=0.3)]

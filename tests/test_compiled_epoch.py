@@ -120,11 +120,13 @@ def test_every_setting_gives_the_numbers_of_plain_fit_in_float64(changes, tiny_i
     )
 
 
+@pytest.mark.slow
 def test_float32_histories_agree_to_five_digits(tiny_images):
     """The same sums in another order: float32 keeps 7 digits a step, and three epochs of 6 steps lose at most two."""
     _agree(STACKS["dense"], Training(epochs=EPOCHS, learning_rate=0.01), tiny_images, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_label_smoothing_softens_training_targets_only(tiny_images, float64):
     """Against Keras's own `label_smoothing`: the same training, and a validation loss without it."""
     x, y = tiny_images
@@ -144,6 +146,7 @@ def test_label_smoothing_softens_training_targets_only(tiny_images, float64):
     assert history["val_loss"][-1] == pytest.approx(float(np.mean(plain)), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_plain_fit_gives_the_numbers_of_the_compiled_epoch(tiny_images, float64):
     settings = Training(epochs=EPOCHS, learning_rate=0.01, label_smoothing=0.05)
     compiled = _train(_model(STACKS["dropout"], settings), settings, tiny_images)
@@ -153,6 +156,7 @@ def test_plain_fit_gives_the_numbers_of_the_compiled_epoch(tiny_images, float64)
         np.testing.assert_allclose(compiled[name], values, rtol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(tiny_images):
     # nadam, because one of its variables does not start at zero
     settings = Training(epochs=2, optimizer="nadam", learning_rate=0.01, schedule="cosine")
@@ -177,6 +181,7 @@ def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(tiny_images):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
+@pytest.mark.slow
 def test_dropout_draws_its_numbers_quickly_and_the_same(tiny_images, monkeypatch):
     """The barrier of `_quick_random_numbers` is there in this TensorFlow, is used, and changes no bit."""
     settings = Training(epochs=2, learning_rate=0.01)
@@ -191,6 +196,7 @@ def test_dropout_draws_its_numbers_quickly_and_the_same(tiny_images, monkeypatch
     assert _train(_model(STACKS["dropout"], settings), settings, tiny_images) == quick
 
 
+@pytest.mark.slow
 def test_seeds_give_different_weights_and_orders(tiny_images):
     settings = Training(epochs=1)
     histories = [_train(_model(STACKS["dense"], settings, seed), settings, tiny_images, seed) for seed in (0, 1)]
@@ -206,6 +212,7 @@ def test_a_loss_that_goes_to_nan_is_an_error_that_names_the_epoch(tiny_images):
 # ---- callbacks ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_keras_callbacks_work_unchanged(tiny_images, tmp_path):
     settings = Training(epochs=6, learning_rate=0.01)
     model = _model(STACKS["dense"], settings)
@@ -229,6 +236,7 @@ def test_keras_callbacks_work_unchanged(tiny_images, tmp_path):
     np.testing.assert_array_equal(restored.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
+@pytest.mark.slow
 def test_learning_rate_scheduler_sets_the_rate_of_the_compiled_program(tiny_images):
     settings = Training(epochs=3, learning_rate=0.01)
     frozen = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 if epoch == 0 else 0.0)
@@ -237,6 +245,7 @@ def test_learning_rate_scheduler_sets_the_rate_of_the_compiled_program(tiny_imag
     assert history["learning_rate"] == pytest.approx([0.01, 0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_terminate_on_nan_stops_the_epochs(tiny_images):
     settings = Training(epochs=5, optimizer="sgd", learning_rate=1000)
     seen = []
@@ -271,6 +280,7 @@ def test_a_callback_that_lives_by_batches_is_refused(callback, reason, tiny_imag
         _train(_model(STACKS["dense"], settings), settings, tiny_images, callbacks=[callback(tmp_path)])
 
 
+@pytest.mark.slow
 def test_a_callback_that_says_once_an_epoch_will_do_is_called_once_an_epoch(tiny_images):
     calls = []
 
@@ -283,6 +293,7 @@ def test_a_callback_that_says_once_an_epoch_will_do_is_called_once_an_epoch(tiny
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_plain_fit_takes_callbacks_that_live_by_batches(tiny_images):
     calls = []
     counter = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: calls.append(batch))

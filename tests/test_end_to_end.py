@@ -1,7 +1,7 @@
 """Whole sweeps by `python sweep.py`, and what they leave: files, curves, models, and the same numbers whatever happens.
 
-The everyday run trains once (`finished`, two small stacks on the stand-in); many tests look at that, or at a copy of it
-where nothing needs training. Those that train again are `slow`.
+One training (`finished`, two small stacks on the stand-in) serves many tests; they look at it, or at a copy of it.
+The everyday run has trials of its own in test_trial.py and commands in test_cli.py.
 """
 
 import contextlib
@@ -36,6 +36,8 @@ from sweeping import (
 from fmnist_mlp.data.class_names import with_class_names
 from fmnist_mlp.data.source import CLASS_NAMES, find_data, load_data
 from fmnist_mlp.files import seal
+
+pytestmark = pytest.mark.slow
 
 TINY = """\
 dataset: synthetic
@@ -259,7 +261,6 @@ np.savez(sys.argv[2], **probabilities)
 """
 
 
-@pytest.mark.slow
 def test_the_exported_models_work_where_fmnist_mlp_cannot_be_imported(finished, tmp_path):
     images = load_data(find_data("synthetic"))
     (tmp_path / "elsewhere").mkdir()
@@ -289,7 +290,6 @@ def test_the_exported_models_work_where_fmnist_mlp_cannot_be_imported(finished, 
 # ---- the same numbers ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2", "4", "0"])
 def test_the_numbers_do_not_depend_on_how_many_workers_there_are(finished, tmp_path, jobs):
     other = Project(tmp_path / "other", TINY)
@@ -313,7 +313,6 @@ architectures:
 """
 
 
-@pytest.mark.slow
 def test_the_numbers_do_not_depend_on_what_else_is_trained(finished, tmp_path):
     larger = Project(tmp_path / "other", LARGER)
     said = larger.sweep("--jobs", "1")
@@ -329,7 +328,6 @@ def test_the_numbers_do_not_depend_on_what_else_is_trained(finished, tmp_path):
     assert said.stderr == ""  # not even TensorFlow's advice against many programs in one process
 
 
-@pytest.mark.slow
 def test_what_the_users_shell_sets_does_not_reach_a_trial(finished, tmp_path):
     other = Project(tmp_path / "other", TINY)
     keras_home = other.folder / "keras"
@@ -358,7 +356,6 @@ def test_what_the_users_shell_sets_does_not_reach_a_trial(finished, tmp_path):
 # ---- edited and run again -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_only_what_changed_is_trained_again(finished):
     rows, before = finished.rows(), state(*finished.results.glob("_records/[0-9a-f]*"))
     finished.write(TINY.replace("layers: [16]\n", "layers: [16]\n    learning_rate: 0.01\n"))
@@ -375,7 +372,6 @@ def test_only_what_changed_is_trained_again(finished):
     assert finished.rows() == rows
 
 
-@pytest.mark.slow
 def test_a_quick_look_never_passes_for_the_full_thing(finished):
     """All that the full sweep left stays as it is, to the byte; the quick look has the same in a place of its own."""
     numbers, curves = finished.numbers(), finished.curves()
@@ -400,7 +396,6 @@ def test_a_quick_look_never_passes_for_the_full_thing(finished):
         assert found["epoch_loss"] == list(enumerate(finished.record(name, seed)["history"]["val_loss"]))
 
 
-@pytest.mark.slow
 def test_training_afresh_gives_the_same_and_leaves_each_epoch_once(finished):
     numbers, before = finished.numbers(), state(finished.results / "_records")
     said = finished.sweep("--jobs", "1", "--fresh", "--only", "mixed")
@@ -423,7 +418,6 @@ architectures:
 """
 
 
-@pytest.mark.slow
 def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
     project = Project(tmp_path, DIVERGES)
     ran = project.sweep("--jobs", "1", "--quiet", code=1)
@@ -455,7 +449,6 @@ def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
     assert (ran.stdout, len(ran.stderr.splitlines())) == ("", 5)  # nothing of Keras's own between our lines
 
 
-@pytest.mark.slow
 def test_fail_fast_stops_and_the_next_run_does_the_rest(tmp_path):
     project = Project(tmp_path, DIVERGES)  # the larger stack comes first
     project.sweep("--jobs", "1", "--fail-fast", code=1)
@@ -465,7 +458,6 @@ def test_fail_fast_stops_and_the_next_run_does_the_rest(tmp_path):
     assert project.rows()["8"]["trials"] == "2"
 
 
-@pytest.mark.slow
 def test_damaged_records_are_reported_and_trained_again_to_the_same_numbers(finished):
     numbers = finished.numbers()
     cut, empty, newer, foreign = (finished.record_folder(name, seed) / "record.json" for name, seed in TRIALS)
@@ -539,7 +531,6 @@ def training(project, *arguments):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_trial_goes_on_to_the_same_bits(tmp_path, uninterrupted, number):
     project = Project(tmp_path, LONG)
@@ -566,7 +557,6 @@ def test_an_interrupted_trial_goes_on_to_the_same_bits(tmp_path, uninterrupted, 
     assert not list((project.results / "_records/.checkpoints").glob("*/*"))
 
 
-@pytest.mark.slow
 def test_interrupted_twice_stops_now_and_loses_nothing_finished(tmp_path, uninterrupted):
     project = Project(tmp_path, LONG)
     with training(project, "--jobs", "1") as process:
@@ -583,7 +573,6 @@ def test_interrupted_twice_stops_now_and_loses_nothing_finished(tmp_path, uninte
 
 
 @needs_proc
-@pytest.mark.slow
 def test_a_parent_killed_leaves_no_workers_and_the_rerun_finishes(tmp_path, uninterrupted):
     project = Project(tmp_path, LONG)
     with training(project, "--jobs", "2") as process:
@@ -599,7 +588,6 @@ def test_a_parent_killed_leaves_no_workers_and_the_rerun_finishes(tmp_path, unin
 
 
 @needs_proc
-@pytest.mark.slow
 def test_a_killed_worker_costs_a_second_try_of_its_trial(tmp_path, uninterrupted):
     project = Project(tmp_path, LONG)
     with training(project, "--jobs", "1") as process:
@@ -610,7 +598,6 @@ def test_a_killed_worker_costs_a_second_try_of_its_trial(tmp_path, uninterrupted
     assert different(project.numbers(), uninterrupted) == []
 
 
-@pytest.mark.slow
 def test_two_sweeps_at_once_train_each_trial_once(tmp_path, uninterrupted):
     project, seen = Project(tmp_path, LONG), {}
     with training(project, "--jobs", "1") as first, project.start("--jobs", "1") as second:
@@ -649,7 +636,6 @@ def write_idx(folder, labels_train, labels_test, size=8):
 OWN = "dataset: {idx: images/mine}\nseeds: 1\ntraining: {epochs: 8, learning_rate: 0.01}\narchitectures:\n  - [16]\n"
 
 
-@pytest.mark.slow
 def test_images_of_ones_own_of_another_size_and_number_of_classes(tmp_path):
     project = Project(tmp_path, OWN)
     write_idx(project.folder / "images/mine", np.arange(300) % 3, np.arange(90) % 3)
@@ -667,7 +653,6 @@ def test_images_of_ones_own_of_another_size_and_number_of_classes(tmp_path):
     assert "0 done, 1 to train" in project.sweep("--dry-run").stdout  # other images, other trials
 
 
-@pytest.mark.slow
 def test_a_class_may_be_missing_from_a_small_limit(tmp_path):
     project = Project(tmp_path, OWN)
     write_idx(project.folder / "images/mine", [0] * 300 + list(range(10)), list(range(10)), size=10)
@@ -676,7 +661,6 @@ def test_a_class_may_be_missing_from_a_small_limit(tmp_path):
     assert 0 <= float(project.rows("tiny+limit-8")["16"]["test_accuracy"]) <= 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 5])
 def test_too_few_images_to_keep_any_for_validation_are_said_so(tmp_path, limit):
     project = Project(tmp_path, "dataset: synthetic\nseeds: 1\narchitectures:\n  - [8]\n")
@@ -688,7 +672,6 @@ def test_too_few_images_to_keep_any_for_validation_are_said_so(tmp_path, limit):
     assert re.search(r"validation|limit", err.splitlines()[0])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif("FASHION_MNIST_DIR" not in os.environ, reason="FASHION_MNIST_DIR does not name the real images")
 def test_the_real_images(tmp_path):
     project = Project(tmp_path, "seeds: 1\narchitectures:\n  - [64, 32]\n")

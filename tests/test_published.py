@@ -207,6 +207,7 @@ def test_a_parameter_count_cannot_be_written_into_a_sweep_file(tmp_path):
         load_sweep(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_parameters_in_the_tables_are_those_of_the_exported_model(swept, name):
     """The softmax at its end and the scaling at its beginning have none."""
@@ -288,6 +289,7 @@ def mean_of_batch_means(values, batch_size):
     return float(np.mean([np.mean(values[start : start + batch_size]) for start in starts]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("part", ["test", "val"])
 def test_b_accuracy_is_the_share_of_the_images_not_a_mean_of_batch_means(swept, name, part):
@@ -300,6 +302,7 @@ def test_b_accuracy_is_the_share_of_the_images_not_a_mean_of_batch_means(swept, 
     assert recorded != pytest.approx(mean_of_batch_means(labels == predicted, 1000), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TRAINED if name != "stopped"])  # some of its are 0 in float32
 def test_b_losses_are_means_over_images_too(swept, name):
     x_train, y_train, x_test, y_test = swept.images
@@ -312,6 +315,7 @@ def test_b_losses_are_means_over_images_too(swept, name):
         assert recorded != pytest.approx(mean_of_batch_means(losses, 1000), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "loop"), [("still", "compiled"), ("still-cnn", "plain")])
 def test_b_figures_of_an_epoch_are_means_over_its_images_in_both_loops(swept, name, loop):
     """1,303 images in batches of 128: ten whole ones and one of 23. The weights stand still, so they can be judged."""
@@ -375,6 +379,7 @@ def test_b_the_shipped_stack_is_theirs_as_it_really_was():
     assert [type(layer).__name__ for layer in theirs.layers].count("Dropout") == 3
 
 
+@pytest.mark.slow
 def test_b_the_weights_that_are_scored_are_those_of_the_best_epoch(swept):
     """B tests its final weights, though an earlier epoch was better: here that epoch's are kept, scored and named."""
     record, validation = swept.record("stopped"), swept.split[1]
@@ -389,6 +394,7 @@ def test_b_the_weights_that_are_scored_are_those_of_the_best_epoch(swept):
     assert accuracy == pytest.approx(history[best], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["still", "flipped"])
 def test_b_without_early_stopping_the_record_says_that_the_weights_are_the_last(swept, name):
     record = swept.record(name)
@@ -411,6 +417,7 @@ def test_c_figures_are_rounded_for_people_only_and_then_to_four_digits(tmp_path)
     assert not re.search(r"\| 0?\.?8[89]\d? \|", markdown)
 
 
+@pytest.mark.slow
 def test_c_accuracies_of_the_tables_count_whole_images(swept):
     """To the last bit: a count of images divided by their number."""
     frame = pandas.read_csv(swept.results / "tiny/results.csv").set_index("architecture")
@@ -422,6 +429,7 @@ def test_c_accuracies_of_the_tables_count_whole_images(swept):
     assert dict(shown) == {name: f"{frame['test_accuracy'][name]:.4f}" for name in TRAINED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_c_f1_is_that_of_the_predictions(swept, name):
     """C's text claims an F1 that its own table contradicts."""
@@ -435,6 +443,7 @@ def test_c_f1_is_that_of_the_predictions(swept, name):
 # ---- D: flipped test images, a wrong divisor, an unchecked budget --------------------------------------------------
 
 
+@pytest.mark.slow
 def test_d_test_and_validation_images_are_never_augmented(swept):
     """D flips its test images at random too: here the exported model, on raw images, gives the recorded figures."""
     x_train, y_train, x_test, y_test = swept.images
@@ -463,6 +472,7 @@ def test_d_what_a_trial_is_scored_on_cannot_be_written_to(tmp_path):
             array[0] = 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_d_accuracy_is_divided_by_the_number_of_test_images(swept, name):
     """D divides by 10,048: its last batch counts as a whole one. Here are no more predictions than images."""
@@ -474,6 +484,7 @@ def test_d_accuracy_is_divided_by_the_number_of_test_images(swept, name):
     assert np.sum(swept.record(name)["classes"]["test"]["confusion_matrix"]) == TEST
 
 
+@pytest.mark.slow
 def test_d_a_stack_of_one_parameter_too_many_is_not_trained(swept):
     """Nothing checks D's budget. Here the same stack is trained on a budget of 2,212 and not on one of 2,211."""
     rows = swept.rows()
@@ -552,6 +563,7 @@ def fixed_and_trained(project):
 ONE_TRIAL = ("--only", "wide")
 
 
+@pytest.mark.slow
 def test_e_and_c_nothing_is_fitted_on_test_images(fitted, other_test_images):
     """E fits its scaler on the test images."""
     assert fixed_and_trained(other_test_images) == fixed_and_trained(fitted)
@@ -560,6 +572,7 @@ def test_e_and_c_nothing_is_fitted_on_test_images(fitted, other_test_images):
     )
 
 
+@pytest.mark.slow
 def test_e_and_c_nothing_is_fitted_on_validation_images(fitted, make_fitted):
     """Every validation image is another one: the scaler, the components and the trained weights are the same bits."""
     x_train, *others = fitted.images
@@ -571,6 +584,7 @@ def test_e_and_c_nothing_is_fitted_on_validation_images(fitted, make_fitted):
     assert project.trials()["wide", 0]["val_loss"] != fitted.trials()["wide", 0]["val_loss"]
 
 
+@pytest.mark.slow
 def test_e_and_c_one_training_image_moves_all_that_is_fitted(fitted, make_fitted):
     """So the two tests above can fail."""
     x_train, *others = fitted.images
@@ -582,6 +596,7 @@ def test_e_and_c_one_training_image_moves_all_that_is_fitted(fitted, make_fitted
         assert all(a != b for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 def test_b_test_images_choose_nothing(fitted, other_test_images):
     """The best of B's kind are picked on the test images, of 30 trainings or along the way. Here the loser by
     validation gets every test image right, and everything that is chosen stays as it was."""

@@ -75,6 +75,7 @@ def _check_resume(images, tmp_path, settings, interrupt_after, plain_fit=False):
     _same(_train(data, settings, resume=checkpoint, plain_fit=plain_fit), expected)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_bits(tiny_images, tmp_path):
     _check_resume(tiny_images, tmp_path, Training(epochs=4, schedule="one_cycle"), interrupt_after=2)
 
@@ -91,6 +92,7 @@ def test_a_resumed_plain_fit_ends_with_the_same_bits(tiny_images, tmp_path):
     _check_resume(tiny_images, tmp_path, Training(epochs=3), interrupt_after=2, plain_fit=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupt_after", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_early_stopping_remembers_its_patience_and_its_best_weights(interrupt_after, tiny_images, tmp_path):
     """Epoch 1 is the best by construction (min_delta out of reach), patience ends the training with epoch 3."""
@@ -99,6 +101,7 @@ def test_early_stopping_remembers_its_patience_and_its_best_weights(interrupt_af
     _check_resume(tiny_images, tmp_path, settings, interrupt_after)
 
 
+@pytest.mark.slow
 def test_early_stopping_says_which_epoch_was_kept(tiny_images):
     settings = Training(epochs=9, early_stopping=EarlyStopping(patience=2, min_delta=100))
     model, history = _train(ResidentData(*tiny_images, 4), settings)
@@ -138,6 +141,7 @@ def test_schedules_begin_pass_the_middle_and_end_where_they_should(settings, rat
     assert found == pytest.approx(rates, rel=1e-3, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [171, 160, 5])  # a short last batch, none, only one
 def test_several_steps_before_python_are_the_same_steps(tiny_images, images, monkeypatch):
     """Convolutions take Keras's own loop, which is quicker when it comes back to Python less often."""

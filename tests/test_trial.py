@@ -526,6 +526,7 @@ def test_a_stopped_trial_with_fitted_steps_and_augmentation_goes_on_to_the_same_
     assert content(tmp_path / "halted", run(one, source, tmp_path / "halted")) == expected
 
 
+@pytest.mark.slow
 def test_what_a_worker_keeps_of_other_seeds_and_stacks_changes_no_number(source, tmp_path, monkeypatch):
     """Fitted steps are shared by the stacks of a seed, programs by the seeds of a stack; alone, each gives the same."""
     text = BOTH.replace("seeds: 1", "seeds: 2") + "  - name: other\n    layers: [5]\n    augment: null\n"
