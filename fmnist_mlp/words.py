@@ -22,9 +22,14 @@ def code_in_markdown(text: str) -> str:
     return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
 
 
+def printable(text: str, keep: str = "") -> str:
+    """`text` without characters that could move the cursor or hide something in a terminal, but for those to `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def harmless(text: str) -> str:
-    """`text` without characters that could move the cursor or hide something in a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:2000])
+    """The first 2,000 characters of `text`, `printable`."""
+    return printable(text[:2000])
 
 
 def quoted(text: str) -> str:
@@ -43,6 +48,13 @@ def listed(things: Sequence[Any], most: int = 10) -> str:
     said = ", ".join(str(thing) for thing in things[:most])
     more = f" and {len(things) - most:,} more" if len(things) > most else ""
     return said + more if len(things) else "none"
+
+
+def duration(seconds: float) -> str:
+    """`duration(3725)` -> `1 h 2 min`; `duration(62)` -> `1 min 2 s`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def capitalized(text: str) -> str:

@@ -41,7 +41,7 @@ def records(fake):
 
 
 def of(plan, name):
-    return {one.fingerprint for one in plan.trials if one.architecture.name == name}
+    return {one.fingerprint for one in plan.state.trials if one.architecture.name == name}
 
 
 # ---- what is left over
@@ -58,7 +58,7 @@ def test_records_that_no_file_asks_for_are_found_and_named(fake):
         SWEEP.replace("    layers: [32]", "    layers: [32, {Dropout: 0.5}]").replace("name: wider", "name: wide2")
     )
     fake.run()
-    dropped = [one.fingerprint for one in plan.trials if one.architecture.name == "wider"]
+    dropped = [one.fingerprint for one in plan.state.trials if one.architecture.name == "wider"]
     assert leftovers(fake) == {
         fingerprint: f"a record that no sweep asks for: 32, seed {seed}, 3 epochs"
         for seed, fingerprint in enumerate(dropped)
@@ -68,7 +68,7 @@ def test_records_that_no_file_asks_for_are_found_and_named(fake):
 def test_quick_looks_and_damaged_records_are_left_over(fake):
     fake.run()
     quick, _ = fake.run(overrides=Overrides(epochs=1, seeds=1, limit=20))
-    (fake.folder / "results/_records" / quick.trials[0].fingerprint / "record.json").write_text("{")
+    (fake.folder / "results/_records" / quick.state.trials[0].fingerprint / "record.json").write_text("{")
     view = f"a quick look (--epochs 1 --limit 20 --seeds 1) at {fake.folder / 'fake.yaml'}"
     name = "fake+epochs-1+limit-20+seeds-1"
     found = look(fake).found
@@ -100,17 +100,17 @@ def test_what_a_vanished_sweep_file_left_is_found(fake):
 
 def test_a_trial_in_work_is_not_left_over(fake):
     plan, _ = fake.run()
-    one = plan.trials[0]
+    one = plan.state.trials[0]
     fake.write(SWEEP.replace("  - [8]\n", ""))
     with Results(fake.folder / "results").claim(one.fingerprint, may_wait=lambda: False):
-        assert list(leftovers(fake)) == [plan.trials[1].fingerprint]
+        assert list(leftovers(fake)) == [plan.state.trials[1].fingerprint]
 
 
 def test_a_record_that_another_sweep_still_asks_for_stays(fake):
     fake.run()
     (fake.folder / "second.yaml").write_text(SWEEP.replace("name: fake", "name: second"))
     plan = make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
-    run_sweep(plan, fake.options, Listener())
+    run_sweep(plan, Listener())
     fake.write(WITHOUT_WIDER)
     assert leftovers(fake) == {}
 
@@ -209,7 +209,7 @@ def test_a_sweep_file_whose_folder_cannot_be_reached_may_only_be_unmounted(fake,
     unmount(away)
     with pytest.raises(SweepError, match=r"nothing is cleaned: .*disk/sweeps, where .*--gone fake"):
         leftovers(fake)
-    assert len([one for one in look(fake, gone=["fake"]).found if one.is_of_a_trial]) == len(plan.trials)
+    assert len([one for one in look(fake, gone=["fake"]).found if one.is_of_a_trial]) == len(plan.state.trials)
 
 
 def _empty(folder):

@@ -251,7 +251,9 @@ def test_more_trials_than_anybody_could_train_are_refused_before_they_are_listed
     """5,000 stacks in 40 kB and 10,000 seeds: each trial is a kilobyte of memory, a fingerprint and a look for it."""
     stacks = "".join(f"- [{units}]\n" for units in range(1, 5001))
     project.write(f"dataset: synthetic\nseeds: 10000\narchitectures:\n{stacks}", "many.yaml")
-    monkeypatch.setattr("fmnist_mlp.runner.plan.list_trials", lambda *args, **kwargs: pytest.fail("they were listed"))
+    monkeypatch.setattr(
+        "fmnist_mlp.runner.proposals.list_trials", lambda *args, **kwargs: pytest.fail("they were listed")
+    )
     ran = run("many.yaml", "--dry-run")
     assert (ran.code, ran.out, trained) == (2, "", [])
     assert re.match(r"many\.yaml:.* 50,000,000 trials", ran.errors[0])
@@ -736,7 +738,7 @@ def test_what_another_sweep_trained_meanwhile_is_found_whatever_its_clock_says(
     )
 
     def the_other_sweep():
-        (theirs,) = [one for one in plans[0].trials if (one.architecture.name, one.seed) == ("8", 1)]
+        (theirs,) = [one for one in plans[0].state.trials if (one.architecture.name, one.seed) == ("8", 1)]
         results = Results(project.results)
         path = results.record_folder(theirs.fingerprint) / "record.json"
         record = results.load_record(theirs.fingerprint)

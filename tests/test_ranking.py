@@ -107,9 +107,9 @@ def test_with_a_failed_trial_everybody_calls_the_same_architecture_the_best(fail
 def test_a_rerun_with_nothing_to_do_keeps_the_choice(failed):
     failed.run()
     failed.fate.clear()
-    plan, summary = failed.run()
+    _, summary = failed.run()
     assert (failed.trained, summary.trained) == ([], 0)
-    assert {trial.architecture.name for trial in plan.refits} == {"good"}
+    assert {trial.architecture.name for trial in summary.state.refits} == {"good"}
 
 
 def made_of(folder, figures, **keys):

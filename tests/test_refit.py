@@ -151,11 +151,12 @@ def test_a_refit_is_another_trial_and_knows_no_split(tmp_path):
 
 
 def test_the_best_alone_is_refitted_with_every_seed_once_all_others_are_done(fake):
-    plan, summary = fake.run()
+    _, summary = fake.run()
     best = best_of(fake)
     assert sorted(fake.trained[:4]) == CHOOSING
     assert sorted(fake.trained[4:]) == [(best, 0), (best, 1)] == refits(fake)
-    assert (summary.trained, summary.stopped, plan.done, len(plan.all_trials)) == (6, False, 6, 6)
+    assert (summary.trained, summary.stopped) == (6, False)
+    assert len(summary.state.done) == len(summary.state.asked_for) == 6
     row = next(row for row in fake.rows("results.csv") if row["architecture"] == best)
     of_refits = [float(row["test_accuracy"]) for row in fake.rows() if row["refit"] == "1"]
     assert float(row["refit_test_accuracy"]) == pytest.approx(np.mean(of_refits), abs=1e-12)
@@ -172,7 +173,7 @@ def test_a_rerun_trains_nothing_and_keeps_the_table(fake):
     table_before = fake.rows("results.csv")
     plan, summary = fake.run()
     assert (fake.trained, summary.trained) == ([], 0)
-    assert (plan.done, len(plan.refits)) == (6, 2)
+    assert (len(plan.state.done), len(plan.state.refits)) == (6, 2)
     assert fake.rows("results.csv") == table_before
 
 
@@ -193,7 +194,7 @@ def test_the_table_chooses_as_it_would_without_refits(fake):
 def test_all_refits_every_architecture_but_those_over_budget(fake):
     fake.write(SWEEP.replace("refit: true", "refit: all\nmax_params: 700"))
     plan = fake.plan()
-    assert names(plan.refits) == [("8", 0), ("8", 1)]  # known before anything is trained
+    assert names(plan.state.refits) == [("8", 0), ("8", 1)]  # known before anything is trained
     fake.run()
     assert refits(fake) == [("8", 0), ("8", 1)]
     fake.write(SWEEP.replace("refit: true", "refit: all"))
@@ -219,11 +220,11 @@ def test_refits_may_have_seeds_of_their_own(fake):
 
 
 def test_while_some_are_missing_nothing_is_chosen(fake):
-    plan, _ = fake.run(only=("8",))
+    _, summary = fake.run(only=("8",))
     assert sorted(fake.trained) == [("8", 0), ("8", 1)]
-    assert plan.refits == []
-    plan, _ = fake.run()
-    assert len(plan.refits) == 2
+    assert summary.state.refits == []
+    _, summary = fake.run()
+    assert len(summary.state.refits) == 2
 
 
 def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
@@ -240,10 +241,9 @@ def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
 
 def test_a_failed_trial_does_not_keep_the_others_from_being_chosen_from(fake):
     fake.fate[("8", 0)] = fake.fate[("8", 1)] = ValueError("no")
-    plan, summary = fake.run()
+    _, summary = fake.run()
     assert refits(fake) == [("wide", 0), ("wide", 1)]
-    assert len(summary.failed) == 2
-    assert len(plan.failed) == 2
+    assert len(summary.failed) == len(summary.state.failed) == 2
 
 
 def test_a_failed_refit_is_a_failed_trial(fake):
@@ -251,8 +251,8 @@ def test_a_failed_refit_is_a_failed_trial(fake):
     best = best_of(fake)
     lose_refits(fake)
     fake.fate[(best, 1)] = ValueError("no")
-    plan, summary = fake.run()
-    assert [trial.in_words for trial in plan.failed] == [f"{best} refit seed 1"]
+    _, summary = fake.run()
+    assert [trial.in_words for trial in summary.state.failed] == [f"{best} refit seed 1"]
     assert len(summary.failed) == 1
     row = next(row for row in fake.rows("results.csv") if row["architecture"] == best)
     assert (row["refit_trials"], row["failed"]) == ("1", "0")
@@ -260,9 +260,9 @@ def test_a_failed_refit_is_a_failed_trial(fake):
 
 def test_an_interruption_before_the_choice_leaves_it_to_the_next_run(fake):
     fake.fate[("8", 1)] = Stopped()
-    plan, summary = fake.run()
+    _, summary = fake.run()
     assert summary.stopped
-    assert plan.refits == []
+    assert summary.state.refits == []
     fake.fate.clear()
     fake.run()
     assert len(refits(fake)) == 2

@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import json
 import os
-from types import SimpleNamespace
 
 import pytest
 from sweeping import Made, invented_record
@@ -13,11 +12,9 @@ from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.engines.calls import Failure, Outcome, Stopped
+from fmnist_mlp.engines.inline import InlineEngine
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.runner import loop
-from fmnist_mlp.runner import loop as runner
 from fmnist_mlp.runner.loop import Listener, run_sweep
 from fmnist_mlp.runner.plan import WORKER_BYTES, Options, count_gpus, make_plan
 from fmnist_mlp.sweepfile.checks import check_shapes
@@ -72,12 +69,10 @@ class Fake:
     def plan(self, overrides=AS_WRITTEN, **options):
         return make_plan(load_sweep(self.folder / "fake.yaml", overrides), dataclasses.replace(self.options, **options))
 
-    def run(self, listener=None, handle=None, overrides=AS_WRITTEN, **options):
+    def run(self, listener=None, overrides=AS_WRITTEN, **options):
         plan = self.plan(overrides, **options)
         self.trained = []
-        options = dataclasses.replace(self.options, **options)
-        summary = run_sweep(plan, options, listener or Listener(), handle=handle)
-        return plan, summary
+        return plan, run_sweep(plan, listener or Listener())
 
     def rows(self, name="trials.csv"):
         with (self.folder / "results" / "fake" / name).open(newline="") as file:
@@ -97,15 +92,35 @@ def names(trials):
     return [(one.architecture.name, one.seed) for one in trials]
 
 
+class EngineListener(Listener):
+    """Keeps the engines of a run."""
+
+    def __init__(self):
+        self.engines = []
+
+    def engine_made(self, engine):
+        self.engines.append(engine)
+
+
+def end_all_calls(monkeypatch, status, error):
+    """Every call ends like this, though in this process nothing can be killed."""
+
+    class Engine(InlineEngine):
+        def run(self, calls):
+            yield from (Outcome(call, status, error=error) for call in calls)
+
+    monkeypatch.setattr("fmnist_mlp.runner.loop.InlineEngine", Engine)
+
+
 # ---- the plan
 
 
 def test_a_plan_lists_every_trial_and_writes_nothing(fake):
     before = sorted(fake.folder.rglob("*"))
     plan = fake.plan()
-    assert names(plan.trials) == names(plan.to_train) == ALL
-    assert (plan.done, plan.failed, plan.damaged, plan.changes) == (0, [], [], [])
-    assert plan.sizes["8"].params == 64 * 8 + 8 + 8 * 4 + 4
+    assert names(plan.state.trials) == names(plan.to_train) == ALL
+    assert (plan.state.done, plan.state.failed, plan.kept.damaged, plan.changes) == ([], [], (), [])
+    assert plan.state.sizes["8"].params == 64 * 8 + 8 + 8 * 4 + 4
     assert sorted(fake.folder.rglob("*")) == before
 
 
@@ -113,7 +128,7 @@ def test_a_second_plan_has_nothing_to_train_and_reads_no_images(fake, monkeypatc
     fake.run()
     monkeypatch.setattr("fmnist_mlp.data.source.load_data", lambda source: pytest.fail("the images were read again"))
     plan = fake.plan()
-    assert (plan.done, plan.to_train) == (6, [])
+    assert (len(plan.state.done), plan.to_train) == (6, ())
     _, summary = fake.run()
     assert (fake.trained, summary.trained, summary.stopped) == ([], 0, False)
 
@@ -132,7 +147,7 @@ def test_a_second_plan_has_nothing_to_train_and_reads_no_images(fake, monkeypatc
 def test_only_trains_these_and_the_table_keeps_all(only, expected, fake):
     plan, _ = fake.run(only=only)
     assert fake.trained == [one for one in IN_TURN if one[0] in expected]
-    assert names(plan.trials) == ALL
+    assert names(plan.state.trials) == ALL
     assert [row["architecture"] for row in fake.rows("results.csv")] == ["8", "wide", "wider"]
 
 
@@ -146,8 +161,8 @@ def test_overrides_are_other_trials_and_leave_the_full_ones_alone(fake):
     for overrides, count in ((Overrides(epochs=1), 6), (Overrides(limit=50), 6), (Overrides(seeds=1), 0)):
         assert len(fake.plan(overrides).to_train) == count, overrides
     assert len(fake.plan(Overrides(seeds=3)).to_train) == 3
-    assert fake.plan(Overrides(limit=203)).to_train == [], "as many as there are is no limit"
-    assert fake.plan(plain_fit=True).done == 0
+    assert fake.plan(Overrides(limit=203)).to_train == (), "as many as there are is no limit"
+    assert fake.plan(plain_fit=True).state.done == []
 
 
 def test_what_a_rename_a_comment_or_an_order_changes_is_not_trained_again(fake):
@@ -253,15 +268,15 @@ def test_where_tensorflow_finds_no_gpu_there_is_a_worker_a_core_all_the_same(job
         )  # a driver is there, of which TensorFlow can make nothing
     engines = []
 
-    class Engine(runner.InlineEngine):
+    class Engine(InlineEngine):
         def run(self, calls):
             engines.append(self)
             assert self.jobs == 1
             yield from super().run(calls)
 
     monkeypatch.setattr("fmnist_mlp.runner.loop.LocalEngine", Engine)
-    plan, summary = fake.run(jobs=jobs)
-    assert (summary.trained, plan.jobs, engines[0].jobs) == (6, workers, workers)
+    _, summary = fake.run(jobs=jobs)
+    assert (summary.trained, engines[0].jobs) == (6, workers)
 
 
 def test_for_a_large_plan_no_file_is_looked_for_trial_by_trial(fake, monkeypatch):
@@ -275,18 +290,18 @@ def test_for_a_large_plan_no_file_is_looked_for_trial_by_trial(fake, monkeypatch
 
     monkeypatch.setattr(Results, "stamp", stamp)
     plan = fake.plan()
-    assert (plan.done, len(plan.to_train)) == (6, 2994)
-    assert set(looked_at) == {trial.fingerprint for trial in plan.trials if trial.seed < 2}
+    assert (len(plan.state.done), len(plan.to_train)) == (6, 2994)
+    assert set(looked_at) == {trial.fingerprint for trial in plan.state.trials if trial.seed < 2}
 
 
 # ---- the run
 
 
 def test_everything_is_trained_recorded_and_shown(fake):
-    plan, summary = fake.run()
+    _, summary = fake.run()
     assert fake.trained == IN_TURN
     assert (summary.trained, summary.failed, summary.stopped) == (6, [], False)
-    assert plan.done == 6
+    assert len(summary.state.done) == 6
     assert [(row["architecture"], int(row["seed"]), row["status"]) for row in fake.rows()] == [
         (*t, "done") for t in ALL
     ]
@@ -302,11 +317,11 @@ def test_fresh_trains_everything_again(fake):
 
 def test_a_failed_trial_is_a_record_and_the_rest_go_on(fake):
     fake.fate["wide", 0] = ValueError("loss became nan\nin epoch 2")
-    plan, summary = fake.run()
+    _, summary = fake.run()
     assert fake.trained == IN_TURN
     assert (summary.trained, len(summary.failed), summary.stopped) == (5, 1, False)
-    assert names(plan.failed) == [("wide", 0)]
-    record = Results(fake.options.results_dir).load_record(plan.failed[0].fingerprint)
+    assert names(summary.state.failed) == [("wide", 0)]
+    record = Results(fake.options.results_dir).load_record(summary.state.failed[0].fingerprint)
     assert record == summary.failed[0]
     assert (record.error["type"], record.error["message"]) == ("ValueError", "loss became nan\nin epoch 2")
     assert "Traceback" in record.error["traceback"]
@@ -347,30 +362,23 @@ def test_a_failure_of_the_trials_own_ends_the_count_of_the_machines(fake):
     fake.fate["wide", 0] = ValueError("loss became nan")
     _, summary = fake.run()
     assert summary.failed[0].machine_failures == 0
-    assert fake.plan().to_train == []
+    assert fake.plan().to_train == ()
 
 
 @pytest.mark.parametrize(
     ("limit", "is_tried_again"), [(None, False), (5.0, False), (10.0, False), (10.5, True), (20.0, True)]
 )
-def test_a_trial_that_took_too_long_is_trained_again_when_the_limit_is_raised(fake, limit, is_tried_again):
-    plan = fake.plan(trial_timeout=10.0)
-    call = loop._call(plan.to_train[0], plan, fake.options, False)
-    late = Outcome(call, "timed_out", error=Failure("TimedOut", "no result after 10 s"))
-    options = dataclasses.replace(fake.options, trial_timeout=10.0)
-    where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
-    record = loop._record_of(late, plan, options, *where, SimpleNamespace(environments={}))
-    assert (record.error["limit_seconds"], record.machine_failures) == ("10.0", 0)
+def test_a_trial_that_took_too_long_is_trained_again_when_the_limit_is_raised(fake, monkeypatch, limit, is_tried_again):
+    end_all_calls(monkeypatch, "timed_out", Failure("TimedOut", "no result after 10 s"))
+    plan, summary = fake.run(trial_timeout=10.0)
+    assert {(record.error["limit_seconds"], record.machine_failures) for record in summary.failed} == {("10.0", 0)}
     assert (plan.to_train[0] in fake.plan(trial_timeout=limit).to_train) == is_tried_again
 
 
-def test_a_worker_that_died_twice_is_a_failure_of_the_machine(fake):
-    plan = fake.plan()
-    call = loop._call(plan.to_train[0], plan, fake.options, False)
-    dead = Outcome(call, "crashed", error=Failure("WorkerDied", "killed by SIGKILL (out of memory?)"))
-    where = Results(fake.options.results_dir), SweepLogs(fake.options.logs_dir, plan.sweep)
-    record = loop._record_of(dead, plan, fake.options, *where, SimpleNamespace(environments={}))
-    assert record.machine_failures == 1
+def test_a_worker_that_died_twice_is_a_failure_of_the_machine(fake, monkeypatch):
+    end_all_calls(monkeypatch, "crashed", Failure("WorkerDied", "killed by SIGKILL (out of memory?)"))
+    plan, summary = fake.run()
+    assert {record.machine_failures for record in summary.failed} == {1}
     assert plan.to_train[0] in fake.plan().to_train
 
 
@@ -393,11 +401,11 @@ def test_what_the_user_can_mend_passes_through_and_is_no_record(fake):
 
 
 def test_a_stop_ends_the_run_and_the_next_one_goes_on(fake):
-    engines = []
-    fake.fate["wide", 0] = lambda: engines[0].stop()
-    plan, summary = fake.run(handle=engines.append)
+    listening = EngineListener()
+    fake.fate["wide", 0] = lambda: listening.engines[0].stop()
+    _, summary = fake.run(listening)
     assert (summary.trained, summary.stopped) == (3, True)
-    assert plan.done == len(fake.rows()) == 3
+    assert len(summary.state.done) == len(fake.rows()) == 3
     fake.run()
     assert sorted(fake.trained) == [("8", 0), ("8", 1), ("wide", 1)]
     assert len(fake.rows()) == 6
@@ -453,24 +461,24 @@ def test_a_listener_hears_of_workers_progress_and_ends_in_order(fake):
 
 def test_trials_that_ask_for_more_threads_run_after_the_others_on_workers_of_their_own(fake):
     fake.write(SWEEP.replace("layers: [16]", "layers: [16]\n    threads: 2"))
-    engines = []
-    fake.run(handle=engines.append)
+    listening = EngineListener()
+    fake.run(listening)
     assert fake.trained == [one for one in IN_TURN if one[0] != "wide"] + [("wide", 0), ("wide", 1)]
-    assert [engine.settings.environment["OMP_NUM_THREADS"] for engine in engines] == ["1", "2"]
+    assert [engine.settings.environment["OMP_NUM_THREADS"] for engine in listening.engines] == ["1", "2"]
 
 
 def test_a_damaged_record_is_named_and_its_trial_trained_again(fake):
     plan, _ = fake.run()
-    path = Results(fake.options.results_dir).record_folder(plan.trials[3].fingerprint) / "record.json"
+    path = Results(fake.options.results_dir).record_folder(plan.state.trials[3].fingerprint) / "record.json"
     path.write_bytes(path.read_bytes()[:100])
     again = fake.plan()
     assert names(again.to_train) == [("wide", 1)]
-    assert again.damaged == [
+    assert list(again.kept.damaged) == [
         f"{path}: is damaged or was edited: its SHA-256 is not the one in SHA256SUMS; its trial (wide seed 1) is "
         "trained again"
     ]
     fake.run()
-    assert fake.plan().damaged == []
+    assert fake.plan().kept.damaged == ()
 
 
 def test_two_sweep_files_share_their_trials(fake):
@@ -478,7 +486,7 @@ def test_two_sweep_files_share_their_trials(fake):
     (fake.folder / "second.yaml").write_text(SWEEP.replace("name: fake", "name: second").replace("wide\n", "broad\n"))
     sweep = load_sweep(fake.folder / "second.yaml")
     plan = make_plan(sweep, fake.options)
-    assert names(t for t in plan.trials if t not in plan.to_train) == [("broad", 0), ("broad", 1)]
+    assert names(t for t in plan.state.trials if t not in plan.to_train) == [("broad", 0), ("broad", 1)]
 
 
 def test_a_sweep_that_takes_another_files_folder_is_refused_before_anything_is_trained(fake):
@@ -487,7 +495,7 @@ def test_a_sweep_that_takes_another_files_folder_is_refused_before_anything_is_t
     plan = make_plan(load_sweep(fake.folder / "second.yaml"), fake.options)
     fake.trained = []
     with pytest.raises(SweepError, match=r"give .* a name of its own"):
-        run_sweep(plan, fake.options, Listener())
+        run_sweep(plan, Listener())
     assert fake.trained == []
 
 
@@ -520,7 +528,7 @@ def test_a_thousand_done_trials_are_planned_from_their_records_alone(tmp_path, m
     load_record = Results.load_record
     monkeypatch.setattr(Results, "load_record", lambda self, f: opened.append(f) or load_record(self, f))
     plan, _ = fake.run()
-    assert len(opened) == len(set(opened)) == len(plan.trials) == 120
+    assert len(opened) == len(set(opened)) == len(plan.state.trials) == 120
 
 
 def test_records_by_hand_are_records_by_the_runner(tmp_path):
@@ -536,7 +544,7 @@ def test_a_quick_look_goes_by_the_name_of_a_sweep_that_is_its_own_file(fake):
     other.write_text(SWEEP)
     plan = make_plan(load_sweep(other, Overrides(epochs=1)), fake.options)
     with pytest.raises(SweepError, match=r"results/fake holds the results of .*fake\.yaml: give .*other\.yaml a name"):
-        run_sweep(plan, fake.options, Listener())
+        run_sweep(plan, Listener())
     assert not (fake.folder / "results/fake+epochs-1").exists()
 
 

@@ -8,12 +8,13 @@ import sys
 import warnings
 
 import pytest
+from rich.console import Console
 from sweeping import ROOT, Project, different
 from test_cli import project, run, trained
 from test_engine import call, local
 from test_engine import run as run_engine
 
-from fmnist_mlp.cli import sweep as cli
+from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.cli.display import Display
 from fmnist_mlp.data.source import find_data
 from fmnist_mlp.runner.plan import Options, make_plan
@@ -225,8 +226,8 @@ def test_the_display_is_drawn_while_trials_begin(tmp_path, monkeypatch):
     project = Project(tmp_path, TEXT)
     sweep = load_sweep(project.folder / "tiny.yaml")
     plan = make_plan(sweep, Options(results_dir=project.results))
-    console = cli.Console(file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    display = Display(plan, console, console)
+    console = Console(file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    display = Display(plan, Screen(console, console))
     first, second, *_ = plan.to_train
     display.trial_progress(first, {"epoch": 0, "epochs": 2})
 
@@ -234,8 +235,7 @@ def test_the_display_is_drawn_while_trials_begin(tmp_path, monkeypatch):
         display.trial_progress(second, {"epoch": 0, "epochs": 2})
         return line
 
-    for module in ("cli.console", "cli.display", "cli.sweep", "cli.verbs"):
-        monkeypatch.setattr(f"fmnist_mlp.{module}.Text", text)
+    monkeypatch.setattr("fmnist_mlp.cli.display.Text", text)
     display._render()
     console.file.close()
 

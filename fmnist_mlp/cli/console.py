@@ -14,36 +14,59 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from fmnist_mlp.cli.display import NARROWEST, shown_path
 from fmnist_mlp.engines.calls import EngineError
 from fmnist_mlp.engines.machine import forget_warning_options
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.words import printable
+
+_NARROWEST = 40  # columns of a terminal; COLUMNS may say 1
 
 DONE, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
+class Screen:
+    """Where a command prints: what it is asked for to standard output, what needs attention to standard error.
+
+    A line is text, not markup, cannot move the cursor, and is broken by nobody.
+    """
+
+    def __init__(self, out: Console, err: Console):
+        self.out, self.err = out, err
+
+    def say(self, line: str, title: str = "") -> None:
+        """Print a line, after a `title` in bold."""
+        self.out.print(Text.assemble((title, "bold"), printable(line)), soft_wrap=True)
+
+    def warn(self, line: str, style: str = "yellow", keep: str = "") -> None:
+        self.err.print(Text(printable(line, keep), style))
+
+    def note(self, line: str) -> None:
+        """Print to standard error what is no warning."""
+        self.warn(line, style="")
+
+
 def with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = False) -> int:
-    """Run `command(parsed, out, err)`; what the user can mend becomes its message, without a traceback."""
+    """Run `command(parsed, screen)`; what the user can mend becomes its message, without a traceback."""
     # A notebook's `!` gives its command a terminal, but its cell keeps every line that a display draws anew.
     is_terminal = sys.stdout.isatty() and "JPY_PARENT_PID" not in os.environ
     # A pipe or a file has no width of its own, nor anything that moves, whatever FORCE_COLOR and COLUMNS say.
     out = Console(
         highlight=False, soft_wrap=False, width=None if is_terminal else 120, force_interactive=is_terminal, quiet=quiet
     )
-    if out.width < NARROWEST:
-        out.width = NARROWEST
-    err = Console(stderr=True, highlight=False, soft_wrap=True)
+    if out.width < _NARROWEST:
+        out.width = _NARROWEST
+    screen = Screen(out, Console(stderr=True, highlight=False, soft_wrap=True))
     try:
         _require_current_folder()
-        return command(parsed, out, err)
+        return command(parsed, screen)
     except SweepError as error:
-        err.print(Text(shown_path(str(error), keep="\n")))
+        screen.warn(str(error), style="", keep="\n")
         return USER_ERROR
     except EngineError as error:
-        err.print(Text(str(error)))
+        screen.warn(str(error), style="", keep="\n")
         return SOME_FAILED
     except KeyboardInterrupt:  # before or after the trials: while they run, Ctrl-C asks the engine to stop
-        err.print("interrupted")
+        screen.note("interrupted")
         return INTERRUPTED
 
 

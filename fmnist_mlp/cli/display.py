@@ -3,84 +3,75 @@
 import shlex
 import threading
 import time
-from pathlib import Path
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fmnist_mlp.cli.console import Screen
+from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.engines.calls import Engine
 from fmnist_mlp.results import ranking, table
-from fmnist_mlp.results.record import MOST_MACHINE_FAILURES
+from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.loop import Listener, Summary
 from fmnist_mlp.runner.plan import Options, Plan
 from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Baseline, Sweep
 from fmnist_mlp.sweepfile.trials import Trial
-
-NARROWEST = 40  # columns of a terminal; COLUMNS may say 1
+from fmnist_mlp.words import counted, duration, printable
 
 _SILENCE_SECONDS = 300.0
 
 
-def print_warnings(plan: Plan, err: Console) -> None:
+def warn_of_stand_in(source: DataSource, screen: Screen) -> None:
+    if source.fallback_reason:
+        screen.warn(f"STAND-IN DATA: {source.fallback_reason}", style="bold yellow")
+
+
+def print_warnings(plan: Plan, screen: Screen) -> None:
+    warn_of_stand_in(plan.source, screen)
     if plan.source.fallback_reason:
-        err.print(Text(f"STAND-IN DATA: {plan.source.fallback_reason}", style="bold yellow"))
-        err.print(Text("The generated images are not Fashion-MNIST: every row says dataset synthetic.", style="yellow"))
-    for line in [*plan.info.warnings, *plan.doubts, *plan.damaged]:
-        err.print(Text(line, style="yellow"))
-    if plan.jobs_note:
-        err.print(Text(plan.jobs_note, style="yellow"))
+        screen.warn("The generated images are not Fashion-MNIST: every row says dataset synthetic.")
+    for line in (*plan.info.warnings, *plan.doubts, *plan.kept.damaged, *filter(None, [plan.jobs_note])):
+        screen.warn(line)
 
 
-def print_plan(plan: Plan, out: Console) -> None:
-    info, counts = plan.info, [f"{plan.done} done"]
-    if plan.failed:
-        counts.append(f"{len(plan.failed)} failed before")
-    counts.append(f"{len(plan.to_train)} to train")
-    if plan.over_budget:
-        counts.append(f"{plural(len(plan.over_budget), 'architecture')} over budget")
-    place = "drawn here" if plan.source.folder is None else shown_path(plan.source.folder)
-    train_images = min(plan.sweep.limit or info.train_images, info.train_images)
-    images = f"{train_images:,} training and {info.test_images:,} test images"
-    out.print(
-        f"[bold]{escape(plan.sweep.title)}[/]: {_listed_in_words(plan.sweep)}, "
-        f"{plural(len(plan.all_trials), 'trial')}: {', '.join(counts)}",
-        soft_wrap=True,
-    )
-    if plan.sweep.refit and not plan.refits:
-        out.print(f"then the best by {plan.sweep.select_by} again, on all training images (refit)")
-    if plan.sweep.grid_stacks:
-        twice = plan.sweep.grid_duplicates
-        out.print(
-            f"grid: {plural(plan.sweep.grid_stacks, 'stack')}"
-            + (f", {twice:,} of them listed already or the same as another" if twice else "")
-        )
-    out.print(
-        f"{escape(shown_path(info.dataset))}: {images} of {'x'.join(map(str, info.image_shape))} ({escape(place)})",
-        soft_wrap=True,
-    )
+def print_plan(plan: Plan, screen: Screen) -> None:
+    sweep, state, info = plan.sweep, plan.state, plan.info
+    counts = [f"{len(state.done)} done"]
+    counts += [f"{len(state.failed)} failed before"] if state.failed else []
+    counts += [f"{len(plan.to_train)} to train"]
+    counts += [f"{counted(len(state.over_budget), 'architecture')} over budget"] if state.over_budget else []
+    what = f"{_listed_in_words(sweep)}, {counted(len(state.asked_for), 'trial')}"
+    screen.say(f": {what}: {', '.join(counts)}", title=sweep.title)
+    if sweep.refit and not state.refits:
+        screen.say(f"then the best by {sweep.select_by} again, on all training images (refit)")
+    if sweep.grid_stacks:
+        twice = f", {sweep.grid_duplicates:,} of them listed already or the same as another"
+        screen.say(f"grid: {counted(sweep.grid_stacks, 'stack')}{twice if sweep.grid_duplicates else ''}")
+    train_images = min(sweep.limit or info.train_images, info.train_images)
+    images = f"{train_images:,} training and {info.test_images:,} test images of {'x'.join(map(str, info.image_shape))}"
+    screen.say(f"{info.dataset}: {images} ({plan.source.folder or 'drawn here'})")
     for change in plan.changes:
-        out.print(change, markup=False, soft_wrap=True)
+        screen.say(change)
 
 
 def _listed_in_words(sweep: Sweep) -> str:
     """`4 architectures`, `4 architectures and 3 baselines`, `3 baselines`."""
     baselines = sum(isinstance(architecture, Baseline) for architecture in sweep.architectures)
     counts = {"architecture": len(sweep.architectures) - baselines, "baseline": baselines}
-    return " and ".join(plural(number, noun) for noun, number in counts.items() if number)
+    return " and ".join(counted(number, noun) for noun, number in counts.items() if number)
 
 
-def print_stacks(plan: Plan, out: Console) -> None:
-    columns = new_table(
-        "architecture", "layers", ("parameters", "right"), ("FLOPs an image", "right"), ("to train", "right")
-    )
+def print_stacks(plan: Plan, screen: Screen) -> None:
+    columns = new_table("architecture", "layers", ">parameters", ">FLOPs an image", ">to train")
     for architecture in plan.sweep.architectures:
-        size = plan.sizes[architecture.name]
+        size = plan.state.sizes[architecture.name]
         to_train = sum(trial.architecture is architecture for trial in plan.to_train)
         is_open = size.params is not None and has_open_size(architecture.training.preprocess)
         at_most = "at most " if is_open else ""
@@ -89,31 +80,31 @@ def print_stacks(plan: Plan, out: Console) -> None:
             escape(architecture.in_short),
             at_most + table.count_in_words(size.params),
             at_most + table.count_in_words(size.flops),
-            "over budget" if architecture.name in plan.over_budget else str(to_train),
+            "over budget" if architecture.name in plan.state.over_budget else str(to_train),
         )
-    out.print(columns)
+    screen.out.print(columns)
 
 
 class Display(Listener):
     """A bar for the sweep and a line for each running trial; plain lines where there is no terminal."""
 
-    def __init__(self, plan: Plan, out: Console, err: Console):
-        self.plan, self.out, self.err = plan, out, err
+    def __init__(self, plan: Plan, screen: Screen):
+        self.plan, self.screen = plan, screen
         self._engine, self._stops, self._device_said = None, 0, False
         self._cost = {trial.fingerprint: plan.train_cost(trial) for trial in plan.to_train}
         self._spent: dict[str, float] = {}  # cost of ended trials and of the epochs of running ones
         self._running: dict[str, str] = {}
         self._heard: dict[str, float] = {}  # when each running trial was last heard of
         self._watch = None
-        self._trials, self._ended, self._started = len(plan.to_train), 0, None
+        self._ended, self._started = 0, None
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=out
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=screen.out
         )
         self._task = self._bar.add_task("", total=max(1.0, sum(self._cost.values())), left="")
-        self._live = Live(console=out, refresh_per_second=8, transient=True, get_renderable=self._render)
+        self._live = Live(console=screen.out, refresh_per_second=8, transient=True, get_renderable=self._render)
 
     def __enter__(self):
-        if self.plan.to_train and self.out.is_interactive and not self.out.quiet:
+        if self.plan.to_train and self.screen.out.is_interactive and not self.screen.out.quiet:
             self._live.start()
         self._watch_for_silence()
         return self
@@ -122,26 +113,22 @@ class Display(Listener):
         self._watch.cancel()
         self._live.stop()
 
-    def _say(self, message: str | Text):
+    def _warn(self, line: str, style: str = "yellow"):
         """A line above the bar: a live display must not be written past."""
-        (self.out if self._live.is_started else self.err).print(message)
+        screen = Screen(self.screen.out, self.screen.out) if self._live.is_started else self.screen
+        screen.warn(line, style)
 
     def _watch_for_silence(self):
         """Say once of a trial that it may hang; only the user can tell a hang from a very large network."""
         for fingerprint, moment in self._heard.copy().items():
             if time.monotonic() - moment > _SILENCE_SECONDS and self._heard.pop(fingerprint, None):
                 what = self._running.get(fingerprint, "a trial")
-                self._say(
-                    Text(
-                        f"no news for {_duration(_SILENCE_SECONDS)}: {what}; if it hangs: --trial-timeout",
-                        style="yellow",
-                    )
-                )
+                self._warn(f"no news for {duration(_SILENCE_SECONDS)}: {what}; if it hangs: --trial-timeout")
         self._watch = threading.Timer(_SILENCE_SECONDS / 10, self._watch_for_silence)
         self._watch.daemon = True
         self._watch.start()
 
-    def set_engine(self, engine):
+    def engine_made(self, engine: Engine):
         self._engine = engine
         if self._stops:  # asked between two engines
             engine.stop()
@@ -152,27 +139,24 @@ class Display(Listener):
         if self._engine is not None:
             self._engine.stop(now=self._stops > 1)
         if self._stops == 1:
-            self._say("stopping at the end of the running epochs; once more to stop now")
+            self._warn("stopping at the end of the running epochs; once more to stop now", style="")
 
     def trials_added(self, trials: list[Trial]):
         self._cost |= {trial.fingerprint: self.plan.train_cost(trial) for trial in trials}
-        self._trials += len(trials)
-        name = escape(trials[0].architecture.name)
-        self.out.print(f"best by {self.plan.sweep.select_by}: {name}; training it again on all images")
+        best = trials[0].architecture.name
+        self.screen.say(f"best by {self.plan.sweep.select_by}: {best}; training it again on all images")
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
         if self._started is None:
             self._started = time.monotonic()  # from here on time is spent on trials
         if not self._device_said:
             self._device_said = True
-            workers = plural(self.plan.jobs, "worker") if self.plan.jobs else "in this process"
-            self.out.print(
-                f"device: {escape(environment['device'])}, {workers}; TensorFlow {environment['tensorflow']}, "
-                f"Keras {environment['keras']}"
-            )
+            workers = counted(self._engine.jobs, "worker") if self._engine.jobs else "in this process"
+            versions = f"TensorFlow {environment['tensorflow']}, Keras {environment['keras']}"
+            self.screen.say(f"device: {environment['device']}, {workers}; {versions}")
 
     def notice(self, line: str):
-        self._say(Text(shown_path(line), style="yellow"))
+        self._warn(line)
 
     def trial_progress(self, trial: Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
@@ -192,28 +176,22 @@ class Display(Listener):
         self._ended += 1
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
         if not record.is_done:
-            self._say(_failure(trial, record))
-        elif not self.out.is_interactive:
-            loss, accuracy = record.metrics["test_loss"], record.metrics["test_accuracy"]
-            self.out.print(
-                f"[{self._ended}/{self._trials}] {trial.in_words}: "
-                + ("" if loss is None else f"test_loss {loss:.4f}, ")
-                + f"test_accuracy {accuracy:.4f}, {record.measured['train_seconds']:.1f} s",
-                markup=False,
-            )
+            self._warn(_failure(trial, record), style="red")
+        elif not self.screen.out.is_interactive:
+            figures = {name: record.metrics[name] for name in ("test_loss", "test_accuracy")}
+            parts = [f"{name} {figure:.4f}" for name, figure in figures.items() if figure is not None]
+            parts.append(f"{record.measured['train_seconds']:.1f} s")
+            self.screen.say(f"[{self._ended}/{len(self._cost)}] {trial.in_words}: {', '.join(parts)}")
 
     def _render(self):
         # In a thread of its own, while the main one writes: each dictionary is copied in one step. (A signal handler
         # that speaks would wait for a lock for ever.)
         spent, total = sum(self._spent.copy().values()), sum(self._cost.copy().values())
         running = self._running.copy()
-        self._bar.update(
-            self._task,
-            completed=spent,
-            description=f"{self._ended}/{self._trials} trials"
-            + (", measuring latency" if self._ended == self._trials and self.plan.to_measure else ""),
-            left=self._time_left(spent, total),
-        )
+        trials = f"{self._ended}/{len(self._cost)} trials"
+        if self._ended == len(self._cost) and self.plan.to_measure:
+            trials += ", measuring latency"
+        self._bar.update(self._task, completed=spent, description=trials, left=self._time_left(spent, total))
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in running.values()), self._bar)
 
     def _time_left(self, spent: float, total: float) -> str:
@@ -223,18 +201,18 @@ class Display(Listener):
         seconds = time.monotonic() - self._started
         if spent <= 0 or seconds < 2:
             return ""
-        return f"{_duration(seconds * (total - spent) / spent)} left"
+        return f"{duration(seconds * (total - spent) / spent)} left"
 
 
-def print_table(plan: Plan, rows: list[dict], sort_by: str | None, out: Console) -> None:
-    select_by = plan.sweep.select_by
-    names = ["architecture", ("parameters", "right"), ("test loss", "right"), ("test accuracy", "right"), "verdict"]
+def print_table(state: ranking.SweepState, rows: list[dict], sort_by: str | None, screen: Screen) -> None:
+    select_by = state.select_by
+    names = ["architecture", ">parameters", ">test loss", ">test accuracy", "verdict"]
     has_refits = any(row["refit_trials"] for row in rows)
-    if is_wide := out.width >= 110:
-        names[4:4] = [(select_by.replace("_", " "), "right")]
-        names += [("trials", "right")] if has_refits else ["Pareto", ("trials", "right")]  # a line holds so much
-    names += [("refit: test accuracy", "right")] if has_refits else []
-    columns = new_table(*names, title=f"{plan.sweep.title} on {shown_path(plan.info.dataset)}")
+    if is_wide := screen.out.width >= 110:
+        names[4:4] = [f">{select_by.replace('_', ' ')}"]
+        names += [">trials"] if has_refits else ["Pareto", ">trials"]  # a line holds so much
+    names += [">refit: test accuracy"] if has_refits else []
+    columns = new_table(*names, title=f"{state.sweep.title} on {printable(state.dataset)}")
     for row in table.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
         cells = [
             escape(row["architecture"]),
@@ -250,85 +228,62 @@ def print_table(plan: Plan, rows: list[dict], sort_by: str | None, out: Console)
             cells.append(f"{row['trials']}{failed}")
         cells += [table.with_spread(row, "refit_test_accuracy")] if has_refits else []
         columns.add_row(*cells)
-    out.print(columns)
-    for note in table.notes(plan.state, rows):
-        out.print(note, markup=False, soft_wrap=True)
+    screen.out.print(columns)
+    for note in table.notes(state, rows):
+        screen.say(note)
 
 
 # Colours only underline what the words say.
 _VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
 
 
-def print_changed(results: Results, err: Console) -> None:
+def print_changed(results: Results, screen: Screen) -> None:
     for line in results.take_notices():
-        err.print(Text(shown_path(line), style="yellow"))
+        screen.warn(line)
 
 
-def print_failures(plan: Plan, options: Options, err: Console) -> None:
+def print_failures(state: ranking.SweepState, options: Options, screen: Screen) -> None:
     """Every failure, and what next: those that are the machine's are no results."""
-    records = [plan.records[trial.fingerprint] for trial in plan.failed]
-    for trial, record in zip(plan.failed, records, strict=True):
-        err.print(_failure(trial, record))
+    records = [state.records[trial.fingerprint] for trial in state.failed]
+    for trial, record in zip(state.failed, records, strict=True):
+        screen.warn(_failure(trial, record), style="red")
     again = sum(record.is_tried_again() for record in records)
     if again:
-        err.print(
-            f"{plural(again, 'failure')} of the machine (memory, disk, a killed worker), not of the trial: the next "
+        screen.note(
+            f"{counted(again, 'failure')} of the machine (memory, disk, a killed worker), not of the trial: the next "
             f"run tries again by itself, up to {MOST_MACHINE_FAILURES} in a row; fewer --jobs need less memory"
         )
     if len(records) > again:
-        folder = shown_path(options.results_dir / "_records")
         is_late = any("limit_seconds" in record.error for record in records)
-        err.print(
-            f"tracebacks are in the records ({folder}); train them again with --retry-failed"
-            + (" or a larger --trial-timeout" if is_late else ""),
-            markup=False,
+        screen.note(
+            f"tracebacks are in the records ({options.results_dir / '_records'}); train them again with --retry-failed"
+            + (" or a larger --trial-timeout" if is_late else "")
         )
 
 
-def print_where_to_look(plan: Plan, options: Options, summary: Summary, out: Console) -> None:
+def print_where_to_look(plan: Plan, summary: Summary, screen: Screen) -> None:
+    sweep, results_dir = plan.sweep, plan.options.results_dir
     if summary.trained:
-        out.print(f"trained {plural(summary.trained, 'trial')} in {_duration(summary.seconds)}")
-    folder = options.results_dir / plan.sweep.folder_name
-    out.print(f"table: {shown_path(folder / 'results.csv')}", markup=False, soft_wrap=True)
+        screen.say(f"trained {counted(summary.trained, 'trial')} in {duration(summary.seconds)}")
+    folder = results_dir / sweep.folder_name
+    screen.say(f"table: {folder / 'results.csv'}")
     if (folder / "report.html").exists():
-        out.print(f"report: {shown_path(folder / 'report.html')}", markup=False, soft_wrap=True)
-    if plan.sweep.is_quick_look:
-        full = shown_path(options.results_dir / plan.sweep.name)
-        out.print(
-            f"a quick look ({plan.sweep.overrides_in_words}): {full} is left to the full sweep",
-            markup=False,
-            soft_wrap=True,
-        )
-    out.print(
-        f"curves: tensorboard --logdir {shown_path(shlex.quote(str(options.logs_dir)))}", markup=False, soft_wrap=True
+        screen.say(f"report: {folder / 'report.html'}")
+    if sweep.is_quick_look:
+        screen.say(f"a quick look ({sweep.overrides_in_words}): {results_dir / sweep.name} is left to the full sweep")
+    screen.say(f"curves: tensorboard --logdir {shlex.quote(str(plan.options.logs_dir))}")
+
+
+def new_table(*columns: str, title: str = "") -> RichTable:
+    """A table without rows; a column whose name begins with `>` is flush right."""
+    rich_table = RichTable(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=escape(title) or None, title_justify="left"
     )
+    for name in columns:
+        rich_table.add_column(name.lstrip(">"), justify="right" if name[0] == ">" else "left", overflow="fold")
+    return rich_table
 
 
-def new_table(*columns: str | tuple[str, str], title: str | None = None) -> RichTable:
-    table = RichTable(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title and escape(title), title_justify="left"
-    )
-    for column in columns:
-        name, justify = column if isinstance(column, tuple) else (column, "left")
-        table.add_column(name, justify=justify, overflow="fold")
-    return table
-
-
-def _failure(trial: Trial, record) -> Text:
+def _failure(trial: Trial, record: Record) -> str:
     message = (record.error["message"].strip() or "no message").splitlines()[0][:300]
-    return Text(f"failed: {trial.in_words}: {record.error['type']}: {message}", style="red")
-
-
-def shown_path(text: str | Path, keep: str = "") -> str:
-    """A path or message without characters that could move the cursor, but for those to `keep`."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"failed: {trial.in_words}: {record.error['type']}: {message}"

@@ -6,10 +6,7 @@ import shlex
 import signal
 import sys
 
-from rich.console import Console
-from rich.text import Text
-
-from fmnist_mlp.cli.console import DONE, INTERRUPTED, SOME_FAILED, standard_streams, with_errors_for_people
+from fmnist_mlp.cli.console import DONE, INTERRUPTED, SOME_FAILED, Screen, standard_streams, with_errors_for_people
 from fmnist_mlp.cli.display import (
     Display,
     print_changed,
@@ -19,7 +16,6 @@ from fmnist_mlp.cli.display import (
     print_table,
     print_warnings,
     print_where_to_look,
-    shown_path,
 )
 from fmnist_mlp.cli.options import options_from, overrides_from, sweep_parser
 from fmnist_mlp.errors import ImagesChanged
@@ -35,45 +31,43 @@ def main(arguments: list[str] | None = None) -> int:
         return with_errors_for_people(_sweep, parsed, quiet=parsed.quiet)
 
 
-def _sweep(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+def _sweep(parsed: argparse.Namespace, screen: Screen) -> int:
     try:
-        return _plan_and_run(parsed, out, err)
+        return _plan_and_run(parsed, screen)
     except ImagesChanged as error:
-        err.print(Text(shown_path(f"{error}; the plan is made again"), style="yellow"))
-        return _plan_and_run(parsed, out, err)
+        screen.warn(f"{error}; the plan is made again")
+        return _plan_and_run(parsed, screen)
 
 
-def _plan_and_run(parsed: argparse.Namespace, out: Console, err: Console) -> int:
+def _plan_and_run(parsed: argparse.Namespace, screen: Screen) -> int:
     sweep = load_sweep(parsed.sweep, overrides_from(parsed))
-    options = options_from(parsed, sweep)
-    plan = make_plan(sweep, options, notify=lambda line: err.print(Text(line)))
-    print_warnings(plan, err)
-    print_plan(plan, out)
+    plan = make_plan(sweep, options_from(parsed, sweep), notify=screen.note)
+    print_warnings(plan, screen)
+    print_plan(plan, screen)
     if parsed.dry_run:
-        print_stacks(plan, out)
+        print_stacks(plan, screen)
         return DONE
 
-    display = Display(plan, out, err)
+    display = Display(plan, screen)
     with _signals(display), display:
-        summary = run_sweep(plan, options, display, handle=display.set_engine)
+        summary = run_sweep(plan, display)
 
-    print_table(plan, summary.rows, parsed.sort, out)
-    print_failures(plan, options, err)
+    state = summary.state
+    print_table(state, summary.rows, parsed.sort, screen)
+    print_failures(state, plan.options, screen)
     if not summary.stopped:  # whoever stops a sweep wants it to end; the next run makes up for it
         # Imported here: after the trials, and only what has changed is drawn.
         from fmnist_mlp.report import report
 
-        report.report(plan.state, summary.rows, plan.results, source=plan.source)
-        print_changed(plan.results, err)
-    print_where_to_look(plan, options, summary, out)
+        report.report(state, summary.rows, plan.results, source=plan.source)
+        print_changed(plan.results, screen)
+    print_where_to_look(plan, summary, screen)
     if summary.stopped:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
-        err.print(
-            f"stopped: {plan.done} of {len(plan.all_trials)} trials are done and kept; go on with: {again}",
-            markup=False,
-        )
+        trials = f"{len(state.done)} of {len(state.asked_for)} trials"
+        screen.note(f"stopped: {trials} are done and kept; go on with: {again}")
         return INTERRUPTED
-    return SOME_FAILED if plan.failed else DONE
+    return SOME_FAILED if state.failed else DONE
 
 
 @contextlib.contextmanager

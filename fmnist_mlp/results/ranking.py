@@ -52,6 +52,19 @@ class SweepState:
     class_names: Sequence[str] = ()
 
     @property
+    def asked_for(self) -> list[Trial]:
+        """All trials, refits too."""
+        return [*self.trials, *self.refits]
+
+    @property
+    def done(self) -> list[Trial]:
+        return [trial for trial, record in self._with_records(self.asked_for) if record.is_done]
+
+    @property
+    def failed(self) -> list[Trial]:
+        return [trial for trial, record in self._with_records(self.asked_for) if not record.is_done]
+
+    @property
     def select_by(self) -> str:
         return self.sweep.select_by
 
@@ -62,11 +75,11 @@ class SweepState:
 
     def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
         """The trials that have a record, by architecture name, in the order of seeds and folds; refits are apart."""
-        return self._found(self.trials)
+        return self._by_name(self.trials)
 
     def refits_by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
         """The refits that have a record, by architecture name, in the order of seeds."""
-        return self._found(self.refits)
+        return self._by_name(self.refits)
 
     def figure(self, name: str, record: Record) -> float | None:
         """A figure of a finished trial by its column's name; None where it has none."""
@@ -74,12 +87,14 @@ class SweepState:
             return record.metrics["val_accuracy"] if self.sweep.folds else None
         return record.metrics[name]
 
-    def _found(self, trials: Sequence[Trial]) -> dict[str, list[tuple[Trial, Record]]]:
-        found = {architecture.name: [] for architecture in self.sweep.architectures}
-        for trial in trials:
-            if trial.fingerprint in self.records:
-                found[trial.architecture.name].append((trial, self.records[trial.fingerprint]))
-        return found
+    def _by_name(self, trials: Sequence[Trial]) -> dict[str, list[tuple[Trial, Record]]]:
+        by_name = {architecture.name: [] for architecture in self.sweep.architectures}
+        for trial, record in self._with_records(trials):
+            by_name[trial.architecture.name].append((trial, record))
+        return by_name
+
+    def _with_records(self, trials: Sequence[Trial]) -> list[tuple[Trial, Record]]:
+        return [(trial, self.records[trial.fingerprint]) for trial in trials if trial.fingerprint in self.records]
 
 
 def rank(state: SweepState) -> "Ranking":

@@ -1,15 +1,17 @@
-"""The loop that owns a sweep: submit, record, tables.
+"""The loop that owns a sweep: ask for trials, hand them out, record, tables.
 
-`run_sweep` hands the missing trials of a plan to an engine, keeps the views and CSVs in step while they finish, and
-says how it ended. It neither loads TensorFlow nor prints: what happens is told to a `Listener`.
+`run_sweep` hands the missing trials of a plan to an engine, asks the plan's proposals for more when these have ended,
+keeps the views and CSVs in step while they finish, and says how it ended. It neither loads TensorFlow nor prints: what
+happens is told to a `Listener`.
 """
 
 import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from fmnist_mlp.engines.calls import Call, Engine, Outcome, WorkerSettings
 from fmnist_mlp.engines.inline import InlineEngine
@@ -18,14 +20,18 @@ from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
 from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results import ranking, table
-from fmnist_mlp.results.record import (
-    Latency,
-    Record,
-    failed_record,
-    is_of_the_machine,
+from fmnist_mlp.results.record import Latency, Record, failed_record, is_of_the_machine
+from fmnist_mlp.runner.plan import (
+    WORKER_BYTES,
+    Plan,
+    count_gpus,
+    decide_jobs,
+    largest_bytes,
+    look_up,
+    missing,
+    with_trials,
 )
-from fmnist_mlp.results.store import Results
-from fmnist_mlp.runner.plan import WORKER_BYTES, Options, Plan, add_refits, count_gpus, decide_jobs, training_bytes
+from fmnist_mlp.sweepfile.sweep import Architecture
 from fmnist_mlp.sweepfile.trials import Trial
 from fmnist_mlp.training.latency import LatencyTask, measure_latency
 from fmnist_mlp.training.trial import Task, run_trial
@@ -42,6 +48,9 @@ _SHARE_OF_TABLES = 100
 
 class Listener:
     """What `run_sweep` tells while it works; the default listens to nothing."""
+
+    def engine_made(self, engine: Engine):
+        """It runs next, with `engine.jobs` workers (0 is this process); `engine.stop` ends it early."""
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
         """A worker has imported TensorFlow; `environment["device"]` is what it found."""
@@ -64,6 +73,7 @@ class Summary:
     """How a run ended.
 
     Args:
+        state: what the sweep asks for and what of it is done now.
         trained: trials that this run trained to the end.
         failed: records of those that failed in this run.
         stopped: whether it was asked to stop before everything was done.
@@ -71,6 +81,7 @@ class Summary:
         rows: of the table, in the order of the sweep file.
     """
 
+    state: ranking.SweepState
     trained: int = 0
     failed: list[Record] = field(default_factory=list)
     stopped: bool = False
@@ -78,291 +89,314 @@ class Summary:
     rows: list[dict] = field(default_factory=list)
 
 
-def run_sweep(plan: Plan, options: Options, listener: Listener, handle=None) -> Summary:
+def run_sweep(plan: Plan, listener: Listener) -> Summary:
     """Train what is missing; records, logs and tables are in step with each other when this returns or raises.
 
     Args:
         plan: from `make_plan`.
-        options: those the plan was made with.
         listener: is told what happens.
-        handle: called with the engine before it runs, so that a signal handler can stop it.
 
     Raises:
         SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
         ImagesChanged: a worker finds other images than the plan was made with; the next plan looks at them anew.
     """
-    with _reach_cluster(plan, options) as home:
-        return _run_sweep(plan, options, listener, handle, home)
-
-
-def _run_sweep(plan: Plan, options: Options, listener: Listener, handle, home) -> Summary:
-    results, logs = plan.results, SweepLogs(options.logs_dir, plan.sweep)
-    started = time.monotonic()
-    next_tables = started + _SECONDS_BETWEEN_TABLES
-    summary, workers = Summary(), _Workers({trial.fingerprint: trial for trial in plan.to_train}, listener)
-    workers.show_progress = lambda trial: logs.mirror(trial, results.live_folder(trial.fingerprint))
-
-    new_records: list[str] = []
-    results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names, plan.refits)
-    if plan.data_memory is not None:
-        results.save_data_memory(plan.data_memory)
-    if sealed := results.seal_older_records():
-        listener.notice(f"{sealed:,} records of an earlier version agree with themselves; each has a checksum now")
-    logs.sync(results, plan.all_trials, plan.records)
-    if plan.to_train:
-        table.write_tables(plan.state, results, is_final=False)
-    _say_what_was_changed(results, logs, listener)
-
-    try:
-        for outcome in _outcomes_with_refits(plan, options, logs, workers, handle, summary, home):
-            trial = outcome.call.args[0].trial
-            record = _record_of(outcome, plan, options, results, logs, workers)
-            if record is not None:
-                plan.records[trial.fingerprint] = record.in_short(trial)
-                new_records.append(trial.fingerprint)
-                logs.show(results, trial, record)
-                summary.trained += record.is_done and trial.fingerprint not in workers.found
-            if record is not None and not record.is_done:
-                summary.failed.append(record)
-            if time.monotonic() >= next_tables:
-                began = time.monotonic()
-                table.write_tables(plan.state, results, is_final=False)
-                took = time.monotonic() - began
-                next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
-            listener.trial_ended(trial, record, outcome)
-            if summary.failed and options.fail_fast:
-                break
-    finally:
-        summary.rows = table.write_tables(plan.state, results)
-        results.show_models(plan.sweep, ranking.rank(plan.state).exported_trials, plan.info.class_names)
-        logs.show_sweep(results, plan.state, summary.rows, plan.info, plan.source)
-        _say_what_was_changed(results, logs, listener)
-        results.remember_digests(new_records)
-        for line in results.damaged.values():
-            listener.notice(f"{line}; run again: its trial is trained again")
-    summary.seconds = time.monotonic() - started
-    return summary
-
-
-def _say_what_was_changed(results: Results, logs: SweepLogs, listener: Listener) -> None:
-    """Files that people wrote to in our folders have got another name."""
-    for line in [*results.take_notices(), *logs.take_notices()]:
-        listener.notice(line)
-
-
-# ---- run ----------------------------------------------------------------------------------------------------------
-
-
-class _Workers:
-    """What workers say, passed on to the listener and remembered where the runner needs it.
-
-    Args:
-        trials: by fingerprint.
-    """
-
-    def __init__(self, trials: Mapping[str, Trial], listener: Listener):
-        self.trials, self.listener = dict(trials), listener
-        self.environments: dict[int, dict[str, str]] = {}
-        self.found: set[str] = set()  # trials that another sweep had trained meanwhile
-        self.show_progress = lambda trial: None
-
-    def add(self, trials: list[Trial]):
-        self.trials |= {trial.fingerprint: trial for trial in trials}
-        self.listener.trials_added(trials)
-
-    def on_worker(self, worker: int, environment: dict[str, str]):
-        self.environments[worker] = environment
-        self.listener.worker_ready(worker, environment)
-
-    def on_message(self, call: Call, message: dict):
-        if message.get("found"):
-            self.found.add(call.key)
-        elif message.get("notice"):
-            self.listener.notice(message["notice"])
-        else:
-            self.show_progress(self.trials[call.key])
-            self.listener.trial_progress(self.trials[call.key], message)
-
-
-def _outcomes_with_refits(plan: Plan, options: Options, logs, workers: _Workers, handle, summary: Summary, home):
-    """Outcomes of all trials to train; refits of the best come when the others have shown which it is."""
-    yield from _outcomes(plan.to_train[:], plan, options, workers, handle, summary, home)
-    if summary.stopped or plan.refits:
-        return
-    plan.to_measure = {}
-    trained, plan.to_train = plan.to_train, []
-    added = add_refits(plan, options)
-    if plan.refits:  # some may have been trained before
-        plan.results.claim_sweep(plan.sweep, plan.trials, plan.info.class_names, plan.refits)
-        logs.sync(plan.results, plan.all_trials, plan.records)
-    if added:
-        decide_jobs(plan, options)
-        workers.add(added)
-        yield from _outcomes(added, plan, options, workers, handle, summary, home)
-    plan.to_train = trained + plan.to_train
-
-
-def _outcomes(trials: list[Trial], plan: Plan, options: Options, workers: _Workers, handle, summary: Summary, home):
-    """Outcomes of these trials; those that ask for more threads run after the others, on fewer workers.
-
-    Latencies are measured at the end of each, when nothing else runs, and go into the plan.
-    """
-    wanted = [*(trial.architecture for trial in trials), *(alike[0] for alike in plan.to_measure.values())]
-    for threads in sorted({architecture.training.threads for architecture in wanted}):
-        engine = _make_engine(plan, options, threads, workers, home)
-        if handle is not None:
-            handle(engine)
-        # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
-        waiting = [trial for trial in trials if trial.architecture.training.threads == threads]
-        to_measure = [key for key, alike in plan.to_measure.items() if alike[0].training.threads == threads]
-        for wait in itertools.chain([False], itertools.repeat(True)):
-            calls = [_call(trial, plan, options, wait) for trial in waiting]
-            calls += [_latency_call(key, plan, options) for key in to_measure]
-            if home is not None and wait:
-                home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
-            waiting, to_measure, ended = [], [], 0
-            for outcome in engine.run(calls) if home is None else home.run(engine, calls):
-                ended += outcome.status != "stopped"
-                if outcome.call.alone:
-                    _take_latency(outcome, plan, options)
-                elif outcome.status == "done" and outcome.value is None:
-                    waiting.append(workers.trials[outcome.call.key])
-                else:
-                    yield outcome
-            if ended < len(calls):
-                summary.stopped = True
-                return
-            if not waiting:
-                break
-
-
-def _make_engine(plan: Plan, options: Options, threads: int, workers: _Workers, home) -> Engine:
-    common = {
-        "timeout": options.trial_timeout,
-        "recycle_bytes": _RECYCLE_BYTES,
-        "on_message": workers.on_message,
-        "on_worker": workers.on_worker,
-    }
-    if home is not None:
-        held = [t.architecture for t in plan.to_train if t.architecture.training.threads == threads]
-        largest = max((training_bytes(item, plan.sizes[item.name], plan.info) for item in held), default=0)
-        engine = home.make_engine(
-            plan.source,
-            options.device,
-            threads,
-            jobs=options.jobs,
-            calls=len(held) or 1,
-            worker_bytes=WORKER_BYTES + largest,
-            on_notice=workers.listener.notice,
-            **common,
-        )
-        plan.jobs = engine.jobs
-        return engine
-    settings = WorkerSettings(
-        environment=(worker_environment if plan.jobs else own_environment)(options.device, threads),
-        initializer=start_worker,
-        initargs=(options.device, threads, plan.source),
-    )
-
-    def jobs() -> int:
-        return max(1, plan.jobs // threads) if options.jobs is None else plan.jobs
-
-    engine = (LocalEngine if plan.jobs else InlineEngine)(jobs(), settings, **common)
-
-    def on_worker(worker: int, environment: dict[str, str]) -> None:
-        # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
-        if options.jobs is None and options.device == "auto" and environment["device"] == "cpu" and count_gpus():
-            decide_jobs(plan, dataclasses.replace(options, device="cpu"))
-            engine.jobs = jobs()
-        workers.on_worker(worker, environment)
-
-    engine.on_worker = on_worker
-    return engine
+    with _reach_cluster(plan) as home:
+        return Run(plan, listener, home).run()
 
 
 @contextlib.contextmanager
-def _reach_cluster(plan: Plan, options: Options):
+def _reach_cluster(plan: Plan):
     """The `cluster.Home` of this run; None where trials run on this machine, or none is to run."""
-    if options.engine == "local" or not (plan.to_train or plan.to_measure):
+    if plan.options.engine == "local" or not (plan.to_train or plan.to_measure):
         yield None
         return
     # Imported here: a sweep on this machine has no use for them.
     from fmnist_mlp.engines import ray as engine_ray
     from fmnist_mlp.runner import cluster
 
-    with engine_ray.connected(options.ray_address), cluster.Home(plan.results) as home:
+    with engine_ray.connected(plan.options.ray_address), cluster.Home(plan.results) as home:
         yield home
 
 
-def _call(trial: Trial, plan: Plan, options: Options, wait: bool) -> Call:
-    task = Task(
-        trial=trial,
-        source=plan.source,
-        limit=plan.sweep.limit,
-        results_root=options.results_dir.absolute(),
-        replaces=plan.stamps.get(trial.fingerprint),
-        fresh=options.fresh,
-        checkpoint_seconds=options.checkpoint_seconds,
-        wait=wait,
-        histograms=plan.sweep.tensorboard.histograms,
-        failures_before=plan.records[trial.fingerprint].machine_failures if trial.fingerprint in plan.records else 0,
-    )
-    return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=plan.train_cost(trial))
+class Run:
+    """One run of a plan: what changes while it runs, and who is told.
 
+    Args:
+        home: where trials run on a cluster, its `cluster.Home`.
+    """
 
-def _latency_call(key: str, plan: Plan, options: Options) -> Call:
-    shape, num_classes = plan.info.image_shape, plan.info.num_classes
-    task = LatencyTask(key, plan.to_measure[key][0], shape, num_classes, options.results_dir.absolute())
-    return Call(key, measure_latency, (task,), alone=True)
+    def __init__(self, plan: Plan, listener: Listener, home):
+        self.plan, self.options, self.listener, self.home = plan, plan.options, listener, home
+        self.results, self.logs = plan.results, SweepLogs(plan.options.logs_dir, plan.sweep)
+        self.state = with_trials(plan.state, (), {})  # with records of this run's own, which grow
+        self.summary = Summary(self.state)
+        self.stamps = dict(plan.kept.stamps)
+        self.jobs = plan.jobs
+        self.wave: Sequence[Trial] = ()  # what is trained now
+        self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
+        self.environments: dict[int, dict[str, str]] = {}  # by worker
+        self.found: set[str] = set()  # trials that another sweep had trained meanwhile
+        self.new_records: list[str] = []
+        self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
+    def run(self) -> Summary:
+        started = time.monotonic()
+        self.begin()
+        try:
+            self.train(self.plan.to_train, self.plan.to_measure)
+            while not self.is_over and (trials := self.plan.proposals.next(self.state)):
+                self.train(self.ask_for(trials))
+        finally:
+            self.end()
+        self.summary.seconds = time.monotonic() - started
+        return self.summary
 
-def _take_latency(outcome: Outcome, plan: Plan, options: Options) -> None:
-    """Into the plan, for every architecture with these layers; one that failed is kept too, and not tried each time."""
-    latency = outcome.value
-    if outcome.status == "stopped":
-        return
-    if outcome.status != "done":
-        if outcome.error.type == "SweepError":  # a full disk
-            raise SweepError(outcome.error.message)
-        before = plan.latencies.get(plan.to_measure[outcome.call.key][0].name, Latency())
-        error = outcome.error
-        latency = Latency(
-            error=f"{error.type}: {error.message}",
-            machine_failures=before.machine_failures + 1 if is_of_the_machine(error.type, error.message) else 0,
+    def begin(self) -> None:
+        self.claim()
+        if self.plan.data_memory is not None:
+            self.results.save_data_memory(self.plan.data_memory)
+        if sealed := self.results.seal_older_records():
+            self.listener.notice(
+                f"{sealed:,} records of an earlier version agree with themselves; each has a checksum now"
+            )
+        self.logs.sync(self.results, self.state.asked_for, self.state.records)
+        if self.plan.to_train:
+            table.write_tables(self.state, self.results, is_final=False)
+        self.say_what_was_changed()
+
+    def claim(self) -> None:
+        state = self.state
+        self.results.claim_sweep(state.sweep, state.trials, state.class_names, state.refits)
+
+    def ask_for(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Take up what a proposal asks for now; those of the trials that are to be trained."""
+        kept = look_up(self.results, trials)
+        for line in kept.damaged:
+            self.listener.notice(line)
+        self.stamps |= kept.stamps
+        self.state = self.summary.state = with_trials(self.state, trials, kept.records)
+        self.claim()
+        self.logs.sync(self.results, self.state.asked_for, self.state.records)
+        to_train = missing(trials, self.state, self.options)
+        if to_train:
+            self.jobs, _ = decide_jobs(self.options, to_train, self.state.sizes, self.plan.info)
+            self.listener.trials_added(to_train)
+        return to_train
+
+    def train(
+        self, trials: Sequence[Trial], to_measure: Mapping[str, Sequence[Architecture]] = MappingProxyType({})
+    ) -> None:
+        """Train these and measure those; what is kept of a trial is shown before the listener hears of it."""
+        self.wave = trials
+        self.trials |= {trial.fingerprint: trial for trial in trials}
+        for outcome in self.outcomes(to_measure):
+            trial = self.trials[outcome.call.key]
+            record = self.record_of(outcome)
+            if record is not None:
+                self.keep(trial, record)
+            self.write_tables_now_and_then()
+            self.listener.trial_ended(trial, record, outcome)
+            if self.is_over:
+                break
+
+    @property
+    def is_over(self) -> bool:
+        return self.summary.stopped or (self.options.fail_fast and bool(self.summary.failed))
+
+    def keep(self, trial: Trial, record: Record) -> None:
+        self.state.records[trial.fingerprint] = record.in_short(trial)
+        self.new_records.append(trial.fingerprint)
+        self.logs.show(self.results, trial, record)
+        if not record.is_done:
+            self.summary.failed.append(record)
+        elif trial.fingerprint not in self.found:
+            self.summary.trained += 1
+
+    def write_tables_now_and_then(self) -> None:
+        began = time.monotonic()
+        if began >= self.next_tables:
+            table.write_tables(self.state, self.results, is_final=False)
+            took = time.monotonic() - began
+            self.next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
+
+    def end(self) -> None:
+        self.summary.rows = table.write_tables(self.state, self.results)
+        exported = ranking.rank(self.state).exported_trials
+        self.results.show_models(self.state.sweep, exported, self.state.class_names)
+        self.logs.show_sweep(self.results, self.state, self.summary.rows, self.plan.info, self.plan.source)
+        self.say_what_was_changed()
+        self.results.remember_digests(self.new_records)
+        for line in self.results.damaged.values():
+            self.listener.notice(f"{line}; run again: its trial is trained again")
+
+    def say_what_was_changed(self) -> None:
+        """Files that people wrote to in our folders have got another name."""
+        for line in [*self.results.take_notices(), *self.logs.take_notices()]:
+            self.listener.notice(line)
+
+    # ---- calls and their outcomes
+
+    def outcomes(self, to_measure: Mapping[str, Sequence[Architecture]]) -> Iterator[Outcome]:
+        """Outcomes of the wave's trials; those that ask for more threads run after the others, on fewer workers.
+
+        Latencies are measured at the end of each, when nothing else runs, and go into the state.
+        """
+        wanted = [*(trial.architecture for trial in self.wave), *(alike[0] for alike in to_measure.values())]
+        for threads in sorted({architecture.training.threads for architecture in wanted}):
+            waiting = [trial for trial in self.wave if trial.architecture.training.threads == threads]
+            latencies = {key: alike for key, alike in to_measure.items() if alike[0].training.threads == threads}
+            engine = self.make_engine(threads, waiting)
+            self.listener.engine_made(engine)
+            # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
+            for wait in itertools.chain([False], itertools.repeat(True)):
+                calls = [self.trial_call(trial, wait) for trial in waiting]
+                calls += [self.latency_call(key, alike[0]) for key, alike in latencies.items()]
+                if self.home is not None and wait:
+                    self.home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
+                waiting, ended = [], 0
+                for outcome in engine.run(calls) if self.home is None else self.home.run(engine, calls):
+                    ended += outcome.status != "stopped"
+                    if outcome.call.alone:
+                        self.keep_latency(outcome, latencies[outcome.call.key])
+                    elif outcome.status == "done" and outcome.value is None:
+                        waiting.append(self.trials[outcome.call.key])
+                    else:
+                        yield outcome
+                if ended < len(calls):
+                    self.summary.stopped = True
+                    return
+                if not waiting:
+                    break
+                latencies = {}
+
+    def make_engine(self, threads: int, trials: Sequence[Trial]) -> Engine:
+        """For those of the wave's trials that ask for so many threads."""
+        source, device = self.plan.source, self.options.device
+        common = {
+            "timeout": self.options.trial_timeout,
+            "recycle_bytes": _RECYCLE_BYTES,
+            "on_message": self.on_message,
+            "on_worker": self.on_worker,
+        }
+        if self.home is not None:
+            largest = largest_bytes(trials, self.state.sizes, self.plan.info)
+            return self.home.make_engine(
+                source,
+                device,
+                threads,
+                jobs=self.options.jobs,
+                calls=len(trials) or 1,
+                worker_bytes=WORKER_BYTES + largest,
+                on_notice=self.listener.notice,
+                **common,
+            )
+        settings = WorkerSettings(
+            environment=(worker_environment if self.jobs else own_environment)(device, threads),
+            initializer=start_worker,
+            initargs=(device, threads, source),
         )
-        plan.results.save_latency(outcome.call.key, latency)
-    plan.latencies |= {architecture.name: latency for architecture in plan.to_measure[outcome.call.key]}
 
+        def jobs() -> int:
+            return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
 
-def _record_of(
-    outcome: Outcome, plan: Plan, options: Options, results: Results, logs: SweepLogs, workers: _Workers
-) -> Record | None:
-    """The record of a trial that ended: its worker wrote it, unless it died or was ended; then it is written here."""
-    if outcome.status == "done":
-        return outcome.value
-    trial = outcome.call.args[0].trial
-    if outcome.status == "stopped":  # it will go on from its checkpoint
-        logs.mirror(trial, results.checkpoint_folder(trial.fingerprint) / "events", at_once=True)
-        return None
-    if outcome.error.type == "ImagesChanged":
-        plan.results.save_data_memory({})  # whatever it says of them is wrong
-        raise ImagesChanged(outcome.error.message)
-    if outcome.error.type == "SweepError":  # a full disk, images gone: not the trial's fault, and not a record
-        raise SweepError(outcome.error.message)
-    size = plan.sizes[trial.architecture.name]
-    record = failed_record(
-        trial,
-        size,
-        plan.info.dataset,
-        outcome.error,
-        environment=workers.environments.get(outcome.worker, {}),
-        started=time.time() - outcome.seconds,
-        seconds=outcome.seconds,
-        failures_before=outcome.call.args[0].failures_before,
-        limit_seconds=options.trial_timeout if outcome.status == "timed_out" else None,
-    )
-    with results.draft(trial.fingerprint) as draft:
-        keep_events(results.live_folder(trial.fingerprint), draft, must_be_whole=False)
-        results.write_record(draft, record)
-    results.drop_live(trial.fingerprint)
-    return record
+        engine = (LocalEngine if self.jobs else InlineEngine)(jobs(), settings, **common)
+
+        def on_worker(worker: int, environment: dict[str, str]) -> None:
+            # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
+            if self.options.jobs is None and device == "auto" and environment["device"] == "cpu" and count_gpus():
+                on_cpu = dataclasses.replace(self.options, device="cpu")
+                self.jobs, _ = decide_jobs(on_cpu, self.wave, self.state.sizes, self.plan.info)
+                engine.jobs = jobs()
+            self.on_worker(worker, environment)
+
+        engine.on_worker = on_worker
+        return engine
+
+    def on_worker(self, worker: int, environment: dict[str, str]) -> None:
+        self.environments[worker] = environment
+        self.listener.worker_ready(worker, environment)
+
+    def on_message(self, call: Call, message: dict) -> None:
+        if message.get("found"):
+            self.found.add(call.key)
+        elif message.get("notice"):
+            self.listener.notice(message["notice"])
+        else:
+            trial = self.trials[call.key]
+            self.logs.mirror(trial, self.results.live_folder(trial.fingerprint))
+            self.listener.trial_progress(trial, message)
+
+    def trial_call(self, trial: Trial, wait: bool) -> Call:
+        task = Task(
+            trial=trial,
+            source=self.plan.source,
+            limit=self.state.sweep.limit,
+            results_root=self.options.results_dir.absolute(),
+            replaces=self.stamps.get(trial.fingerprint),
+            fresh=self.options.fresh,
+            checkpoint_seconds=self.options.checkpoint_seconds,
+            wait=wait,
+            histograms=self.state.sweep.tensorboard.histograms,
+            failures_before=self.failures_before(trial),
+        )
+        cost = self.plan.train_cost(trial)
+        return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=cost)
+
+    def latency_call(self, key: str, architecture: Architecture) -> Call:
+        info, root = self.plan.info, self.options.results_dir.absolute()
+        task = LatencyTask(key, architecture, info.image_shape, info.num_classes, root)
+        return Call(key, measure_latency, (task,), alone=True)
+
+    def failures_before(self, trial: Trial) -> int:
+        record = self.state.records.get(trial.fingerprint)
+        return 0 if record is None else record.machine_failures
+
+    def keep_latency(self, outcome: Outcome, alike: Sequence[Architecture]) -> None:
+        """For every architecture with these layers; one that failed is kept too, and not tried each time."""
+        latency, error = outcome.value, outcome.error
+        if outcome.status == "stopped":
+            return
+        if outcome.status != "done":
+            self.raise_what_is_no_result(outcome)
+            before = self.state.latencies.get(alike[0].name, Latency())
+            latency = Latency(
+                error=f"{error.type}: {error.message}",
+                machine_failures=before.machine_failures + 1 if is_of_the_machine(error.type, error.message) else 0,
+            )
+            self.results.save_latency(outcome.call.key, latency)
+        latencies = {**self.state.latencies, **{architecture.name: latency for architecture in alike}}
+        self.state = self.summary.state = dataclasses.replace(self.state, latencies=latencies)
+
+    def record_of(self, outcome: Outcome) -> Record | None:
+        """The record of a trial that ended: its worker wrote it; of one that died or was ended it is written here."""
+        if outcome.status == "done":
+            return outcome.value
+        trial = self.trials[outcome.call.key]
+        if outcome.status == "stopped":  # it will go on from its checkpoint
+            self.logs.mirror(trial, self.results.checkpoint_folder(trial.fingerprint) / "events", at_once=True)
+            return None
+        self.raise_what_is_no_result(outcome)
+        record = failed_record(
+            trial,
+            self.state.sizes[trial.architecture.name],
+            self.state.dataset,
+            outcome.error,
+            environment=self.environments.get(outcome.worker, {}),
+            started=time.time() - outcome.seconds,
+            seconds=outcome.seconds,
+            failures_before=self.failures_before(trial),
+            limit_seconds=self.options.trial_timeout if outcome.status == "timed_out" else None,
+        )
+        with self.results.draft(trial.fingerprint) as draft:
+            keep_events(self.results.live_folder(trial.fingerprint), draft, must_be_whole=False)
+            self.results.write_record(draft, record)
+        self.results.drop_live(trial.fingerprint)
+        return record
+
+    def raise_what_is_no_result(self, outcome: Outcome) -> None:
+        """A full disk, images that are gone or are others: the user's to mend, and no record."""
+        if outcome.error.type == "ImagesChanged":
+            self.results.save_data_memory({})  # whatever it says of them is wrong
+            raise ImagesChanged(outcome.error.message)
+        if outcome.error.type == "SweepError":
+            raise SweepError(outcome.error.message)

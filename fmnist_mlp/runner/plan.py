@@ -9,8 +9,8 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import ranking
 from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.runner.proposals import Proposal, proposals_of
 from fmnist_mlp.sweepfile import checks
 from fmnist_mlp.sweepfile import sweep as sweep_module
 from fmnist_mlp.sweepfile import trials as trials_module
@@ -29,7 +30,7 @@ from fmnist_mlp.sweepfile.settings import Training
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline, Sweep
-from fmnist_mlp.sweepfile.trials import Trial, canonical_settings, list_refits, list_trials
+from fmnist_mlp.sweepfile.trials import Trial, canonical_settings
 from fmnist_mlp.words import quoted
 
 # A worker with TensorFlow, the images and a compiled program, in the default sweep (TensorFlow 2.21, Linux).
@@ -76,75 +77,44 @@ class Options:
     checkpoint_seconds: float = 10.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """What a sweep asks for and what of it is done.
+    """Everything that is decided before anything is trained.
 
     Args:
-        trials: all that choose among the architectures, in the table's order.
-        refits: those that train on all training images after the choice; empty until it can be made.
-        records: by fingerprint, of those trained before (done or failed), in short.
-        to_train: those that this run will train, refits too where they are known already.
-        sizes: `stacks.StackSize` by architecture name.
-        over_budget: names of the architectures that are larger than their `max_params` and have no trials.
-        latencies: by architecture name, those that are known.
+        options: how to run it.
+        state: what the sweep asks for and what of it was done when the plan was made; refits too, where they could be
+            chosen by then. Records are in short.
+        proposals: what says which trials come after these.
+        kept: what lay under the results of the trials of `state`.
+        to_train: those of them that this run will train.
         to_measure: architectures whose latency this run will measure, by what the latency is remembered by: those with
             the same layers are as quick.
-        damaged: one line for each record that had to be passed over.
         doubts: what the sweep file says and hardly means, by `checks.find_doubts`.
         changes: one line for each architecture that the last run knew with other settings and this run trains again.
-        stamps: by fingerprint, what `Results.stamp` said before the records were looked up; of those that have one.
-        jobs: workers that this run will use; 0 is this process.
+        jobs: workers that this run will begin with; 0 is this process.
         results: where the records lie; it knows what it has verified of them.
+        data_memory: to be saved, where the images had to be read to make the plan.
     """
 
-    sweep: Sweep
+    options: Options
     source: DataSource
     info: DataInfo
-    trials: list[Trial]
-    refits: list[Trial]
-    records: dict[str, Record]
-    to_train: list[Trial]
-    sizes: Mapping[str, StackSize]
-    over_budget: frozenset[str]
-    latencies: dict[str, Latency]
-    to_measure: dict[str, list[Architecture]]
-    damaged: list[str]
-    changes: list[str]
-    doubts: list[str]
-    stamps: dict[str, tuple[int, int]]
-    results: Results
+    state: ranking.SweepState
+    proposals: Proposal
+    kept: "Kept"
+    to_train: Sequence[Trial]
+    to_measure: Mapping[str, Sequence[Architecture]]
+    doubts: Sequence[str]
+    changes: Sequence[str]
     jobs: int
-    jobs_note: str | None = None
-    data_memory: dict | None = None  # to be saved, where the images had to be read to make the plan
+    jobs_note: str | None
+    results: Results
+    data_memory: dict | None
 
     @property
-    def all_trials(self) -> list[Trial]:
-        return [*self.trials, *self.refits]
-
-    @property
-    def done(self) -> int:
-        return sum(t.fingerprint in self.records and self.records[t.fingerprint].is_done for t in self.all_trials)
-
-    @property
-    def failed(self) -> list[Trial]:
-        return [t for t in self.all_trials if t.fingerprint in self.records and not self.records[t.fingerprint].is_done]
-
-    @property
-    def state(self) -> ranking.SweepState:
-        """What the table is made of."""
-        return ranking.SweepState(
-            self.sweep,
-            self.trials,
-            self.records,
-            self.sizes,
-            self.info.dataset,
-            self.over_budget,
-            self.latencies,
-            self.refits,
-            self.info.warnings,
-            self.info.class_names,
-        )
+    def sweep(self) -> Sweep:
+        return self.state.sweep
 
     def train_cost(self, trial: Trial) -> float:
         """What a trial costs, in floating point operations: forward, and twice that backward, for every image.
@@ -156,7 +126,7 @@ class Plan:
         images = (self.sweep.limit or self.info.train_images) * (1 - validation)
         if isinstance(trial.architecture, Baseline):
             return _FLOPS_PER_SECOND * trial.architecture.classifier.rough_cost(images)
-        return 3.0 * self.sizes[trial.architecture.name].flops * images * trial.architecture.training.epochs
+        return 3.0 * self.state.sizes[trial.architecture.name].flops * images * trial.architecture.training.epochs
 
 
 def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
@@ -174,6 +144,7 @@ def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
 
 
 def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory: dict) -> Plan:
+    # The images.
     before = dict(memory)
     source = find_data(sweep.dataset, options.data_dir, notify=notify)
     info = describe(source, memory)
@@ -190,36 +161,121 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
     sweep = sweep.with_images(info.train_images)
     if source.fallback_reason:
         _keep_what_is_real(results, sweep, source.fallback_reason)
-    over_budget = sweep_module.over_budget(sweep, sizes)
-    trials = list_trials(sweep, data_identity=info.identity, plain_fit=options.plain_fit, skip=over_budget)
-    stamps = _stamps(results, trials)
-    records, damaged = _load_records(results, trials)
-    wanted = _wanted(sweep, options) - over_budget
-    to_train = _to_train(trials, wanted, records, options)
-    latencies, to_measure = _latencies(results, sweep, wanted, info, options)
-    plan = Plan(
+
+    # The trials, as far as records say which.
+    wanted, over_budget = wanted_names(sweep, options), sweep_module.over_budget(sweep, sizes)
+    latencies, to_measure = _latencies(results, sweep, wanted - over_budget, info, options)
+    state = ranking.SweepState(
         sweep=sweep,
-        source=source,
-        info=info,
-        trials=trials,
-        refits=[],
-        records=records,
-        to_train=to_train,
+        trials=(),
+        records={},
         sizes=sizes,
+        dataset=info.dataset,
         over_budget=over_budget,
         latencies=latencies,
+        warnings=info.warnings,
+        class_names=info.class_names,
+    )
+    proposals, kept, to_train = proposals_of(info.identity, options.plain_fit), Kept(), []
+    while trials := proposals.next(_without(state, to_train)):
+        found = look_up(results, trials)
+        state, kept = with_trials(state, trials, found.records), kept.joined(found)
+        to_train += missing(trials, state, options)
+
+    # Who trains them.
+    jobs, jobs_note = decide_jobs(options, to_train, sizes, info)
+    return Plan(
+        options=options,
+        source=source,
+        info=info,
+        state=state,
+        proposals=proposals,
+        kept=kept,
+        to_train=tuple(to_train),
         to_measure=to_measure,
-        damaged=damaged,
-        changes=_changes(results.last_plan(sweep), to_train),
         doubts=find_doubts(sweep, info.image_shape, info.num_classes),
-        stamps=stamps,
+        changes=_changes(results.last_plan(sweep), [trial for trial in to_train if not trial.is_refit]),
+        jobs=jobs,
+        jobs_note=jobs_note,
         results=results,
-        jobs=0,
         data_memory=memory if memory != before else None,
     )
-    add_refits(plan, options)
-    decide_jobs(plan, options)
-    return plan
+
+
+# ---- what is asked for, and what of it lies there -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What lies under the results of some trials.
+
+    Args:
+        records: by fingerprint, done or failed, in short.
+        stamps: by fingerprint, what `Results.stamp` said before the records were looked up; of those that have one.
+        damaged: one line for each record that had to be passed over.
+    """
+
+    records: Mapping[str, Record] = field(default_factory=dict)
+    stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    damaged: Sequence[str] = ()
+
+    def joined(self, other: "Kept") -> "Kept":
+        records, stamps = {**self.records, **other.records}, {**self.stamps, **other.stamps}
+        return Kept(records, stamps, (*self.damaged, *other.damaged))
+
+
+def look_up(results: Results, trials: Sequence[Trial]) -> Kept:
+    names = results.kept()
+    trials = [trial for trial in trials if trial.fingerprint in names]
+    stamps = {trial.fingerprint: results.stamp(trial.fingerprint) for trial in trials}
+    records, damaged = {}, []
+    for trial in trials:
+        try:
+            record = results.load_record(trial.fingerprint)
+        except DamagedRecord as error:
+            damaged.append(f"{error}; its trial ({trial.in_words}) is trained again")
+        else:
+            records |= {} if record is None else {trial.fingerprint: record.in_short(trial)}
+    return Kept(records, {key: stamp for key, stamp in stamps.items() if stamp is not None}, damaged)
+
+
+def with_trials(state: ranking.SweepState, trials: Sequence[Trial], records: Mapping) -> ranking.SweepState:
+    """The state that asks for these trials too; with `records` of its own, which its owner may add to."""
+    return dataclasses.replace(
+        state,
+        trials=[*state.trials, *(trial for trial in trials if not trial.is_refit)],
+        refits=[*state.refits, *(trial for trial in trials if trial.is_refit)],
+        records={**state.records, **records},
+    )
+
+
+def _without(state: ranking.SweepState, to_train: Sequence[Trial]) -> ranking.SweepState:
+    """As if these trials, which will be trained (again), had no record."""
+    anew = {trial.fingerprint for trial in to_train}
+    return dataclasses.replace(state, records={key: r for key, r in state.records.items() if key not in anew})
+
+
+def missing(trials: Sequence[Trial], state: ranking.SweepState, options: Options) -> list[Trial]:
+    """Those of the trials that a run with these options trains."""
+    wanted = wanted_names(state.sweep, options)
+
+    def is_missing(trial: Trial) -> bool:
+        record = state.records.get(trial.fingerprint)
+        if record is None or options.fresh:
+            return True
+        return not record.is_done and (options.retry_failed or record.is_tried_again(options.trial_timeout))
+
+    return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
+
+
+def wanted_names(sweep: Sweep, options: Options) -> set[str]:
+    """Names of the architectures that `--only` asks for; all without it."""
+    names = [architecture.name for architecture in sweep.architectures]
+    for pattern in options.only:
+        if not fnmatch.filter(names, pattern):
+            shown = quoted(pattern)[1:-1]
+            raise SweepError(f"--only {shown}: no architecture of that name; there are {', '.join(names[:20])}")
+    return {name for name in names if not options.only or any(fnmatch.fnmatchcase(name, p) for p in options.only)}
 
 
 def _keep_what_is_real(results: Results, sweep: Sweep, fallback_reason: str) -> None:
@@ -236,92 +292,16 @@ def _is_contradicted(plan: Plan) -> bool:
     """Whether a finished trial had another number of parameters than what is remembered of the images says."""
     if plan.data_memory is not None:  # nothing was remembered
         return False
+    state = plan.state
     return any(
-        record.is_done and not record.is_baseline and record.params != plan.sizes[trial.architecture.name].params
-        for trial in plan.trials
-        if (record := plan.records.get(trial.fingerprint)) and not has_open_size(trial.architecture.training.preprocess)
+        not state.records[trial.fingerprint].is_baseline
+        and not has_open_size(trial.architecture.training.preprocess)
+        and state.records[trial.fingerprint].params != state.sizes[trial.architecture.name].params
+        for trial in state.done
     )
 
 
-def _stamps(results: Results, trials: list[Trial]) -> dict[str, tuple[int, int]]:
-    kept = results.kept()
-    stamps = {t.fingerprint: results.stamp(t.fingerprint) for t in trials if t.fingerprint in kept}
-    return {fingerprint: stamp for fingerprint, stamp in stamps.items() if stamp is not None}
-
-
-def _load_records(results: Results, trials: list[Trial]) -> tuple[dict[str, Record], list[str]]:
-    records, damaged, kept = {}, [], results.kept()
-    for trial in trials:
-        if trial.fingerprint not in kept:
-            continue
-        try:
-            record = results.load_record(trial.fingerprint)
-        except DamagedRecord as error:
-            damaged.append(f"{error}; its trial ({trial.in_words}) is trained again")
-            continue
-        if record is not None:
-            records[trial.fingerprint] = record.in_short(trial)
-    return records, damaged
-
-
-def _wanted(sweep: Sweep, options: Options) -> set[str]:
-    """Names of the architectures that `--only` asks for; all without it."""
-    names = [architecture.name for architecture in sweep.architectures]
-    for pattern in options.only:
-        if not fnmatch.filter(names, pattern):
-            shown = quoted(pattern)[1:-1]
-            raise SweepError(f"--only {shown}: no architecture of that name; there are {', '.join(names[:20])}")
-    return {name for name in names if not options.only or any(fnmatch.fnmatchcase(name, p) for p in options.only)}
-
-
-def _to_train(trials: list[Trial], wanted: set[str], records: Mapping[str, Record], options: Options) -> list[Trial]:
-    def is_missing(trial: Trial) -> bool:
-        record = records.get(trial.fingerprint)
-        if record is None or options.fresh:
-            return True
-        return not record.is_done and (options.retry_failed or record.is_tried_again(options.trial_timeout))
-
-    return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
-
-
-def add_refits(plan: Plan, options: Options) -> list[Trial]:
-    """Put the refits that are known by now into the plan; those of the best wait until all that choose are trained.
-
-    Returns:
-        Those of them that this run will train.
-    """
-    if plan.sweep.refit is None or plan.refits:
-        return []
-    if plan.sweep.refit.which == "all":
-        chosen = [item for item in plan.sweep.architectures if item.name not in plan.over_budget]
-    else:
-        to_come = {trial.fingerprint for trial in plan.to_train}
-        is_open = any(t.fingerprint in to_come or t.fingerprint not in plan.records for t in plan.trials)
-        best = None if is_open else ranking.rank(plan.state).best
-        chosen = [item for item in plan.sweep.architectures if item.name == best]
-    results, identity = plan.results, plan.info.identity
-    plan.refits = list_refits(plan.sweep, chosen, data_identity=identity, plain_fit=options.plain_fit)
-    plan.stamps |= _stamps(results, plan.refits)
-    records, damaged = _load_records(results, plan.refits)
-    plan.records |= records
-    plan.damaged += damaged
-    wanted = _wanted(plan.sweep, options)
-    to_train = _to_train(plan.refits, wanted, records, options)
-    plan.to_train += to_train
-    return to_train
-
-
-def decide_jobs(plan: Plan, options: Options) -> None:
-    to_hold = {trial.architecture.name: trial.architecture for trial in plan.to_train}
-    largest = max((training_bytes(item, plan.sizes[name], plan.info) for name, item in to_hold.items()), default=0)
-    calls = len(plan.to_train) or min(1, len(plan.to_measure))
-    plan.jobs, plan.jobs_note = _how_many_jobs(options, calls, largest)
-
-
-def training_bytes(architecture: Architecture | Baseline, size: StackSize, info: DataInfo) -> int:
-    if isinstance(architecture, Baseline):
-        return _BASELINE_BYTES_A_PIXEL * info.train_images * math.prod(info.image_shape)
-    return checks.training_bytes(architecture, size)
+# ---- latencies, changes, workers ----------------------------------------------------------------------------------
 
 
 def _latencies(
@@ -393,22 +373,37 @@ def _is_layer(value) -> bool:
     return isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict)
 
 
-def _how_many_jobs(options: Options, trials: int, largest_bytes: int) -> tuple[int, str | None]:
+def decide_jobs(
+    options: Options, trials: Sequence[Trial], sizes: Mapping[str, StackSize], info: DataInfo
+) -> tuple[int, str | None]:
     """As many workers as asked for, else one a core; no more than trials, or than memory holds, with a word on that."""
+    most = max(1, len(trials))
     if options.jobs == 0:
         return 0, None
     if options.engine == "ray":
-        return max(1, min(options.jobs or trials, trials)), None  # until the cluster says what it holds
+        return min(options.jobs or most, most), None  # until the cluster says what it holds
     wanted = options.jobs
     if wanted is None:
         wanted = (options.device != "cpu" and count_gpus()) or available_cores()
-    wanted = max(1, min(wanted, trials))
+    wanted = min(wanted, most)
     memory = available_memory_bytes()
-    needed = WORKER_BYTES + largest_bytes
+    needed = WORKER_BYTES + largest_bytes(trials, sizes, info)
     fits = wanted if memory is None else max(1, memory // needed)
     if fits >= wanted:
         return wanted, None
     return fits, f"{fits} workers, not {wanted}: a worker needs about {needed / 1e9:.1f} GB of memory"
+
+
+def largest_bytes(trials: Sequence[Trial], sizes: Mapping[str, StackSize], info: DataInfo) -> int:
+    """What the largest of these trials holds in memory, besides its worker."""
+    to_hold = {trial.architecture.name: trial.architecture for trial in trials}
+    return max((_training_bytes(item, sizes[name], info) for name, item in to_hold.items()), default=0)
+
+
+def _training_bytes(architecture: Architecture | Baseline, size: StackSize, info: DataInfo) -> int:
+    if isinstance(architecture, Baseline):
+        return _BASELINE_BYTES_A_PIXEL * info.train_images * math.prod(info.image_shape)
+    return checks.training_bytes(architecture, size)
 
 
 def count_gpus(driver: Path = Path("/proc/driver/nvidia")) -> int:
