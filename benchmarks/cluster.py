@@ -142,7 +142,6 @@ def _growth(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
     from fmnist_mlp.data.source import DataSource
     from fmnist_mlp.engines.calls import Call, WorkerSettings
     from fmnist_mlp.runner import cluster
-    from fmnist_mlp.training import trial
     from fmnist_mlp.training.trial import Task
 
     made = Made(folder, f"dataset: synthetic\nseeds: {options.trials}\narchitectures: [[8]]\n", "growth.yaml")
@@ -157,7 +156,11 @@ def _growth(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
     with cluster.Home(made.results) as home:
         home._on_message = lambda call, message: None
         calls = [
-            Call(one.fingerprint, trial.run_trial, (Task(one, DataSource("synthetic"), None, made.root, folder, None),))
+            Call(
+                one.fingerprint,
+                "fmnist_mlp.training.trial:run_trial",
+                (Task(one, DataSource("synthetic"), None, made.root, folder, None),),
+            )
             for one in made.plan
         ]
         files = {name: os.urandom(size) for name, size in _RECORD_BYTES.items()}
@@ -241,7 +244,7 @@ def _stub_engine(answer):
                 return
             began = time.process_time()
             _, args = pickle.loads(payload)
-            call = Call("", answer, args)
+            call = Call("", "", args)
             self.inbox += [("message", pickle.dumps({"epoch": epoch, "epochs": 20})) for epoch in range(21)]
             self.inbox.append(("result", "done", answer(call), None, 0.0, 0))
             self.owner.stub_seconds += time.process_time() - began

@@ -107,10 +107,10 @@ def trained(monkeypatch):
         return invented_record(task)
 
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
-    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", run_trial)
+    monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", run_trial)
     # Its pictures take a second and have tests of their own; `drawn` has the real one.
     monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
-    monkeypatch.setattr("fmnist_mlp.runner.loop.start_worker", lambda device, threads, source: environment)
+    monkeypatch.setattr("fmnist_mlp.training.worker.start_worker", lambda device, threads, source: environment)
     return ran
 
 
@@ -715,7 +715,7 @@ def test_an_error_of_the_users_in_a_trial_ends_the_sweep_and_is_no_record(run, p
     def full(*args):
         raise data.SweepError("cannot write results: No space left on device")
 
-    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", full)
+    monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", full)
     ran = run("tiny.yaml", "--jobs", "0")
     assert (ran.code, ran.errors) == (2, ["cannot write results: No space left on device"])
     assert not list(project.results.glob("_records/*/record.json"))

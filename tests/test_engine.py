@@ -61,7 +61,7 @@ def run(engine, *calls):
 
 
 def call(function, *args, key=None, **options):
-    return Call(key or function.__name__, function, args, **options)
+    return Call(key or function.__name__, f"{function.__module__}:{function.__name__}", args, **options)
 
 
 def local(jobs=1, environment=None, initializer=None, initargs=(), **options):
@@ -82,7 +82,7 @@ def test_every_call_gives_its_value(make_engine):
 
 def test_no_calls_start_nothing(make_engine):
     heard = []
-    engine = make_engine(WorkerSettings(initializer=engine_calls.initialize_badly, initargs=("never",)))
+    engine = make_engine(WorkerSettings(initializer="engine_calls:initialize_badly", initargs=("never",)))
     engine.on_worker = lambda *hello: heard.append(hello)
     assert list(engine.run([])) == []
     assert heard == []
@@ -120,7 +120,7 @@ def test_messages_arrive_in_order_and_before_the_outcome(make_engine):
 def test_the_initializer_runs_before_the_calls_and_says_hello(make_engine):
     hellos, hellos_at_first_outcome = [], []
     engine = make_engine(
-        WorkerSettings({"ENGINE_TEST": "yes"}, engine_calls.initialize, ("value",)),
+        WorkerSettings({"ENGINE_TEST": "yes"}, "engine_calls:initialize", ("value",)),
         on_worker=lambda worker, value: hellos.append((worker, value)),
     )
     for _ in engine.run([call(engine_calls.nothing, key=str(n)) for n in range(4)]):
@@ -145,13 +145,13 @@ def test_the_environment_is_set_before_the_interpreter_starts():
 
 
 def test_a_users_error_in_the_initializer_reaches_the_user_as_it_is(make_engine):
-    settings = WorkerSettings(initializer=engine_calls.initialize_badly, initargs=("train-images is damaged",))
+    settings = WorkerSettings(initializer="engine_calls:initialize_badly", initargs=("train-images is damaged",))
     with pytest.raises(SweepError, match=r"^train-images is damaged$"):
         run(make_engine(settings), call(engine_calls.nothing))
 
 
 def test_a_bug_in_the_initializer_keeps_its_traceback(make_engine):
-    settings = WorkerSettings(initializer=engine_calls.initialize_badly, initargs=("a bug", RuntimeError))
+    settings = WorkerSettings(initializer="engine_calls:initialize_badly", initargs=("a bug", RuntimeError))
     with pytest.raises(EngineError, match=r"(?s)in initialize_badly.*RuntimeError: a bug"):
         run(make_engine(settings), call(engine_calls.nothing))
 
@@ -225,7 +225,7 @@ def test_arguments_that_a_worker_cannot_read_are_a_failure():
 
 def test_a_call_that_does_not_pickle_is_refused_before_anything_starts():
     with pytest.raises((pickle.PicklingError, AttributeError)):
-        run(local(), Call("lambda", lambda context: None))
+        run(local(), call(engine_calls.length, lambda: None))
 
 
 def test_a_killed_worker_costs_one_more_attempt(tmp_path):
@@ -278,7 +278,7 @@ def test_what_a_call_sent_in_time_counts_however_late_it_is_read():
 
 
 def test_workers_that_die_while_they_start_are_given_up():
-    engine = local(2, initializer=engine_calls.die_in_initializer)
+    engine = local(2, initializer="engine_calls:die_in_initializer")
     with pytest.raises(EngineError, match=r"3 workers in a row died .* killed by SIGKILL"):
         run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(8)))
 
@@ -288,7 +288,7 @@ def test_workers_whose_main_module_does_not_import_are_given_up(tmp_path):
     script.write_text(
         "import engine_calls\n"
         "from fmnist_mlp.engines.pool import *\n"
-        "list(LocalEngine(1, WorkerSettings()).run([Call('a', engine_calls.nothing)]))\n"
+        "list(LocalEngine(1, WorkerSettings()).run([Call('a', 'engine_calls:nothing')]))\n"
     )
     done = subprocess.run(
         [sys.executable, script], env=script_environment(), capture_output=True, text=True, timeout=20
@@ -348,7 +348,8 @@ def test_as_many_calls_as_jobs_run_at_once(tmp_path):
 
 def test_a_starting_worker_does_not_hold_up_the_others(tmp_path):
     """The second worker's initializer waits for a file that the last of the first worker's calls makes."""
-    engine = local(2, initializer=engine_calls.initialize_first_quickly, initargs=(tmp_path / "first", tmp_path / "5"))
+    paths = tmp_path / "first", tmp_path / "5"
+    engine = local(2, initializer="engine_calls:initialize_first_quickly", initargs=paths)
     outcomes = run(engine, *(call(engine_calls.meet, tmp_path / str(n), [], key=str(n)) for n in range(6)))
     assert len({outcome.value for outcome in outcomes.values()}) == 1
 
@@ -518,7 +519,7 @@ def test_a_worker_that_dies_while_stopping_leaves_its_call_for_next_time():
 
 
 def test_a_gentle_stop_does_not_wait_for_workers_that_start(tmp_path):
-    engine = local(initializer=engine_calls.initialize_slowly, initargs=(tmp_path / "never",))
+    engine = local(initializer="engine_calls:initialize_slowly", initargs=(tmp_path / "never",))
     threading.Timer(0.3, engine.stop).start()
     started = time.monotonic()
     assert run(engine, call(engine_calls.nothing)) == {}
@@ -542,7 +543,7 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     Path(sys.argv[1]).touch()
-    calls = [Call(str(n), engine_calls.double, (n,)) for n in range(50)]
+    calls = [Call(str(n), "engine_calls:double", (n,)) for n in range(50)]
     outcomes = list(LocalEngine(2, WorkerSettings(), recycle_after=10).run(calls))
     print({(outcome.status, outcome.attempts) for outcome in outcomes}, len(outcomes))
 """
@@ -576,9 +577,9 @@ from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    calls = [Call(name, engine_calls.compute_for_ever, (folder / name,)) for name in ("one", "two")]
+    calls = [Call(name, "engine_calls:compute_for_ever", (folder / name,)) for name in ("one", "two")]
     engine = LocalEngine(2, WorkerSettings(), on_message=lambda call, message: (folder / f"{call.key}.holds").touch())
-    outcomes = engine.run([Call("first", engine_calls.wait_until_held, (folder / "one",), cost=9), *calls])
+    outcomes = engine.run([Call("first", "engine_calls:wait_until_held", (folder / "one",), cost=9), *calls])
     assert next(outcomes).status == "done"
     if "exit" not in sys.argv:
         next(outcomes)

@@ -59,7 +59,6 @@ from fmnist_mlp.engines.calls import Call, Outcome, WorkerSettings
 from fmnist_mlp.engines.ray import Needs, RayEngine
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.runner import cluster
-from fmnist_mlp.training.trial import run_trial
 
 ROOT = Path(__file__).parent.parent
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -164,7 +163,7 @@ def test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker(ray_here,
             return Outcome(one, "done", "known already", attempts=0)
         return dataclasses.replace(one, args=(tmp_path / "mark",))
 
-    calls = [Call("dies", engine_calls.die_once, ("not this",)), Call("known", engine_calls.die)]
+    calls = [Call("dies", "engine_calls:die_once", ("not this",)), Call("known", "engine_calls:die")]
     outcomes = run(RayEngine(1, WorkerSettings(), prepare_call=prepare), *calls)
     assert outcomes["dies"].value == "survived"
     assert outcomes["known"].value == "known already"
@@ -184,8 +183,8 @@ def test_a_shipment_reaches_the_initializer_of_every_worker(ray_here):
     hellos = []
     engine = RayEngine(
         2,
-        WorkerSettings(initializer=engine_calls.initialize, initargs=(3,)),
-        prepare_node=engine_calls.fetch_times,
+        WorkerSettings(initializer="engine_calls:initialize", initargs=(3,)),
+        prepare_node="engine_calls:fetch_times",
         shipment=b"ab",
         on_worker=lambda worker, value: hellos.append(value[0]),
     )
@@ -242,7 +241,7 @@ from fmnist_mlp.engines.ray import RayEngine, connected
 folder = Path(sys.argv[1])
 def mark(call, message):
     (folder / f"{call.key}.holds").touch()
-calls = [Call(name, engine_calls.compute_for_ever, (folder / name,)) for name in ("one", "two")]
+calls = [Call(name, "engine_calls:compute_for_ever", (folder / name,)) for name in ("one", "two")]
 with connected("local"):
     list(RayEngine(2, WorkerSettings(), on_message=mark).run(calls))
 """
@@ -333,7 +332,7 @@ def task_of(made, trial, **changes):
 
 
 def call_of(made, trial, **changes):
-    return Call(trial.fingerprint, run_trial, (task_of(made, trial, **changes),))
+    return Call(trial.fingerprint, "fmnist_mlp.training.trial:run_trial", (task_of(made, trial, **changes),))
 
 
 def is_claimed(made, trial):

@@ -45,7 +45,6 @@ import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
-import engine_calls
 import pytest
 from hypothesis import given
 from sweeping import Project, different
@@ -64,7 +63,6 @@ from fmnist_mlp.files import load_json, save_json, seal
 from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import Views
-from fmnist_mlp.runner import loop as runner
 from fmnist_mlp.runner import plan as plan_module
 from fmnist_mlp.runner.plan import Options
 from fmnist_mlp.sweepfile.read import load_sweep
@@ -133,6 +131,9 @@ def disk(project):
         pytest.skip("needs a file system of its own, which only root may mount")
     yield Disk(folder)
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+_REAL_RUN_TRIAL = trial.run_trial
 
 
 def on_call(monkeypatch, owner, name, number, act, file=""):
@@ -411,7 +412,7 @@ def test_a_disk_that_turns_read_only_costs_the_running_trial_only(run, project, 
         f"--{name}-dir={disk.folder if name == part else elsewhere.folder}/{name}" for name in ("results", "logs")
     ]
     del trained[:]
-    on_call(monkeypatch, runner, "run_trial", 2, disk.make_read_only)
+    on_call(monkeypatch, trial, "run_trial", 2, disk.make_read_only)
     assert is_one_line(
         run("tiny.yaml", "--jobs", "0", *places), rf"cannot write .*disk/{part}.*: Read-only file system"
     )
@@ -452,7 +453,7 @@ def test_a_disk_that_fills_costs_the_running_trial_only(run, project, disk, monk
     """The disk is really full from that moment on: of bytes and of files. A rerun with space again completes it."""
     owner, method, name, number, done = MOMENTS[moment]
     monkeypatch.setattr(
-        "fmnist_mlp.runner.loop.run_trial", trial.run_trial
+        "fmnist_mlp.training.trial.run_trial", _REAL_RUN_TRIAL
     )  # for its claim; what it trains is invented
     ran = []
     monkeypatch.setattr(
@@ -659,7 +660,7 @@ def test_a_memory_of_the_images_that_is_contradicted_is_dropped_in_the_same_run(
             raise ImagesChanged("the images in images are not those that the sweep was planned with")
         return invented_record(task)
 
-    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", run_trial)
+    monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", run_trial)
     write_images(project.folder / "images")
     project.write(TINY.replace("synthetic", "{idx: images}"))
     assert run("tiny.yaml", "--jobs", "0", "--dry-run").code == 0
@@ -693,7 +694,7 @@ def claimed(monkeypatch, trained):
             raise ArithmeticError("loss became nan in epoch 1")
         return invented_record(task)
 
-    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", trial.run_trial)
+    monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", _REAL_RUN_TRIAL)
     monkeypatch.setattr("fmnist_mlp.training.trial._train_and_score", train_and_score)
     return ran
 
@@ -816,7 +817,7 @@ def test_an_option_out_of_its_bounds_is_one_line(run, project, trained, argument
 def test_a_timeout_of_any_length_can_be_waited_for(seconds):
     """poll(2) counts milliseconds in 32 bits: 24.8 days."""
     engine = LocalEngine(1, WorkerSettings(), timeout=seconds)
-    (outcome,) = engine.run([Call("one", engine_calls.double, (21,))])
+    (outcome,) = engine.run([Call("one", "engine_calls:double", (21,))])
     assert (outcome.status, outcome.value) in [("done", 42)] + [("timed_out", None)] * (seconds < 1)
 
 

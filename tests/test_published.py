@@ -94,7 +94,7 @@ def _quick(worker):  # noqa: F811
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("FASHION_MNIST_DIR", raising=False)
         patch.setattr(report, "report", lambda *arguments, **options: None)
-        patch.setattr("fmnist_mlp.runner.loop.measure_latency", no_latency)
+        patch.setattr("fmnist_mlp.training.latency.measure_latency", no_latency)
         yield
 
 
@@ -638,9 +638,9 @@ def test_e_two_workers_train_at_the_same_time(tmp_path, monkeypatch, jobs, patie
     """E's parallel run calls its functions one after another: the first of two that wait for each other never ends."""
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
     monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
-    monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", meet_the_other)
-    monkeypatch.setattr("fmnist_mlp.runner.loop.start_worker", start_without_tensorflow)
-    monkeypatch.setattr("fmnist_mlp.runner.loop.measure_latency", no_latency)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.RUN_TRIAL", "test_published:meet_the_other")
+    monkeypatch.setattr("fmnist_mlp.runner.loop.START_WORKER", "test_published:start_without_tensorflow")
+    monkeypatch.setattr("fmnist_mlp.runner.loop.MEASURE_LATENCY", f"{no_latency.__module__}:no_latency")
     monkeypatch.setattr("fmnist_mlp.runner.plan.available_memory_bytes", lambda: None)
     project = sweeping.Project(tmp_path, "dataset: {idx: images}\nseeds: 2\narchitectures: [[4]]\n")
     write_images(tmp_path / "images", *draw_images(60, 0), *draw_images(20, 1))

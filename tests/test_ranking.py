@@ -56,8 +56,10 @@ def failed(request, tmp_path, monkeypatch):
         return {"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"}
 
     monkeypatch.setattr(test_runner, "invented_record", invented_record)
-    monkeypatch.setattr("fmnist_mlp.runner.loop.start_worker", start_worker)
-    monkeypatch.setattr("fmnist_mlp.runner.loop.measure_latency", lambda context, task: Latency(latency_seconds=0.1))
+    monkeypatch.setattr("fmnist_mlp.training.worker.start_worker", start_worker)
+    monkeypatch.setattr(
+        "fmnist_mlp.training.latency.measure_latency", lambda context, task: Latency(latency_seconds=0.1)
+    )
     monkeypatch.chdir(tmp_path)
     return fake
 

@@ -46,9 +46,9 @@ class Fake:
         write_images(folder / "images")
         self.write(text)
         self.options = Options(results_dir=folder / "results", logs_dir=folder / "logs", jobs=0)
-        monkeypatch.setattr("fmnist_mlp.runner.loop.run_trial", self._run_trial)
+        monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", self._run_trial)
         monkeypatch.setattr(
-            "fmnist_mlp.runner.loop.start_worker",
+            "fmnist_mlp.training.worker.start_worker",
             lambda device, threads, source: {"device": "cpu", "threads": str(threads)},
         )
 

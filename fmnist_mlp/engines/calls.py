@@ -43,7 +43,8 @@ class Call:
 
     Args:
         key: the caller's own name for the call; the engine does not look at it.
-        function: a module-level function. It and `args` must pickle, and so must what it returns.
+        function: its dotted name, `package.module:function`. The worker imports it, so that the caller need not import
+            what it computes with. `args` must pickle, and so must what it returns.
         group: calls of one group share something that is expensive in a process (a compilation). They prefer the same
             worker, unless another would have nothing to do. `""` shares with nobody.
         cost: how long it takes, relative to the other calls.
@@ -51,7 +52,7 @@ class Call:
     """
 
     key: str
-    function: Callable
+    function: str
     args: tuple = ()
     group: str = ""
     cost: float = 1.0
@@ -104,13 +105,14 @@ class WorkerSettings:
         environment: variables to set, or with `None` to remove, before the worker's interpreter starts, since some
             libraries read them when imported. A function without arguments that returns them is called on the machine
             where the worker starts: what there is to remove differs from one to the next.
-        initializer: called as `initializer(*initargs)` once in each process, before its first call; what it returns
-            goes to `on_worker`. A `SweepError` in it is raised by `run`, anything else as `EngineError`.
+        initializer: the dotted name of what is called as `initializer(*initargs)` once in each process, before its
+            first call; what it returns goes to `on_worker`. A `SweepError` in it is raised by `run`, anything else as
+            `EngineError`.
         initargs: small; a worker's start sends them.
     """
 
     environment: Mapping[str, str | None] | Callable[[], Mapping[str, str | None]] = field(default_factory=dict)
-    initializer: Callable | None = None
+    initializer: str | None = None
     initargs: tuple = ()
 
     def variables(self) -> Mapping[str, str | None]:

@@ -1,5 +1,6 @@
 """Calls run in this process, one after another, for a debugger."""
 
+import pkgutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ class InlineEngine(Engine):
         value = None
         if self.settings.initializer:
             try:
-                value = self.settings.initializer(*self.settings.initargs)
+                value = pkgutil.resolve_name(self.settings.initializer)(*self.settings.initargs)
             except SweepError:
                 raise
             except Exception as error:
@@ -72,7 +73,7 @@ class InlineEngine(Engine):
         started = time.perf_counter()
         self._is_calling = True
         try:
-            value = call.function(context, *call.args)
+            value = pkgutil.resolve_name(call.function)(context, *call.args)
         except Stopped:
             status = "stopped"
         except (Exception, SystemExit) as raised:

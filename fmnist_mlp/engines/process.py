@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import pkgutil
 import queue
 import signal
 import threading
@@ -142,7 +143,7 @@ def work(pipe: connection.Connection):
 
     try:
         initializer, initargs = pickle.loads(inbox.get())
-        value = pickle.dumps(initializer(*initargs) if initializer else None)
+        value = pickle.dumps(pkgutil.resolve_name(initializer)(*initargs) if initializer else None)
     except BaseException as error:
         send("unfit", isinstance(error, SweepError), Failure.of(error))
         return
@@ -172,7 +173,8 @@ def _call(payload: bytes, context: Context) -> tuple[str, bytes | None, Failure 
     started = time.perf_counter()
     status, value, error = "done", None, None
     try:
-        function, args = pickle.loads(payload)
+        name, args = pickle.loads(payload)
+        function = pkgutil.resolve_name(name)
         # Pickled apart from the envelope: one that cannot be read over there spoils this call only.
         value = pickle.dumps(function(context, *args))
     except Stopped:

@@ -17,6 +17,7 @@ import contextlib
 import math
 import os
 import pickle
+import pkgutil
 import signal
 import socket
 import sys
@@ -153,8 +154,8 @@ class RayEngine(LocalEngine):
 
     Args:
         needs: what a worker takes.
-        prepare_node: called as `prepare_node(fetch, *initargs)` on the worker's machine before its process starts;
-            returns the initializer's real arguments. `fetch()` gives `shipment`.
+        prepare_node: the dotted name of what is called as `prepare_node(fetch, *initargs)` on the worker's machine
+            before its process starts; it returns the initializer's real arguments. `fetch()` gives `shipment`.
         shipment: any picklable value for `prepare_node`, sent to a machine at most once, and only if asked for.
         prepare_call: called as `prepare_call(call)` in the driver, just before a call is handed out (again before a
             second attempt). Returns the call to make in its place, or the outcome where none is to be made.
@@ -168,7 +169,7 @@ class RayEngine(LocalEngine):
         settings: WorkerSettings,
         *,
         needs: Needs = Needs(),
-        prepare_node: Callable[..., tuple] | None = None,
+        prepare_node: str | None = None,
         shipment: Any = None,
         prepare_call: Callable[[Call], Call | Outcome] | None = None,
         on_notice: Callable[[str], None] | None = None,
@@ -372,7 +373,7 @@ class _Host:
             settings, prepare_node = pickle.loads(settings)
             initargs = settings.initargs
             if prepare_node is not None:
-                initargs = prepare_node(lambda: ray.get(shipped[0]), *initargs)
+                initargs = pkgutil.resolve_name(prepare_node)(lambda: ray.get(shipped[0]), *initargs)
             self._process, self._pipe = process.start_process(settings.variables())
             self._pipe.send(pickle.dumps((settings.initializer, initargs)))
         except Exception as error:

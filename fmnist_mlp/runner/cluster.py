@@ -35,6 +35,11 @@ from fmnist_mlp.training.trial import Task
 # They decide a trial's numbers, to the last bit, so all machines have the driver's.
 _SAME_EVERYWHERE = ("tensorflow", "keras", "numpy")
 _SECONDS_BETWEEN_LOOKS = 0.2
+# What runs on a machine of the cluster in place of what a worker beside the driver runs.
+_THERE = {
+    "fmnist_mlp.training.trial:run_trial": "run_trial_there",
+    "fmnist_mlp.training.latency:measure_latency": "measure_latency_there",
+}
 Files = dict[str, bytes]  # content by path, relative and with slashes
 
 
@@ -292,14 +297,14 @@ class Home:
         self._on_message = on_message
         settings = WorkerSettings(
             environment=functools.partial(worker.worker_environment, device, threads),
-            initializer=start_worker_there,
+            initializer=f"{__name__}:start_worker_there",
             initargs=(device, threads, source, library_versions(), sizes),
         )
         return RayEngine(
             max(1, min(jobs or places, calls)),
             settings,
             needs=needs,
-            prepare_node=find_images,
+            prepare_node=f"{__name__}:find_images",
             shipment=self._files,
             prepare_call=self.prepare_call,
             on_message=self.hear,
@@ -308,8 +313,8 @@ class Home:
 
     def run(self, engine: RayEngine, calls: Iterable[Call]) -> Iterator[Outcome]:
         """As `Engine.run`, for the calls of a local engine: made elsewhere, what they leave there put in its place."""
-        there = {trial.run_trial: run_trial_there, measure_latency: measure_latency_there}
-        for outcome in engine.run([dataclasses.replace(call, function=there[call.function]) for call in calls]):
+        calls = [dataclasses.replace(call, function=f"{__name__}:{_THERE[call.function]}") for call in calls]
+        for outcome in engine.run(calls):
             yield self._take_in(outcome)
             self._release(outcome.call.key)  # when all that is to be written of it is written
 

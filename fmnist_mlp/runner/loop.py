@@ -33,9 +33,14 @@ from fmnist_mlp.runner.plan import (
 )
 from fmnist_mlp.sweepfile.sweep import Architecture
 from fmnist_mlp.sweepfile.trials import Trial
-from fmnist_mlp.training.latency import LatencyTask, measure_latency
-from fmnist_mlp.training.trial import Task, run_trial
-from fmnist_mlp.training.worker import own_environment, start_worker, worker_environment
+from fmnist_mlp.training.latency import LatencyTask
+from fmnist_mlp.training.trial import Task
+from fmnist_mlp.training.worker import own_environment, worker_environment
+
+# What workers import and call; to import it here would load TensorFlow.
+START_WORKER = "fmnist_mlp.training.worker:start_worker"
+RUN_TRIAL = "fmnist_mlp.training.trial:run_trial"
+MEASURE_LATENCY = "fmnist_mlp.training.latency:measure_latency"
 
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
 _RECYCLE_BYTES = 3_000_000_000
@@ -292,7 +297,7 @@ class Run:
             )
         settings = WorkerSettings(
             environment=(worker_environment if self.jobs else own_environment)(device, threads),
-            initializer=start_worker,
+            initializer=START_WORKER,
             initargs=(device, threads, source),
         )
 
@@ -340,12 +345,12 @@ class Run:
             failures_before=self.failures_before(trial),
         )
         cost = self.plan.train_cost(trial)
-        return Call(trial.fingerprint, run_trial, (task,), group=trial.architecture.name, cost=cost)
+        return Call(trial.fingerprint, RUN_TRIAL, (task,), group=trial.architecture.name, cost=cost)
 
     def latency_call(self, key: str, architecture: Architecture) -> Call:
         info, root = self.plan.info, self.options.results_dir.absolute()
         task = LatencyTask(key, architecture, info.image_shape, info.num_classes, root)
-        return Call(key, measure_latency, (task,), alone=True)
+        return Call(key, MEASURE_LATENCY, (task,), alone=True)
 
     def failures_before(self, trial: Trial) -> int:
         record = self.state.records.get(trial.fingerprint)
