@@ -14,14 +14,15 @@ import pytest
 from fmnist_mlp.data.source import DataSource, find_data
 from fmnist_mlp.data.split import limit_indices
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.report import explore as exploring
-from fmnist_mlp.report.explore import (
-    PICTURE_NAMES,
+from fmnist_mlp.report.explore import PICTURE_NAMES, explore
+from fmnist_mlp.report.image_statistics import (
     components_needed,
     count_duplicates,
-    explore,
+    count_values,
     find_neighbours,
     fit_pca,
+    mean_and_std,
+    stratified_sample,
 )
 
 
@@ -157,7 +158,7 @@ def test_neighbours_are_those_of_comparing_all_with_all(monkeypatch, n, levels, 
     rng = np.random.default_rng(2)
     x = rng.integers(0, levels, (n, 2, 3), dtype=np.uint8)  # with two levels nearly every distance is a tie
     y = rng.integers(0, 3, n)
-    monkeypatch.setattr(exploring, "_BLOCK_VALUES", 6 * block_images)
+    monkeypatch.setattr("fmnist_mlp.report.image_statistics.BLOCK_VALUES", 6 * block_images)
 
     found = find_neighbours(x, y, pairs=9)
 
@@ -185,20 +186,20 @@ def test_duplicates_made_by_hand_are_counted():
 
 def test_means_and_pixel_facts_are_numpys(monkeypatch, tiny_images):
     x, _ = tiny_images
-    monkeypatch.setattr(exploring, "_BLOCK_VALUES", 1000)  # several blocks, the last one short
-    mean, std = exploring._mean_and_std(x)
+    monkeypatch.setattr("fmnist_mlp.report.image_statistics.BLOCK_VALUES", 1000)  # several blocks, the last one short
+    mean, std = mean_and_std(x)
     np.testing.assert_allclose(mean, x.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, x.std(axis=0), rtol=1e-9)
-    np.testing.assert_array_equal(exploring._count_values(x), [(x == level).sum() for level in range(256)])
+    np.testing.assert_array_equal(count_values(x), [(x == level).sum() for level in range(256)])
 
 
 def test_the_sample_holds_every_class_in_its_share_and_follows_the_seed():
     y = np.repeat([0, 1, 2, 3], [500, 300, 196, 4])
-    chosen = exploring._stratified(y, 100, seed=0)
+    chosen = stratified_sample(y, 100, seed=0)
     assert np.bincount(y[chosen]).tolist() in ([50, 30, 19, 1], [50, 30, 20, 0], [49, 30, 20, 1])
     assert len(set(chosen.tolist())) == 100
-    np.testing.assert_array_equal(chosen, exploring._stratified(y, 100, seed=0))
-    other = exploring._stratified(y, 100, seed=1)
+    np.testing.assert_array_equal(chosen, stratified_sample(y, 100, seed=0))
+    other = stratified_sample(y, 100, seed=1)
     assert len(set(chosen.tolist()) & set(other.tolist())) < 50
 
 
@@ -393,7 +394,7 @@ def test_a_limit_that_leaves_only_high_classes_of_many_draws_those(tmp_path):
 
 def test_images_that_vary_outside_the_sample_only_have_no_map_by_tsne(tmp_path):
     x_train, y_train, x_test, y_test = draw_images(300, value=9)
-    left_out = np.setdiff1d(np.arange(300), exploring._stratified(y_train, 20, seed=0))[0]
+    left_out = np.setdiff1d(np.arange(300), stratified_sample(y_train, 20, seed=0))[0]
     x_train[left_out, 0, 0] = 200
     page = Page(explore(write_idx(tmp_path / "mine", x_train, y_train, x_test, y_test), tmp_path / "out", sample=20))
     assert "the images of the sample are all the same" in page.text

@@ -16,16 +16,9 @@ from sweeping import Made
 from fmnist_mlp.data.source import DataSource, describe, load_data, load_test_images
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.report import plots as drawing
-from fmnist_mlp.report import report as reporting
-from fmnist_mlp.report.report import (
-    average_histories,
-    bin_confidences,
-    choose_samples,
-    compare_settings,
-    count_confusions,
-    report,
-)
+from fmnist_mlp.report.report import MOST_CONFUSIONS, MOST_FAILURES, report
+from fmnist_mlp.report.settings import compare_settings
+from fmnist_mlp.report.summaries import average_histories, bin_confidences, choose_samples, count_confusions
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.record import Latency
@@ -132,7 +125,8 @@ def quick(monkeypatch):
     pixel = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsVFQzAAAAABJRU5ErkJggg=="
     )
-    monkeypatch.setattr(drawing, "to_png", lambda figure: pixel)
+    for module in ("plots_sweep", "plots_images"):
+        monkeypatch.setattr(f"fmnist_mlp.report.{module}.to_png", lambda figure: pixel)
 
 
 @pytest.fixture
@@ -208,19 +202,19 @@ def test_an_empty_bin_has_no_accuracy():
 
 def test_confusions_are_listed_from_the_most_frequent_and_of_equals_the_first():
     counts = np.array([[5, 3, 2], [3, 7, 0], [4, 0, 0]])
-    assert count_confusions(counts) == [(2, 0, 4, 1.0), (0, 1, 3, 0.3), (1, 0, 3, 0.3), (0, 2, 2, 0.2)]
+    assert count_confusions(counts, most=10) == [(2, 0, 4, 1.0), (0, 1, 3, 0.3), (1, 0, 3, 0.3), (0, 2, 2, 0.2)]
     assert count_confusions(counts, most=1) == [(2, 0, 4, 1.0)]
-    assert count_confusions(np.diag([3, 4])) == []
+    assert count_confusions(np.diag([3, 4]), most=10) == []
 
 
 def test_samples_are_the_first_of_each_class_and_the_surest_mistakes():
     labels = np.array([0, 0, 1, 1, 0, 2, 1, 0])
     predicted = np.array([1, 0, 1, 0, 0, 0, 1, 2])
     confidence = np.array([0.6, 0.9, 0.8, 0.7, 0.5, 0.7, 0.9, 0.9])
-    chosen = choose_samples(labels, predicted, confidence)
+    chosen = choose_samples(labels, predicted, confidence, most=10)
     assert [part.tolist() for part in chosen] == [[1, 2], [0, 3, 5], [7, 3, 5, 0]]
     assert [part.tolist() for part in choose_samples(labels, predicted, confidence, most=1)] == [[1], [0], [7]]
-    assert [part.tolist() for part in choose_samples(labels, labels, confidence)] == [[0, 2, 5], [], []]
+    assert [part.tolist() for part in choose_samples(labels, labels, confidence, most=10)] == [[0, 2, 5], [], []]
 
 
 def test_settings_are_shared_or_differ_among_those_that_have_them():
@@ -323,7 +317,7 @@ def test_nothing_is_drawn_where_nothing_has_changed(three, monkeypatch):
     def refuse(figure):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(drawing, "to_png", refuse)
+    monkeypatch.setattr("fmnist_mlp.report.plots_sweep.to_png", refuse)
     assert write_report(three) == path
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -412,7 +406,7 @@ def test_a_sweep_of_which_all_failed_lists_every_error_as_text(tmp_path):
     assert page.tags.count("script") == 1
     assert "i" not in page.tags
     rows = page.table("trial")
-    assert len(rows) == 1 + reporting.MOST_FAILURES
+    assert len(rows) == 1 + MOST_FAILURES
     assert rows[1][0]["text"] == "net-1 seed 0"
     assert rows[1][2]["text"].startswith("<script>alert(1)</script> xxx")
     assert "60 trials failed, the first 50" in page.text
@@ -439,7 +433,7 @@ def test_any_number_of_classes_can_be_drawn(tmp_path, classes):
     made = invent(Made(tmp_path, sweep_text(2, 2)), classes=classes, images=600)
     page = whole_page(made)
     assert {"confusion_matrix.png", "f1.png"} <= {*plots(made)}
-    assert len(page.table("class")) <= 1 + reporting.MOST_CONFUSIONS
+    assert len(page.table("class")) <= 1 + MOST_CONFUSIONS
 
 
 def test_names_of_classes_are_text_on_the_page_and_in_pictures(tmp_path):
@@ -616,7 +610,7 @@ def test_images_that_cannot_be_shown_are_left_out_with_the_reason(with_images, q
     (made.folder / "report.html").unlink()
     assert "not those that the trial was tested on" in whole_page(made, source).text
 
-    monkeypatch.setattr(reporting, "_MOST_BYTES_OF_IMAGES", 100)
+    monkeypatch.setattr("fmnist_mlp.report.content.MOST_BYTES_OF_IMAGES", 100)
     (made.folder / "report.html").unlink()
     assert "would take long" in whole_page(made, source).text
 

@@ -17,12 +17,13 @@ from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fi
 from fmnist_mlp.data.source import Dataset, DataSource, describe, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.logs import trial_run
 from fmnist_mlp.logs.events import is_whole
 from fmnist_mlp.logs.live import LiveLog, keep_events
 from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
-from fmnist_mlp.logs.trial_run import projector_sample, write_scores
+from fmnist_mlp.logs.trial_run import confusion_counts, principal_components, projector_sample, write_scores
 from fmnist_mlp.logs.views import SweepLogs
+from fmnist_mlp.report.plots_scores import draw_confusion_counts
+from fmnist_mlp.report.summaries import choose_samples
 from fmnist_mlp.results import table
 from fmnist_mlp.results.record import Record
 from fmnist_mlp.results.store import Results
@@ -283,8 +284,11 @@ def test_every_row_of_the_hparams_tab_has_the_same_hyperparameters(ask):
 def picture(ask, run_name, tag):
     """What the Images tab shows, as an array."""
     (entry,) = ask("images/images", run=run_name, tag=tag, sample=0)
-    shown = Image.open(io.BytesIO(ask("images/individualImage", raw=True, **dict(parse_qsl(entry["query"])))))
-    return np.asarray(shown)
+    return pixels(ask("images/individualImage", raw=True, **dict(parse_qsl(entry["query"]))))
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def test_the_images_tab_shows_confusion_matrix_mistakes_and_pareto(trained, ask):
@@ -299,12 +303,12 @@ def test_the_confusion_matrix_counts_what_scikit_learn_counts():
 
     labels, predicted = np.random.default_rng(0).integers(0, 7, (2, 400)).astype(np.uint8)
     labels[labels == 5] = 4  # a class that does not occur
-    found = trial_run._confusion_matrix(labels, predicted, 7)
+    found = confusion_counts(labels, predicted, 7)
     assert found.tolist() == confusion_matrix(labels, predicted, labels=range(7)).tolist()
 
 
 def test_the_confusion_matrix_is_blue_where_right_and_orange_where_wrong():
-    drawn = np.asarray(trial_run._draw_confusion_matrix(np.array([[9, 0], [3, 9]]), ("a", "b")))
+    drawn = pixels(draw_confusion_counts(np.array([[9, 0], [3, 9]]), ("a", "b")))
     left, top = drawn.shape[1] - 2 * 40 - 1, drawn.shape[0] - 2 * 28 - 1
     corner = {(row, column): drawn[top + 28 * row + 3, left + 40 * column + 3] for row in (0, 1) for column in (0, 1)}
     assert corner[0, 0].tolist() == [0, 114, 178], "all of its row"
@@ -318,14 +322,14 @@ def test_mistakes_are_the_surest_first_and_never_right_ones():
     probabilities = rng.dirichlet(np.ones(4), 200).astype(np.float16)
     labels, predicted = rng.integers(0, 4, 200), probabilities.argmax(axis=1)
     by_hand = sorted((i for i in range(200) if labels[i] != predicted[i]), key=lambda i: -probabilities[i].max())[:25]
-    found = trial_run._most_confident_mistakes(labels, predicted, probabilities)
+    found = choose_samples(labels, predicted, probabilities.max(axis=1), most=25).confident
     assert found.tolist() == by_hand
 
 
 def test_a_mistake_is_shown_with_its_pixels(trained, ask):
     one = trained.plan[0]
     kept = trained.predictions(one)
-    surest = trial_run._most_confident_mistakes(kept["label"], kept["predicted"], kept["probabilities"])[0]
+    surest = choose_samples(kept["label"], kept["predicted"], kept["probabilities"].max(axis=1), most=1).confident[0]
     enlarged = np.kron(trained.images.x_test[surest], np.ones((10, 10), np.uint8))  # 84 pixels hold 10 times 8
     shown = picture(ask, run_names([one])[0], "mistakes")
     assert (shown[4 : 4 + 80, 14 : 14 + 80] == enlarged).all()
@@ -527,7 +531,7 @@ def test_a_wide_layer_is_kept_as_its_principal_components():
     from sklearn.decomposition import PCA
 
     x = np.random.default_rng(4).normal(size=(60, 300)) @ np.diag(np.geomspace(1, 1e-3, 300)) + 5
-    found = trial_run._principal_components(x.astype(np.float32), 20)
+    found = principal_components(x.astype(np.float32), 20)
     expected = PCA(20, svd_solver="full").fit_transform(x)
     signs = np.sign((found * expected).sum(axis=0))
     assert found * signs == pytest.approx(expected, abs=1e-4)

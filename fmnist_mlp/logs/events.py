@@ -14,6 +14,7 @@ import numpy as np
 
 from fmnist_mlp.errors import cannot_write
 from fmnist_mlp.files import write_whole
+from fmnist_mlp.report.page import png_size
 
 EVENTS = "events.out.tfevents.*"
 
@@ -128,20 +129,14 @@ def text_value(tag: str, markdown: str):
     )
 
 
-def image_value(tag: str, picture, description: str):
+def image_value(tag: str, png: bytes, description: str):
     from tensorboard.compat.proto import summary_pb2
     from tensorboard.plugins.image import metadata
 
     kind = metadata.create_summary_metadata(tag, description)
     kind.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
     # TensorBoard's layout of one image: width and height in words, then the file.
-    return strings_value(tag, [b"%d" % picture.width, b"%d" % picture.height, as_png(picture)], kind)
-
-
-def as_png(picture) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, format="png")
-    return content.getvalue()
+    return strings_value(tag, [*(b"%d" % length for length in png_size(png)), png], kind)
 
 
 def is_whole(path: Path) -> bool:

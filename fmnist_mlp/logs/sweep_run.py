@@ -8,10 +8,8 @@ import contextlib
 import io
 import json
 import shlex
-import statistics
-import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +18,13 @@ import numpy as np
 from fmnist_mlp.data.class_names import present
 from fmnist_mlp.data.source import DataInfo, DataSource, describe, load_test_images
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.events import CURVES, as_png, image_value, scalar_value, strings_value, text_value
-from fmnist_mlp.logs.trial_run import BLUE, HIDDEN, projector_sample
+from fmnist_mlp.logs.events import CURVES, image_value, scalar_value, strings_value, text_value
+from fmnist_mlp.logs.trial_run import HIDDEN, projector_sample
 from fmnist_mlp.report import plots
+from fmnist_mlp.report.content import subtitle_of
+from fmnist_mlp.report.plots_scores import image_png
+from fmnist_mlp.report.plots_sweep import draw_cost
+from fmnist_mlp.report.summaries import average_histories
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.record import DamagedRecord
 from fmnist_mlp.results.store import Results
@@ -163,9 +165,11 @@ def rank_networks(state: ranking.SweepState) -> list[str]:
 def sweep_events(state: ranking.SweepState, rows: Sequence[dict], networks: Sequence[str]) -> list:
     """The table as text, the Pareto picture, and the layout of the charts of these architectures."""
     values = [text_value("table", table.markdown(state, rows)), _layout_value(networks)]
-    if any(_is_in_picture(row, state.select_by) for row in rows):
+    with plots.own_style():
+        picture = draw_cost(subtitle_of(state), rows, state.select_by, "params", state.select_by)
+    if picture:
         about = f"{state.select_by} against parameters; the line joins what no other stack beats in both."
-        values.append(image_value("pareto", _draw_pareto(state, rows), about))
+        values.append(image_value("pareto", picture.png, about))
     # By their number, so that TensorBoard keeps what stood there before more were trained as an earlier step.
     trials = sum(record.is_done for record in state.records.values())
     return [(trials, values)]
@@ -173,21 +177,19 @@ def sweep_events(state: ranking.SweepState, rows: Sequence[dict], networks: Sequ
 
 def mean_curves(state: ranking.SweepState, networks: Sequence[str], prefix: str) -> list:
     """Of each measure, by epoch, the mean, lowest and highest of an architecture's trials."""
-    found, curves = state.by_architecture(), {}
+    trials, curves = state.by_architecture(), {}
     for name in networks:
-        histories = [record.history for _, record in found[name] if record.is_done]
+        histories = [record.history for _, record in trials[name] if record.is_done]
         for measure in CURVES:
-            curves[_curve_tag(name, measure)] = [history.get(prefix + measure, []) for history in histories]
-    epochs = max((len(points) for trials in curves.values() for points in trials), default=0)
+            curves[_curve_tag(name, measure)] = average_histories(histories, prefix + measure)
     events = []
-    for epoch in range(epochs):
+    for epoch in range(max((len(curve.mean) for curve in curves.values()), default=0)):
         values = []
-        for tag, trials in curves.items():
+        for tag, curve in curves.items():
             # Early stopping ends some trials before others; those that went so far are shown.
-            points = [points[epoch] for points in trials if epoch < len(points) and points[epoch] is not None]
-            if points:
-                figures = {"": statistics.fmean(points), "_lowest": min(points), "_highest": max(points)}
-                values += [scalar_value(tag + end, value) for end, value in figures.items()]
+            if epoch < len(curve.trials) and curve.trials[epoch]:
+                figures = {"": curve.mean, "_lowest": curve.low, "_highest": curve.high}
+                values += [scalar_value(tag + end, points[epoch]) for end, points in figures.items()]
         events.append((epoch, values))
     return events
 
@@ -213,65 +215,6 @@ def _layout_value(networks: Sequence[str]):
             chart.margin.series.add(value=tag, lower=f"{tag}_lowest", upper=f"{tag}_highest")
     kind = metadata.create_summary_metadata()
     return strings_value(metadata.CONFIG_SUMMARY_TAG, [layout.SerializeToString()], kind, is_scalar=True)
-
-
-def _is_in_picture(row: Mapping[str, Any], measure: str) -> bool:
-    """Baselines of trees and neighbours have no parameters to speak of."""
-    return bool(row["params"]) and row[measure] is not None
-
-
-def _draw_pareto(state: ranking.SweepState, rows: Sequence[dict]):
-    """A Pillow image: each architecture's parameters and validation, with the standard deviation over its trials."""
-    # Imported here: takes a quarter of a second, and only a run that changed something needs it. The object API draws
-    # into memory and knows no screen.
-    plots.import_matplotlib()
-    import matplotlib.style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    measure = state.select_by
-    factor, unit = (100, ", %") if measure.endswith("accuracy") else (1, "")
-    shown = [row for row in rows if _is_in_picture(row, measure)]
-    front = sorted((row for row in shown if "params" in (row["pareto"] or "").split()), key=lambda row: row["params"])
-    # Draws alike whatever a matplotlibrc says; a $ in a name is no formula.
-    style = {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False, "font.size": 10}
-    with matplotlib.style.context(["default", style]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font lacks shows boxes
-        figure = Figure(figsize=(7.5, 4.2), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        for those, colour in ((shown, "0.55"), (front, [part / 255 for part in BLUE])):
-            axes.errorbar(
-                [row["params"] for row in those],
-                [factor * row[measure] for row in those],
-                yerr=[factor * (row[f"{measure}_std"] or 0) for row in those],
-                fmt="o" if those is shown else "o-",
-                color=colour,
-                markersize=5,
-                linewidth=1,
-                elinewidth=0.7,
-                capsize=2,
-            )
-        for row in front if len(shown) > 20 else shown:
-            place = (row["params"], factor * row[measure])
-            axes.annotate(row["architecture"], place, (-6, 4), textcoords="offset points", ha="right", fontsize=8)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        sizes = [row["params"] for row in shown]
-        is_narrow = max(sizes) < 10 * min(sizes)  # else the tens, hundreds, ... say enough
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if is_narrow else "")
-        axes.tick_params(axis="x", which="both", labelrotation=30)
-        axes.margins(x=0.12, y=0.15)
-        axes.set(
-            xlabel="parameters",
-            ylabel=measure.replace("_", " ") + unit,
-            title=f"{state.sweep.title} on {state.dataset}",
-        )
-        axes.grid(alpha=0.25)
-        content = io.BytesIO()
-        figure.savefig(content, format="png")
-    return Image.open(content)
 
 
 def projector_files(
@@ -306,7 +249,7 @@ def projector_files(
     return {
         "labels.tsv": "".join(f"{line}\n" for line in lines),
         "last_hidden_layer.tsv": "".join(f"{line}\n" for line in numbers),
-        "sprite.png": as_png(_draw_sprite(images[points.sample])),
+        "sprite.png": image_png(_sprite(images[points.sample])),
         "projector_config.pbtxt": text_format.MessageToString(config),
     }
 
@@ -344,7 +287,7 @@ def _load_test_images(source: DataSource, results: Results, trial: Trial) -> np.
     return None
 
 
-def _draw_sprite(images: np.ndarray):
+def _sprite(images: np.ndarray):
     """A Pillow image of all images in a square, row by row."""
     from PIL import Image
 

@@ -1,10 +1,9 @@
 """What TensorBoard shows of one trial beside its curves, made where the model and the images are at hand.
 
 Confusion matrix, surest mistakes, precision-recall curves and the last hidden layer go into the record; the HParams
-session is made by whoever knows the present name. Pictures are drawn with Pillow, which a worker loads in 20 ms.
+session is made by whoever knows the present name.
 """
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,16 @@ import numpy as np
 
 from fmnist_mlp.data.source import Dataset
 from fmnist_mlp.logs.events import hparams_value, image_value, scalar_value, tensor_value, write_run
+from fmnist_mlp.report.plots_scores import draw_confusion_counts, draw_mistakes
+from fmnist_mlp.report.summaries import choose_samples
 from fmnist_mlp.results.record import Record
 from fmnist_mlp.sweepfile.layers import Dense
 from fmnist_mlp.sweepfile.trials import Trial
 
-# Two of the Okabe-Ito colours: they differ for every kind of colour blindness.
-BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)
+_MOST_MISTAKES = 25
+
+# Precision-recall curves of ten classes with so many points take 24 KB; with more classes they get fewer.
+_MOST_THRESHOLDS, _MOST_POINTS = 101, 5_000
 
 
 def write_scores(
@@ -37,15 +40,18 @@ def write_scores(
         probabilities: of each class, `(n, num_classes)`; None where there are none, and so neither curves nor
             confidence.
     """
-    matrix = _confusion_matrix(images.y_test, predicted, images.num_classes)
+    labels, names = images.y_test, images.class_names
+    counts = confusion_counts(labels, predicted, images.num_classes)
     about = f"How many of {len(predicted):,} test images of each class (row) were given which class (column)."
-    values = [image_value("confusion_matrix", _draw_confusion_matrix(matrix, images.class_names), about)]
+    values = [image_value("confusion_matrix", draw_confusion_counts(counts, names), about)]
     if probabilities is not None:
-        mistakes = _most_confident_mistakes(images.y_test, predicted, probabilities)
-        if len(mistakes):
-            about = f"The {len(mistakes)} most confident of {len(predicted) - matrix.trace():,} mistakes, surest first."
-            values.append(image_value("mistakes", _draw_mistakes(images, mistakes, predicted, probabilities), about))
-        values += _precision_recall_values(images.y_test, probabilities, images.class_names)
+        confidence = probabilities[np.arange(len(predicted)), predicted].astype(np.float32)
+        surest = choose_samples(labels, predicted, confidence, _MOST_MISTAKES).confident
+        if len(surest):
+            about = f"The {len(surest)} most confident of {len(predicted) - counts.trace():,} mistakes, surest first."
+            sheet = draw_mistakes(images.x_test[surest], labels[surest], predicted[surest], confidence[surest], names)
+            values.append(image_value("mistakes", sheet, about))
+        values += _precision_recall_values(labels, probabilities, names)
     write_run(draft / "events", "scores", [(0, values)])
     if exported is not None:
         sample = images.x_test[projector_sample(images.y_test)]
@@ -132,23 +138,10 @@ def _hyperparameters(trial: Trial, record: Record) -> dict[str, str | int | floa
     }
 
 
-_MISTAKES, _MISTAKES_A_ROW = 25, 5
-
-# Precision-recall curves of ten classes with so many points take 24 KB; with more classes they get fewer.
-_MOST_THRESHOLDS, _MOST_POINTS = 101, 5_000
-
-
-def _confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many images of each class (row) were given which class (column)."""
+def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many images of each class (row) were given which class (column); without scikit-learn's import."""
     pairs = labels.astype(np.int64) * num_classes + predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def _most_confident_mistakes(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Indices of the images that were given a wrong class with most confidence, at most `_MISTAKES`, surest first."""
-    wrong = np.flatnonzero(labels != predicted)
-    confidence = probabilities[wrong, predicted[wrong]].astype(np.float32)
-    return wrong[np.argsort(-confidence, kind="stable")[:_MISTAKES]]
 
 
 def _precision_recall_values(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> list:
@@ -188,81 +181,6 @@ def _precision_recall_values(labels: np.ndarray, probabilities: np.ndarray, clas
     return values
 
 
-def _draw_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]):
-    """A Pillow image: what is right in blue, mistakes in orange, each the darker the larger its share of its row.
-
-    TensorBoard shows pictures some 350 pixels wide: small cells and large letters are what can be read there.
-    """
-    from PIL import Image, ImageDraw
-
-    n, font = len(matrix), _font(13)
-    has_words = n <= 16
-    width, height = (40, 28) if has_words else (max(4, 800 // n),) * 2
-    left, top = (96, 92) if has_words else (0, 0)
-    picture = Image.new("RGB", (left + n * width + 1, top + n * height + 1), "white")
-    draw = ImageDraw.Draw(picture)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    for row in range(n):
-        if has_words:
-            name = _fitted(class_names[row], 84, font)
-            draw.text((left - 6, top + (row + 0.5) * height), name, 0, font, "rm")
-            upright = Image.new("RGB", (top, width), "white")
-            ImageDraw.Draw(upright).text((6, width / 2), name, 0, font, "lm")
-            picture.paste(upright.rotate(90, expand=True), (left + row * width, 0))
-        for column in range(n):
-            # A mistake in a hundred is to be seen, so mistakes darken by the root of their share.
-            is_right = row == column
-            share = shares[row, column] if is_right else shares[row, column] ** 0.5
-            corner = (left + column * width, top + row * height)
-            colour = tuple(round(255 + (part - 255) * share) for part in (BLUE if is_right else _ORANGE))
-            draw.rectangle((*corner, corner[0] + width, corner[1] + height), colour, outline=(230, 230, 230))
-            if has_words and matrix[row, column]:
-                place = (corner[0] + width / 2, corner[1] + height / 2)
-                draw.text(place, str(matrix[row, column]), "white" if is_right and share > 0.5 else 0, font, "mm")
-    return picture
-
-
-def _draw_mistakes(images: Dataset, mistakes: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray):
-    """A Pillow image: test images enlarged, and below each what the model says, how surely, and what it is."""
-    from PIL import Image, ImageDraw
-
-    font, cell_width, cell_height, size = _font(12), 108, 128, 84
-    height, width = images.image_shape
-    longest = max(height, width)
-    scale = size // longest if longest <= size else size / longest  # whole, where it can be: pixels stay square
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resampling = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-    rows = -(-len(mistakes) // _MISTAKES_A_ROW)
-    sheet = Image.new("L", (cell_width * min(len(mistakes), _MISTAKES_A_ROW), cell_height * rows), "white")
-    draw = ImageDraw.Draw(sheet)
-    for place, i in enumerate(mistakes):
-        x, y = cell_width * (place % _MISTAKES_A_ROW), cell_height * (place // _MISTAKES_A_ROW)
-        image = Image.fromarray(np.ascontiguousarray(images.x_test[i])).resize(shape, resampling)
-        sheet.paste(image, (x + (cell_width - shape[0]) // 2, y + 4))
-        confidence = f" {100 * float(probabilities[i, predicted[i]]):.1f} %"
-        said = _fitted(images.class_names[predicted[i]], cell_width - 4 - font.getlength(confidence), font) + confidence
-        is_what = _fitted(f"is {images.class_names[images.y_test[i]]}", cell_width - 4, font)
-        draw.text((x + cell_width // 2, y + size + 14), said, 0, font, "mm")
-        draw.text((x + cell_width // 2, y + size + 29), is_what, 0, font, "mm")
-    return sheet
-
-
-@functools.cache
-def _font(size: int):
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-def _fitted(text: str, width: float, font) -> str:
-    """The text, cut where it is wider than so many pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
-
-
 HIDDEN = "last_hidden_layer.npz"
 
 _SAMPLE = 500
@@ -297,12 +215,12 @@ def _keep_last_hidden_layer(path: Path, exported, images: np.ndarray) -> None:
     hidden = np.asarray(hidden, np.float32).reshape(len(images), -1)
     units = hidden.shape[1]
     if units > _MOST_DIMENSIONS:
-        hidden = _principal_components(hidden, _MOST_DIMENSIONS)
+        hidden = principal_components(hidden, _MOST_DIMENSIONS)
     limit = np.finfo(np.float16).max
     np.savez_compressed(path, hidden=np.clip(hidden, -limit, limit).astype(np.float16), units=units)
 
 
-def _principal_components(x: np.ndarray, dimensions: int) -> np.ndarray:
+def principal_components(x: np.ndarray, dimensions: int) -> np.ndarray:
     """Scores of the first principal components, `(n, dimensions)`; by the n x n matrix of products, as n is small."""
     centered = (x - x.mean(axis=0)).astype(np.float64)
     values, vectors = np.linalg.eigh(centered @ centered.T)  # rising

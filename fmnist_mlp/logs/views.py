@@ -34,7 +34,7 @@ from fmnist_mlp.results.views import Views
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline, Sweep
 from fmnist_mlp.sweepfile.trials import Trial
 
-_FORMAT = 1  # of what the parent writes: raise it when the same records give other views
+_FORMAT = 2  # of what the parent writes: raise it when the same records give other views
 
 # Says which trial a folder shows, and whether it is in training, done or failed.
 _MARKER = ".trial"

@@ -327,14 +327,18 @@ def pareto_front(
 # ---- calibration ----
 
 
-def _calibration_error(is_correct: np.ndarray, confidence: np.ndarray) -> float:
-    """Mean over images of |accuracy - mean confidence| of the bin of equal width that an image's confidence falls in.
+def calibration_bins(confidence: np.ndarray) -> np.ndarray:
+    """Which of `CALIBRATION_BINS` bins of equal width each image's confidence falls in, `(n,)`.
 
     Bins are open below and closed above, (0, 1/15], (1/15, 2/15], ..., as in Guo et al. 2017.
     """
-    inner_edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
+    return np.searchsorted(np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS, confidence, side="left")
+
+
+def _calibration_error(is_correct: np.ndarray, confidence: np.ndarray) -> float:
+    """Mean over images of |accuracy - mean confidence| of the bin that an image's confidence falls in."""
     # What falls in a bin adds up to n_bin (accuracy - confidence), so no bin is divided by its number of images.
-    gaps = np.bincount(np.searchsorted(inner_edges, confidence, side="left"), weights=is_correct - confidence)
+    gaps = np.bincount(calibration_bins(confidence), weights=is_correct - confidence)
     return float(np.abs(gaps).sum() / len(confidence))
 
 
