@@ -37,9 +37,9 @@ from fmnist_mlp.runner import plan as plan_module
 from fmnist_mlp.sweepfile import classifiers
 from fmnist_mlp.sweepfile.checks import check_shapes
 from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
+from fmnist_mlp.sweepfile.names import name_problem
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.schema import json_schema
-from fmnist_mlp.sweepfile.settings import name_problem
 from fmnist_mlp.sweepfile.sweep import Baseline, Overrides, over_budget
 from fmnist_mlp.sweepfile.trials import list_trials
 from fmnist_mlp.training import baseline as baseline_module
@@ -523,11 +523,12 @@ def test_a_budget_of_parameters_stops_no_baseline(load):
 
 def test_the_schema_knows_every_classifier_and_argument():
     schema = json_schema()
-    baseline = schema["$defs"]["baseline"]
+    baseline = schema["$defs"]["BaselineEntry"]
     assert set(baseline["properties"]) == {"name", "preprocess", *CLASSIFIERS}
     assert baseline["oneOf"] == [{"required": [name]} for name in CLASSIFIERS]
     for name, classifier in CLASSIFIERS.items():
-        arguments = baseline["properties"][name]["anyOf"][0]["properties"]
+        assert baseline["properties"][name]["anyOf"] == [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]
+        arguments = schema["$defs"][name]["properties"]
         assert set(arguments) == set(classifier.model_fields)
         assert all(part["description"] for part in arguments.values())
     assert {"required": ["baselines"]} in schema["anyOf"]

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import pickle
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from hypothesis import strategies as st
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile.checks import check_shapes, find_doubts
 from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS
+from fmnist_mlp.sweepfile.names import MAX_NAME_LENGTH, name_problem
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.schema import json_schema
-from fmnist_mlp.sweepfile.settings import Grid, IdxFolder, SweepSettings, Training, name_problem
-from fmnist_mlp.sweepfile.stacks import MAX_NAME_LENGTH
+from fmnist_mlp.sweepfile.settings import Grid, IdxFolder, SweepSettings, Training
 from fmnist_mlp.sweepfile.sweep import Overrides, over_budget, read_folder_name
 from fmnist_mlp.sweepfile.trials import NUMERICS_VERSION, canonical_settings, fingerprint, list_trials
 
@@ -310,7 +312,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("dataset: mnist", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'mnist'; other data sets are read from their four IDX files: {idx: FOLDER}"),
         ("dataset: {idx: }", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value)"),
         ("name: a/b", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a/b'"),
-        ("name: 64", "name must be text, got 64"),
+        ("name: 64", "name must be text, got 64; write it in quotes: '64'"),
         ("name: _records", "name must not begin with _, such names are our own; got '_records'"),
         ("class_names: [a, b, a]", "class_names must differ from each other, but 'a' names classes 0 and 2"),
         ("class_names: [Bag, bag]", "class_names must differ from each other, but 'bag' names classes 0 and 1"),
@@ -358,7 +360,7 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
 def test_one_mistake_in_a_setting_gets_one_message(complain, line, message):
     """Two architectures: what both inherit is said once."""
     shown, echo = complain(f"{line}\n{STACK}  - [8]\n")
-    assert shown.removeprefix("architectures.yaml:1: ").removesuffix("; write it in quotes: '64'") == message
+    assert shown.removeprefix("architectures.yaml:1: ") == message
     assert echo == "    " + line
 
 
@@ -1607,31 +1609,28 @@ def test_random_punctuation_is_a_sweep_error(tmp_path, text, after_a_stack):
 # ---- the schema ----
 
 
-def test_the_schema_file_is_in_step_with_the_models():
-    rewrite = (
-        "python -c 'import json, pathlib; from fmnist_mlp import config; "
-        'pathlib.Path("architectures.schema.json").write_text(json.dumps(config.json_schema(), indent=2) + "\\n")\''
-    )
-    written = (ROOT / "architectures.schema.json").read_text()
-    assert written == json.dumps(json_schema(), indent=2) + "\n", f"out of step; rewrite it with: {rewrite}"
-    assert (
-        (ROOT / "architectures.yaml")
-        .read_text()
-        .startswith("# yaml-language-server: $schema=architectures.schema.json\n")
-    )
+def test_the_schema_file_is_what_its_command_prints():
+    command = [sys.executable, "-m", "fmnist_mlp.sweepfile.schema"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rewrite = "python -m fmnist_mlp.sweepfile.schema > architectures.schema.json"
+    assert (ROOT / "architectures.schema.json").read_text() == printed, f"out of step; rewrite it with: {rewrite}"
+    assert json.loads(printed) == json_schema()
+    text = (ROOT / "architectures.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=architectures.schema.json\n")
 
 
 def test_every_key_and_layer_is_described_in_the_schema():
     schema = json_schema()
-    training = schema["properties"]["training"]["properties"]
+    definitions = schema["$defs"]
+    properties = {name: part.get("properties", {}) for name, part in definitions.items()}
+    training, architecture, grid = (properties[name] for name in ("TrainingKeys", "ArchitectureEntry", "Grid"))
     assert set(training) == set(Training.model_fields)
-    architecture = schema["$defs"]["architecture"]["properties"]
     assert set(architecture) == {"name", "layers", "max_params", *training}
-    grid = schema["$defs"]["grid"]["properties"]
     assert set(grid) == {"depth", "units", "shape", "after_each", "max_params", *training}
-    described = {**schema["properties"], **training, "name": architecture["name"]}
-    described |= {key: part for key, part in grid.items() if key != "max_params"}
-    assert all(part.get("description") for part in described.values())
-    layers = [option["properties"] for option in schema["$defs"]["layer"]["anyOf"] if "properties" in option]
+    assert set(schema["properties"]) == {*SweepSettings.model_fields, "training", "architectures", "grid", "baselines"}
+    for key, part in [*schema["properties"].items(), *(item for keys in properties.values() for item in keys.items())]:
+        reference = part.get("$ref", "").removeprefix("#/$defs/")
+        assert part.get("description") or definitions[reference]["description"], key
+    layers = [option["properties"] for option in definitions["LayerEntry"]["anyOf"] if "properties" in option]
     assert [next(iter(properties)) for properties in layers] == list(LAYERS)
     assert all(part["description"] for properties in layers for part in properties.values())

@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from fmnist_mlp.sweepfile.layers import Conv2D, Dense, StackError
-from fmnist_mlp.sweepfile.settings import name_problem
+from fmnist_mlp.sweepfile.names import name_problem
 from fmnist_mlp.sweepfile.steps import Pca, Rescale, Standardize, count, has_open_size, input_shape_of
 from fmnist_mlp.training import models, preprocess
 

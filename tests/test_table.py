@@ -20,7 +20,7 @@ from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.record import METRICS, ClassScores, Latency
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile import sweep as sweep_module
-from fmnist_mlp.sweepfile.settings import name_problem
+from fmnist_mlp.sweepfile.names import name_problem
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.trials import list_trials
 

@@ -10,17 +10,19 @@ import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from fmnist_mlp.sweepfile.layers import Expected, number_in_name
+from fmnist_mlp.sweepfile.names import number_in_name
+from fmnist_mlp.sweepfile.wants import Checked, Wants
 
 MOST_ROUNDS = 1_000_000  # of trees or iterations; beyond this a number is a slip
 
 
-class Classifier(BaseModel):
+class Classifier(Checked):
     """What every classifier has; the classes below are the closed list.
 
     Class attributes:
+        shorthand: none; every argument goes by its name.
         module: where scikit-learn has it.
         example: how it is written in a sweep file.
         gives_probabilities: False for those that only decide, and so have neither a loss nor a calibration error.
@@ -28,8 +30,7 @@ class Classifier(BaseModel):
             for the order of trials and the time left, nothing else rests on it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
+    shorthand: ClassVar[str | None] = None
     module: ClassVar[str]
     example: ClassVar[str]
     gives_probabilities: ClassVar[bool] = True
@@ -126,22 +127,22 @@ _Decay = Annotated[float, Field(ge=0, lt=1)]
 _MaxFeatures = Annotated[
     _Whole | _Share | Literal["sqrt", "log2"] | None,
     BeforeValidator(_as_max_features),
-    Expected(
+    Wants(
         "sqrt, log2, a whole number from 1, a share above 0 and at most 1.0, or null for all", choices=("sqrt", "log2")
     ),
 ]
 
 _Gamma = Annotated[
     Literal["scale", "auto"] | _FromZero,
-    Expected("scale, auto or a number at least 0", choices=("scale", "auto")),
+    Wants("scale, auto or a number at least 0", choices=("scale", "auto")),
 ]
 
 _EarlyStopping = Annotated[
-    Literal["auto"] | bool, Expected("auto (above 10,000 images), true or false", choices=("auto",))
+    Literal["auto"] | bool, Wants("auto (above 10,000 images), true or false", choices=("auto",))
 ]
 
 _BatchSize = Annotated[
-    Literal["auto"] | _Whole, Expected("auto (200 images at most) or a whole number from 1", choices=("auto",))
+    Literal["auto"] | _Whole, Wants("auto (200 images at most) or a whole number from 1", choices=("auto",))
 ]
 
 _UNITS = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
@@ -150,7 +151,7 @@ _HiddenLayerSizes = Annotated[
     tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...],
     Field(min_length=1, max_length=200),
     BeforeValidator(_as_sizes),
-    Expected("a whole number from 1 to 1,000,000, or a list of 1 to 200 of them"),
+    Wants("a whole number from 1 to 1,000,000, or a list of 1 to 200 of them"),
     WithJsonSchema({"anyOf": [_UNITS, {"type": "array", "items": _UNITS, "minItems": 1, "maxItems": 200}]}),
 ]
 

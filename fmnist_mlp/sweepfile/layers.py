@@ -12,11 +12,12 @@ noise and reshaping 0. Padding is counted as if the zeros were multiplied.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from fmnist_mlp.sweepfile.names import number_in_name
+from fmnist_mlp.sweepfile.wants import Checked, Wants, problem
 
 Shape = tuple[int, ...]
 
@@ -46,20 +47,6 @@ class StackError(ValueError):
         self.index = index
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What a field wants, in words, where its type and bounds do not say it well enough for an error message."""
-
-    words: str
-    choices: tuple[str, ...] = ()
-
-
-def number_in_name(value: float) -> str:
-    """A number in the letters that a name may have, `0.3` or `1e-05`; two numbers that differ never look the same."""
-    short = format(value, ".12g")
-    return (short if float(short) == value else repr(value)).replace("+", "")
-
-
 # ---- types of arguments ----
 
 
@@ -81,7 +68,7 @@ def _as_target_shape(value: Any) -> Any:
     value = (value,) if isinstance(value, int) and not isinstance(value, bool) else value
     value = tuple(value) if isinstance(value, list) else value
     if isinstance(value, tuple) and value.count(-1) > 1:
-        raise PydanticCustomError("plain", "may leave only one size open (-1)")
+        raise problem("may leave only one size open (-1)")
     if isinstance(value, tuple) and 0 in value:
         raise ValueError("a size of zero")
     return value
@@ -90,7 +77,7 @@ def _as_target_shape(value: Any) -> Any:
 ActivationName = Annotated[
     str,
     AfterValidator(_canonical_activation),
-    Expected("the name of an activation (linear is none)", choices=(*ACTIVATIONS, *ACTIVATION_ALIASES)),
+    Wants("the name of an activation (linear is none)", choices=(*ACTIVATIONS, *ACTIVATION_ALIASES)),
     WithJsonSchema({"type": "string", "enum": [*ACTIVATIONS, *ACTIVATION_ALIASES]}),
 ]
 
@@ -104,7 +91,7 @@ _SIDE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MAX_WINDOW}
 
 _WINDOW_SCHEMA = {"anyOf": [_SIDE_SCHEMA, {"type": "array", "items": _SIDE_SCHEMA, "minItems": 2, "maxItems": 2}]}
 
-_WINDOW_WORDS = Expected(f"a whole number from 1 to {MAX_WINDOW:,} or a pair of them")
+_WINDOW_WORDS = Wants(f"a whole number from 1 to {MAX_WINDOW:,} or a pair of them")
 
 _Window = Annotated[tuple[_Side, _Side], BeforeValidator(_as_pair), _WINDOW_WORDS, WithJsonSchema(_WINDOW_SCHEMA)]
 
@@ -121,7 +108,7 @@ _TargetShape = Annotated[
     tuple[Annotated[int, Field(ge=-1, le=MAX_UNITS)], ...],
     Field(min_length=1, max_length=6),
     BeforeValidator(_as_target_shape),
-    Expected("a list of 1 to 6 whole numbers, such as [28, 28, 1]"),
+    Wants("a list of 1 to 6 whole numbers, such as [28, 28, 1]"),
     WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": -1}, "minItems": 1, "maxItems": 6}),
 ]
 
@@ -129,7 +116,7 @@ _TargetShape = Annotated[
 # ---- layers ----
 
 
-class Layer(BaseModel):
+class Layer(Checked):
     """What every layer has; the classes below are the closed list.
 
     Class attributes:
@@ -137,8 +124,6 @@ class Layer(BaseModel):
         example: how to write the layer in a sweep file.
         label: begins its automatic name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     shorthand: ClassVar[str | None] = None
     example: ClassVar[str]

@@ -1,126 +1,22 @@
 """What people write for what is called otherwise here, and the line that they should have written.
 
 A sweep file is pasted together from Keras, PyTorch and scikit-learn, and from memory. `read` says what is wrong with
-it; this module finds the end of the message: the nearest word (`did_you_mean`), or the whole line written anew
-(`key_hint`, `layer_hint`, `value_hint`, ...). What could be meant in two ways is never decided here, only named.
+it; this module finds the end of the message: the whole line written anew (`key_hint`, `layer_hint`, `value_hint`,
+...), or the `nearest` word. What could be meant in two ways is never decided here, only named.
 
 Nodes in, text out. Searching is bounded: a file of a megabyte in which every word is wrong is answered in a second.
 """
 
 import ast
-import difflib
-import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS
+from fmnist_mlp.sweepfile.nearest import did_you_mean, letters_of, named_by_letters, nearest
 from fmnist_mlp.sweepfile.nodes import Node, resolve
 from fmnist_mlp.words import harmless, quoted
 
 _MAX_REWRITTEN = 200  # characters of a line written anew; where it would be longer, an example has to do
-_MAX_SEARCHED = 40  # characters of a name that are compared with the known ones
-
-# ---- the nearest word ---------------------------------------------------------------------------------------------
-
-# Ours: what others call it, by letters and digits alone. Of two that share a word, the first that is known counts.
-_SYNONYMS = {
-    "learning_rate": "lr learningrateinit stepsize initiallr",
-    "epochs": "epoch nepochs numepochs maxepochs nbepoch maxiter niter",
-    "batch_size": "batch bs minibatch minibatchsize",
-    "early_stopping": "patience earlystop earlystopper niternochange",
-    "gradient_clip": "clipnorm clip gradclip clipgradnorm maxgradnorm globalclipnorm",
-    "schedule": "scheduler lrschedule lrscheduler learningrateschedule annealing",
-    "warmup_epochs": "warmup warmupsteps",
-    "optimizer": "solver opt optim optimiser",
-    "activation": "act activationfunction activationfn activations nonlinearity hiddenactivation",
-    "validation_split": "valsplit valsize valfraction validationfraction validationsize",
-    "augment": "augmentation augmentations transforms dataaugmentation",
-    "preprocess": "preprocessing normalize normalization normalise scaler scaling standardize standardise pca",
-    "layers": "hiddenlayers layer",
-    "units": "units width widths hiddenunits neurons nodes size outputs outfeatures nunits numunits dim",
-    "depth": "depths nlayers numlayers numberoflayers hiddenlayers numhiddenlayers",
-    "Dense": "units linear fc fullyconnected innerproduct",
-    "BatchNormalization": "bn batchnorm batchnorm1d batchnorm2d",
-    "LayerNormalization": "ln layernorm",
-    "MaxPooling2D": "maxpool maxpool2d pool pooling",
-    "AveragePooling2D": "avgpool avgpool2d averagepool2d",
-    "GlobalAveragePooling2D": "gap globalavgpool2d globalaveragepool2d globalpooling adaptiveavgpool2d",
-    "Conv2D": "conv convolution convolution2d",
-    "rate": "droprate dropoutrate p prob probability",
-    "kernel_size": "kernel kernelsizes filtersize",
-    "filters": "outchannels channels",
-    "strides": "stride",
-    "use_bias": "bias",
-    "epsilon": "eps",
-    "negative_slope": "alpha slope",
-    "weight_decay": "wd decay l2 l2reg regularization alpha",
-    "folds": "cv kfold kfolds nsplits nfolds",
-    "seeds": "seed randomstate randomseed nseeds numseeds repeats runs trials",
-    "architectures": "models networks nets mlps stacks experiments configs configurations archs",
-    "baselines": "sklearn classifiers baseline",
-    "training": "hyperparameters hyperparams hparams params train fit compile settings",
-    "dataset": "data datasets",
-    "limit": "samples numsamples nsamples trainsize maxsamples subset",
-    "class_names": "labels classes labelnames targetnames categories",
-    "max_params": "maxparameters parameterbudget budget",
-    "select_by": "monitor metric objective",
-    "name": "title id label",
-    "KNeighborsClassifier": "knn",
-    "LogisticRegression": "logreg",
-    "MLPClassifier": "mlp",
-    "n_neighbors": "k",
-}
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'epochs'?`, or the list of what there is where nothing is near."""
-    known = tuple(known)
-    near = nearest(name, known)
-    if near:
-        return f"; did you mean '{near}'?"
-    return f"; known: {', '.join(known)}" if known else ""
-
-
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that somebody meant, by what others call it or by likeness; None where nothing is near."""
-    return _nearest(name[:_MAX_SEARCHED], tuple(known))
-
-
-@functools.lru_cache(maxsize=4096)
-def _nearest(name: str, known: tuple[str, ...]) -> str | None:
-    by_letters = _by_letters(known)
-    wanted = _letters(name.rpartition(".")[2] or name)  # keras.layers.Dense, nn.Linear
-    if wanted in by_letters:
-        return by_letters[wanted]
-    synonym = next((ours for ours, words in _SYNONYMS.items() if ours in known and wanted in words.split()), None)
-    if synonym or not wanted:
-        return synonym
-    # difflib, which is slow, looks at the three alone that share the most letters and pairs of letters.
-    pairs = _pairs(wanted)
-    shared = {letters: len(pairs & theirs) for letters, theirs in _pairs_of(known).items()}
-    close = difflib.get_close_matches(wanted, sorted(shared, key=shared.get, reverse=True)[:3], n=1)
-    return by_letters[close[0]] if close else None
-
-
-def _pairs(letters: str) -> set[str]:
-    return {*letters, *(letters[i : i + 2] for i in range(len(letters) - 1))}
-
-
-@functools.lru_cache(maxsize=256)
-def _pairs_of(known: tuple[str, ...]) -> dict[str, set[str]]:
-    return {letters: _pairs(letters) for letters in _by_letters(known)}
-
-
-@functools.lru_cache(maxsize=256)
-def _by_letters(known: tuple[str, ...]) -> dict[str, str]:
-    return {_letters(name): name for name in known}
-
-
-def _letters(name: str) -> str:
-    """What a name is by ear: learningRate, learning-rate and LEARNING_RATE are one."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 # ---- layers -------------------------------------------------------------------------------------------------------
 
 PASTED_OUTPUT = "the output layer is added for you: remove it"
@@ -156,9 +52,9 @@ def _pasted(layers: Sequence[Node]) -> str | None:
     written = _Written.of(layers[-1]) if layers else None
     if written is None:
         return None
-    activation = _letters(written.arguments.get("activation", ""))
+    activation = letters_of(written.arguments.get("activation", ""))
     is_activation = written.kind == "Activation" and activation in _OUTPUT_ACTIVATIONS
-    if is_activation or _letters(written.kind) in _OUTPUT_ACTIVATIONS:
+    if is_activation or letters_of(written.kind) in _OUTPUT_ACTIVATIONS:
         before = _Written.of(layers[-2]) if len(layers) > 1 else None
         units = before.arguments.get("units") if before and before.kind == "Dense" else None
         units = f", and the Dense of {units} units before it" if units else ", and the layer before it"
@@ -185,10 +81,10 @@ def layer_hint(node: Node) -> str:
     written = _Written.of(node)
     if written is None:
         return ""
-    if _letters(written.kind) in _ADDED:
-        if _letters(written.kind) in _OUTPUT_ACTIVATIONS:
+    if letters_of(written.kind) in _ADDED:
+        if letters_of(written.kind) in _OUTPUT_ACTIVATIONS:
             return f"; {PASTED_OUTPUT}; for an activation between layers write {{Activation: softmax}}"
-        return f"; {_ADDED[_letters(written.kind)]}"
+        return f"; {_ADDED[letters_of(written.kind)]}"
     is_one_name = isinstance(node.value, str) or (isinstance(node.value, dict) and len(node.value) == 1)
     if name.strip().isdecimal():
         return f"; for a Dense of {name.strip()[:20]} units write the number without quotes"
@@ -201,9 +97,15 @@ def layer_hint(node: Node) -> str:
     return f"; write {text}" if text else ""
 
 
+def unknown_layer_hint(node: Node) -> str:
+    """The same of a layer whose name is not known; where nothing better is found, the nearest name or all of them."""
+    name = node.value if isinstance(node.value, str) else next(iter(node.value))
+    return layer_hint(node) or did_you_mean(name, LAYERS)
+
+
 def argument_hint(layer: str, key: str, known: Sequence[str]) -> str:
     """What to do about an argument that a layer does not take here."""
-    letters = _letters(key)
+    letters = letters_of(key)
     if letters in ("inputshape", "inputdim", "batchinputshape", "batchshape", "infeatures", "shape"):
         return f"; {_INPUT_ADDED}"
     if letters in ("name", "trainable", "dtype", "dataformat", "noiseshape", "autocast", "dilationrate", "groups"):
@@ -347,16 +249,16 @@ class _Written:
 def _kind(name: str) -> str | None:
     """Our name of a layer or of an activation; of what is added for everybody, the name as it is written."""
     last = name.rpartition(".")[2] or name
-    letters = _letters(last)
+    letters = letters_of(last)
     if letters in _ADDED:
         return last
     if last == "Linear":  # PyTorch's; linear is an activation
         return "Dense"
     names = tuple(LAYERS)
-    by_letters = _by_letters(names).get(letters)
+    by_letters = named_by_letters(names).get(letters)
     if by_letters:
         return by_letters
-    activations = _by_letters((*ACTIVATIONS, *ACTIVATION_ALIASES))
+    activations = named_by_letters((*ACTIVATIONS, *ACTIVATION_ALIASES))
     return activations.get(letters) or nearest(last, names)
 
 
@@ -405,7 +307,7 @@ def key_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]], place: 
         entries: the mapping that the key stands in.
         place: `top`, `training`, `architecture` or `grid`.
     """
-    letters = _letters(key)
+    letters = letters_of(key)
     if place == "architecture" and "layers" not in entries:
         hint = _layers_hint(key, node, entries)
         if hint:
@@ -441,13 +343,13 @@ def key_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]], place: 
 
 def _layers_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]]) -> str:
     """A list of layers that goes by another name, or by the name of the architecture."""
-    letters = _letters(key)
+    letters = letters_of(key)
     if letters == "classname" and "config" in entries and isinstance(entries["config"][1].value, dict):
         listed = entries["config"][1].value.get("layers")
         texts = _rewritten(listed[1]) if listed else None
         return f"; this is Keras's own form: write layers: {texts or '[64, {Dropout: 0.2}]'} without the output layer"
     if letters in _LAYER_COUNTS.split() and type(node.value) is int and 1 <= node.value <= 10:
-        beside = {_letters(other): inner for other, (_, inner) in entries.items() if other != key}
+        beside = {letters_of(other): inner for other, (_, inner) in entries.items() if other != key}
         units = next((inner for other, inner in beside.items() if other in _LAYER_LISTS.split()), None)
         each = units.source if units is not None and type(units.value) is int else "64"
         return f"; list the units of each layer: write layers: [{', '.join([each] * node.value)}]"
@@ -470,6 +372,16 @@ def layers_hint(node: Node) -> str:
     """What `layers: 64, 32` and the like should have been: `; write layers: [64, 32]`."""
     text = _rewritten(node)
     return f"; write layers: {text}" if text else ""
+
+
+def architecture_hint(node: Node) -> str:
+    """What an item of `architectures` should have been that is neither a list nor a mapping."""
+    return f"; write - [{node.value}]" if type(node.value) is int else architectures_hint(node)
+
+
+def quotes_hint(node: Node) -> str:
+    """64 or 1e-3 as a name: YAML sees a number, the user sees a name."""
+    return f"; write it in quotes: '{node.source}'" if node.source else ""
 
 
 def architectures_hint(node: Node) -> str:
@@ -503,7 +415,7 @@ def _rewritten(node: Node) -> str | None:
     if pasted := pasted_output(items):
         items = items[: pasted[0]]
     written = [_Written.of(item) for item in items]
-    texts = [each and each.in_yaml() for each in written if not (each and _letters(each.kind) in _ADDED)]
+    texts = [each and each.in_yaml() for each in written if not (each and letters_of(each.kind) in _ADDED)]
     text = f"[{', '.join(texts)}]" if all(texts) else None
     return text if text and len(text) <= _MAX_REWRITTEN else None
 

@@ -264,8 +264,8 @@ class _Composer:
         tag, typed = _tag(event), ("!!int", "!!float", "!!bool", "!!null")
         plain = event.style is None and tag is None
         _allow_tag(event, "!!str", *typed)
-        value = resolve(event.value) if plain or tag in typed else event.value
-        return Node(value, _line(event), source=event.value)
+        text = _whole_characters(event.value)
+        return Node(resolve(text) if plain or tag in typed else text, _line(event), source=text)
 
     def _sequence(self, event: events.SequenceStartEvent, depth: int) -> Node:
         _allow_tag(event, "!!seq")
@@ -312,6 +312,12 @@ class _Composer:
 
 def _line(event: events.Event) -> int:
     return event.start_mark.line + 1
+
+
+def _whole_characters(text: str) -> str:
+    """JSON writes a character beyond U+FFFF as two escapes, which ruamel.yaml leaves as two halves of a character."""
+    is_whole = not re.search("[\ud800-\udfff]", text)
+    return text if is_whole else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _tag(event: events.Event) -> str | None:

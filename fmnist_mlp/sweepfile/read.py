@@ -1,50 +1,45 @@
 """A sweep file becomes one frozen, validated `Sweep`, or one `SweepError` that lists every problem.
 
 Each problem has its line, the user's own line under it, what was expected and the nearest known name. `nodes` turns
-text into nodes that know their line; `_Reader` turns nodes into settings and grids into architectures, with pydantic
-for types and bounds; the rest compares architectures with each other. What is known only with the data is left to
-`checks`.
+text into nodes that know their line; the models of `settings` and `entries` say what may stand in them, and `explain`
+what is wrong. Here entries become architectures: what they inherit, what they are called, how they differ from each
+other. `checks` judges what only the data can tell.
 """
 
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
-from pydantic.fields import FieldInfo
+from pydantic import TypeAdapter, ValidationError
 
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile import misreadings, stacks
 from fmnist_mlp.sweepfile.checks import FASHION_MNIST, report_pasted_ends
-from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS, Classifier, LogisticRegression
+from fmnist_mlp.sweepfile.duplicates import check_differ, new_trials
+from fmnist_mlp.sweepfile.entries import GRID_EXAMPLE, ArchitectureEntry, BaselineEntry, Layers, grid_entry
+from fmnist_mlp.sweepfile.explain import SECTIONS, Entry, explain
 from fmnist_mlp.sweepfile.grids import MAX_GRID_STACKS, DenseStacks, count_in_words
-from fmnist_mlp.sweepfile.layers import LAYERS, Dense, Expected, Layer, number_in_name
+from fmnist_mlp.sweepfile.layers import Dense, Layer
+from fmnist_mlp.sweepfile.names import name_problem, shorten_name
+from fmnist_mlp.sweepfile.nearest import nearest
 from fmnist_mlp.sweepfile.nodes import Node, Problems, read_document, read_text
 from fmnist_mlp.sweepfile.settings import (
     MAX_LAYERS,
-    Augment,
-    EarlyStopping,
-    Grid,
     IdxFolder,
     Refit,
     SelectBy,
     SweepSettings,
     Training,
-    listed_in_words,
-    name_problem,
+    TrainingKeys,
+    own_in_name,
 )
-from fmnist_mlp.sweepfile.stacks import MAX_NAME_LENGTH, shorten_name
 from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline, Overrides, Sweep
-from fmnist_mlp.sweepfile.trials import canonical_settings, fingerprint
-from fmnist_mlp.words import harmless, quoted
+from fmnist_mlp.sweepfile.wants import Checked, wanted
+from fmnist_mlp.words import harmless
 
 MAX_TRIALS = 100_000  # more than anybody trains; planning so many takes 1.2 s and 0.1 GB (Zen 5)
 
@@ -74,8 +69,9 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     root = replace(root, value={key: entry for key, entry in root.value.items() if not key.startswith("x-")})
     reader = _Reader(problems, given)
     settings = reader.read_settings(root, Path(path).parent)
+    reader.read_training(root)
     listed, compared = reader.read_architectures(root), reader.read_baselines(root)
-    _check_differ([*listed, *compared], problems, given)
+    check_differ([*listed, *compared], problems, given)
     if not isinstance(settings["dataset"], IdxFolder):  # Fashion-MNIST and its stand-in are known without looking
         report_pasted_ends(listed, *FASHION_MNIST, problems)
     expanded = reader.read_grids(root)
@@ -89,7 +85,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     if settings.get("name") is None:
         settings["name"] = _name_from_stem(Path(path), problems)
     problems.raise_if_any()
-    added = _new_trials(expanded, [*listed, *compared])
+    added = new_trials(expanded, [*listed, *compared])
     return Sweep.model_construct(
         **settings,
         path=Path(path),
@@ -104,39 +100,63 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     )
 
 
-# ---- nodes to settings ----
+# ---- entries to architectures ----
+
+_Model = TypeVar("_Model", bound=Checked)
+
+# What people take for their one seed.
+_LIKELY_SEEDS = frozenset({42, 123, 1234, 1337, 2023, 2024, 2025, 2026})
 
 
-_WithArguments = TypeVar("_WithArguments", bound=Layer | Classifier)
+@dataclass(frozen=True)
+class _Conflict:
+    """A rule between keys that is broken: the line to change, what is wrong, and whether `training` alone says it."""
 
-_GRID_EXAMPLE = "{depth: [1, 2], units: [32, 64]}"
+    keys: tuple[str, ...]
+    line: int
+    message: str
+    is_inherited: bool
 
 
 class _Reader:
-    """Turns nodes into settings; what it cannot use it reports and leaves out, so that one slip gives one message."""
+    """Turns entries into architectures; what it cannot use it reports and leaves out: one slip gives one message."""
 
     def __init__(self, problems: Problems, overrides: dict[str, int]):
         self._problems = problems
         self._overrides = overrides
         self.overridden: set[str] = set()  # those of the overrides that are not what the file says anyway
         self.of_the_file: dict[str, Any] = {}  # what `Sweep` remembers of the file's own values
-        self._training: dict[str, tuple[int, Node]] = {}  # the valid keys of the file's `training`
         self.doubts: list[tuple[int, str]] = []
-        self.training_is_sound = True  # else rules between keys would judge what the user did not mean
+        self._training: dict[str, Any] = {}  # the valid keys of the file's `training`
+        self._training_lines: dict[str, int] = {}
+        self._training_is_sound = True  # else rules between keys would judge what the user did not mean
         self._folds: int | None = None
         self._max_params: int | None = None
 
+    def _report(self, error: ValidationError, entry: Entry) -> None:
+        for line, message in explain(error, entry):
+            self._problems.add(line, message)
+
+    def _read_keys(self, model: type[_Model], entry: Entry, context: dict | None = None) -> tuple[_Model, bool]:
+        """The model of the keys that are valid, and whether that is all of them."""
+        keys = entry.node.plain()
+        try:
+            return model.model_validate(keys, context=context), True
+        except ValidationError as error:
+            self._report(error, entry)
+            wrong = {details["loc"][0] for details in error.errors(include_url=False, include_input=False)}
+            valid = {key: value for key, value in keys.items() if key not in wrong}
+            return model.model_validate(valid, context=context), False
+
+    # -- the whole file --
+
     def read_settings(self, root: Node, folder: Path) -> dict[str, Any]:
-        """The top-level keys of `SweepSettings`, complete with defaults; keeps what architectures and grids inherit."""
-        known = [*SweepSettings.model_fields, "training", "architectures", "grid", "baselines"]
-        self._report_unknown(root, known, "top")
-        own = {key: entry for key, entry in root.value.items() if key in SweepSettings.model_fields}
-        valid = self._read_fields(SweepSettings, own, "", context={"folder": folder})
-        settings = SweepSettings.model_validate(
-            {key: node.plain() for key, (_, node) in valid.items()}, context={"folder": folder}
-        )
+        """The top-level keys of `SweepSettings`, complete with defaults."""
+        entries = {key: entry for key, entry in root.value.items() if key not in SECTIONS}
+        entry = Entry("top", replace(root, value=entries), root.line)
+        settings, _ = self._read_keys(SweepSettings, entry, {"folder": folder})
         values = {name: getattr(settings, name) for name in SweepSettings.model_fields}
-        line, node = valid.get("seeds", (0, Node(None, 0)))
+        line, node = entries.get("seeds", (0, Node(None, 0)))
         if type(node.value) is int and node.value in _LIKELY_SEEDS and "seeds" not in self._overrides:
             self.doubts.append(
                 (
@@ -146,21 +166,22 @@ class _Reader:
                 )
             )
         self._override(values)
-        values["select_by"] = self._decide_select_by(values, own)
-        self._check_folds(values, own)
+        values["select_by"] = self._decide_select_by(values, entries)
+        self._check_folds(values, entries)
         self._folds, self._max_params = values["folds"], values["max_params"]
+        return values
 
+    def read_training(self, root: Node) -> None:
+        """The file's `training`, which architectures, grids and baselines inherit."""
         line, node = root.value.get("training", (None, Node(None, 1)))
         if isinstance(node.value, dict):
-            unknown = self._report_unknown(node, list(Training.model_fields), "training", where=" in training")
-            own = {key: entry for key, entry in node.value.items() if key in Training.model_fields}
-            self._training = self._read_fields(Training, own, "")
-            self._report_idle_split(own)
-            self.training_is_sound = not unknown and len(self._training) == len(own)
+            keys, self._training_is_sound = self._read_keys(TrainingKeys, Entry("training", node, line))
+            self._training = keys.given
+            self._training_lines = {key: node.value[key][0] for key in node.value if key in self._training}
+            self._report_idle_split(node)
         elif node.value is not None:
             self._problems.add(line, f"training must be a mapping such as {{epochs: 20}}, got {node.shown()}")
-            self.training_is_sound = False
-        return values
+            self._training_is_sound = False
 
     def _override(self, values: dict[str, Any]) -> None:
         """Put `--seeds` and `--limit` in place of the file's values, and remember those."""
@@ -193,19 +214,21 @@ class _Reader:
             where = ", with --limit" if "limit" in self._overrides else ""
             self._problems.add(own["folds"][0], f"folds must be at most limit ({limit:,}), got {folds}{where}")
 
-    def _report_idle_split(self, own: dict[str, tuple[int, Node]], suffix: str = "") -> None:
+    def _report_idle_split(self, node: Node, suffix: str = "") -> None:
         """A share for validation that decides nothing is a misunderstanding: better said than ignored."""
-        if self._folds is not None and "validation_split" in own:
+        if self._folds is not None and "validation_split" in node.value:
             self._problems.add(
-                own["validation_split"][0],
+                node.value["validation_split"][0],
                 f"validation_split does not go with folds: each fold keeps 1/{self._folds} for validation{suffix}",
             )
+
+    # -- architectures --
 
     def read_architectures(self, root: Node) -> list[Architecture]:
         line, node = root.value.get("architectures", (None, None))
         if node is None:
             sources = ["architectures", "grid", "baselines"]
-            likely = any(misreadings.nearest(key, sources) for key in root.value)
+            likely = any(nearest(key, sources) for key in root.value)
             if not likely:  # else it is there, or a misspelt key, which is reported already
                 self._problems.add(
                     None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
@@ -228,52 +251,50 @@ class _Reader:
 
     def _read_architecture(self, node: Node, number: int) -> Architecture | None:
         """A list of layers, or a mapping with `layers`, perhaps `name`, and keys of `Training`; None if unusable."""
+        line = node.line
         if isinstance(node.value, list):
-            node = replace(node, value={"layers": (node.line, node)})
-        if not isinstance(node.value, dict):
-            hint = f"; write - [{node.value}]" if type(node.value) is int else misreadings.architectures_hint(node)
-            self._problems.add(
-                node.line,
-                f"an architecture is a list of layers, such as [64, 32], or a mapping with layers, "
-                f"got {node.shown()}{hint}",
-            )
+            node = replace(node, value={"layers": (line, node)})
+        is_mapping = isinstance(node.value, dict)
+        is_pasted, node = self._without_pasted_output(node, number) if is_mapping else (False, node)
+        try:
+            entry = ArchitectureEntry.model_validate(node.plain())
+        except ValidationError as error:
+            suffix = _which_architecture(node, number, is_pasted) if is_mapping else ""
+            self._report(error, Entry("architecture", node, line, suffix))
+            if is_mapping:
+                self._report_idle_split(node, suffix)
             return None
-        entries = node.value
-        if len(entries) == 1 and next(iter(entries)) in LAYERS:
-            self._problems.add(
-                node.line, f"an architecture is a list of layers; write - [{{{next(iter(entries))}: ...}}], in brackets"
-            )
+        suffix = _which_architecture(node, number, is_pasted)
+        self._report_idle_split(node, suffix)
+        if is_pasted or not self._training_is_sound:
             return None
-        name, named = self._read_own_name(entries)
-        suffix = f" (architecture '{name}')" if name else f" (architecture number {number})"
-        if "layers" in entries:
-            raw, layer_lines = self._read_layers(entries["layers"][1], suffix)
-        else:
-            raw, layer_lines = None, ()
-        if raw is not None and name is None and named is None:
-            suffix = f" (architecture '{stacks.stack_name(raw, default_activation=None)}')"
-        known = ["name", "layers", "max_params", *Training.model_fields]
-        unknown = self._report_unknown(node, known, "architecture", suffix)
-        if "layers" not in entries and not unknown:
-            self._problems.add(node.line, f"layers is missing, a list such as layers: [64, 32]{suffix}")
-
-        own = {key: entry for key, entry in entries.items() if key in Training.model_fields}
-        valid = self._read_fields(Training, own, suffix)
-        self._report_idle_split(own, suffix)
-        max_params = self._read_max_params(entries, suffix)
-        if unknown or len(valid) < len(own) or not self.training_is_sound:
-            return None
-        training, conflicts = self._effective_training(own)
+        own, lines = entry.given, {key: at for key, (at, _) in node.value.items() if key in Training.model_fields}
+        training, conflicts = self._effective_training(own, lines)
         for conflict in conflicts:
             self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else suffix))
-        if raw is None or training is None or (named is not None and name is None):
+        if training is None:
             return None
-        layers = tuple(layer.with_default_activation(training.activation) for layer in raw)
-        if name is None:
-            name = _automatic_name(stacks.stack_name(raw, default_activation=None), _own_in_name(own, training))
-        key_lines = {key: line for key, (line, _) in (self._training | own).items()}
-        self._report_softmax(layers, key_lines, node.line, suffix if "activation" in own else "")
-        return Architecture(name, layers, training, node.line, layer_lines, max_params, key_lines, raw)
+        layers = tuple(layer.with_default_activation(training.activation) for layer in entry.layers)
+        stack_name = stacks.stack_name(entry.layers, default_activation=None)
+        name = entry.name or _automatic_name(stack_name, own_in_name(own, training))
+        key_lines = self._training_lines | lines
+        self._report_softmax(layers, key_lines, line, suffix if "activation" in own else "")
+        layer_lines = tuple(item.line for item in node.value["layers"][1].value)
+        max_params = entry.max_params if "max_params" in entry.model_fields_set else self._max_params
+        return Architecture(name, layers, training, line, layer_lines, max_params, key_lines, entry.layers)
+
+    def _without_pasted_output(self, node: Node, number: int) -> tuple[bool, Node]:
+        """Whether an output layer was pasted along, which is reported; and the architecture without it."""
+        line, layers = node.value.get("layers", (0, Node(None, 0)))
+        if not isinstance(layers.value, list) or len(layers.value) > MAX_LAYERS:
+            return False, node
+        if (pasted := misreadings.pasted_output(layers.value)) is None:
+            return False, node
+        position, message = pasted
+        suffix = _which_architecture(node, number, is_pasted=True)
+        self._problems.add(layers.value[position].line, message + suffix)
+        layers = replace(layers, value=layers.value[:position])
+        return True, replace(node, value={**node.value, "layers": (line, layers)})
 
     def _report_softmax(self, layers: Sequence[Layer], key_lines: dict[str, int], line: int, suffix: str) -> None:
         """`activation: softmax`, meant for the output layer, would stand on every hidden one."""
@@ -284,119 +305,15 @@ class _Reader:
                 f"you, with its softmax: remove it{suffix}",
             )
 
-    def _read_own_name(self, entries: dict[str, tuple[int, Node]]) -> tuple[str | None, Node | None]:
-        """The name if it is given and valid, and its node if it is given at all."""
-        line, node = entries.get("name", (None, None))
-        if node is None or node.value is None:
-            return None, None
-        if not isinstance(node.value, str):
-            # 64 or 1e-3 as a name: YAML sees a number, the user sees a name.
-            quotes = f"; write it in quotes: '{node.source}'" if node.source else ""
-            self._problems.add(line, f"name must be text, got {node.shown()}{quotes}")
-            return None, node
-        problem = name_problem(node.value)
-        if problem:
-            self._problems.add(line, f"name {problem}")
-        return (None if problem else node.value), node
-
-    def _read_max_params(self, entries: dict[str, tuple[int, Node]], suffix: str, subject: str = "") -> int | None:
-        """The architecture's own limit, which null lifts, else the sweep's."""
-        own = {key: entry for key, entry in entries.items() if key == "max_params"}
-        valid = self._read_fields(SweepSettings, own, suffix, subject)
-        return valid["max_params"][1].value if valid else self._max_params
-
-    def _read_layers(self, node: Node, suffix: str) -> tuple[tuple[Layer, ...] | None, tuple[int, ...]]:
-        if not isinstance(node.value, list):
-            hint = misreadings.layers_hint(node)
-            self._problems.add(node.line, f"layers must be a list, such as [64, 32], got {node.shown()}{hint}{suffix}")
-            return None, ()
-        if len(node.value) > MAX_LAYERS:
-            self._problems.add(node.line, f"at most {MAX_LAYERS} layers are allowed, got {len(node.value):,}{suffix}")
-            return None, ()
-        pasted = misreadings.pasted_output(node.value)
-        if pasted:
-            self._problems.add(node.value[pasted[0]].line, f"{pasted[1]}{suffix}")
-        items = node.value[: pasted[0]] if pasted else node.value
-        layers = [self._read_layer(item, suffix) for item in items]
-        if pasted or any(layer is None for layer in layers):
-            return None, ()
-        return tuple(layers), tuple(item.line for item in node.value)
-
-    def _read_layer(self, node: Node, suffix: str) -> Layer | None:
-        """An integer, a layer's name, or one name with its arguments."""
-        value, name, arguments = node.value, None, {}
-        if type(value) is int:
-            name, arguments = "Dense", {"units": (node.line, node)}
-        elif isinstance(value, str):
-            name = value
-        elif isinstance(value, dict) and len(value) == 1:
-            (name, (_, inner)) = next(iter(value.items()))
-            if isinstance(inner.value, dict):
-                arguments = inner.value
-            elif inner.value is not None:
-                arguments = {None: (inner.line, inner)}
-        elif isinstance(value, dict) and value:
-            first = next((key for key in value if key in LAYERS), "Dense")
-            self._problems.add(
-                node.line,
-                f"a layer is one name with its arguments in braces, such as {LAYERS[first].example}, "
-                f"got {len(value)} keys ({quoted(', '.join(value))[1:-1]}){misreadings.layer_hint(node)}{suffix}",
-            )
-            return None
-        else:
-            self._problems.add(
-                node.line,
-                "a layer is a whole number (units of a Dense), a layer's name, or one name with its arguments such as "
-                f"{{Dropout: 0.3}}, got {node.shown()}{misreadings.layer_hint(node)}{suffix}",
-            )
-            return None
-        if name not in LAYERS:
-            hint = misreadings.layer_hint(node) or misreadings.did_you_mean(name, LAYERS)
-            self._problems.add(node.line, f"unknown layer {quoted(name)}{hint}{suffix}")
-            return None
-        layer = LAYERS[name]
-        if None in arguments:
-            if layer.shorthand is None:
-                known = ", ".join(layer.model_fields) or "none"
-                self._problems.add(
-                    node.line,
-                    f"{name} takes its arguments by name ({known}), as {layer.example}, "
-                    f"got {arguments[None][1].shown()}{suffix}",
-                )
-                return None
-            arguments = {layer.shorthand: arguments[None]}
-        return self._read_arguments(layer, arguments, node.line, suffix)
-
-    def _read_arguments(
-        self, layer: type[_WithArguments], arguments: dict[str, tuple[int, Node]], line: int, suffix: str
-    ) -> _WithArguments | None:
-        """A layer, or a classifier, with these arguments."""
-        subject = _spoken(layer.__name__)
-        known = list(layer.model_fields)
-        unknown = [key for key in arguments if key not in known]
-        for key in unknown:
-            hint = misreadings.argument_hint(subject, key, known)
-            self._problems.add(arguments[key][0], f"{subject} has no argument {quoted(key)}{hint}{suffix}")
-        valid = self._read_fields(
-            layer, {key: entry for key, entry in arguments.items() if key in known}, suffix, subject + " "
-        )
-        missing = [key for key, info in layer.model_fields.items() if info.is_required() and key not in arguments]
-        if missing and not unknown:  # a misspelt argument is missing too, but that is one mistake
-            self._problems.add(
-                line, f"{subject} needs {listed_in_words(missing, 'and')}: write {layer.example}{suffix}"
-            )
-        if unknown or missing or len(valid) < len(arguments):
-            return None
-        return layer.model_validate({key: node.plain() for key, (_, node) in valid.items()})
-
-    def _effective_training(self, own: dict[str, tuple[int, Node]]) -> tuple[Training | None, list["_Conflict"]]:
-        """The file's `training`, the architecture's own keys over it, and the command line's over both.
+    def _effective_training(
+        self, own: dict[str, Any], lines: Mapping[str, int]
+    ) -> tuple[Training | None, list[_Conflict]]:
+        """The file's `training`, an architecture's own keys over it, and the command line's over both.
 
         Returns:
             None in place of the settings where they do not go together, with the rules that they break.
         """
-        entries = {**self._training, **own}
-        values = {key: node.plain() for key, (_, node) in entries.items()}
+        values = {**self._training, **own}
         if "epochs" in self._overrides:
             if values.get("epochs", Training.model_fields["epochs"].default) != self._overrides["epochs"]:
                 self.overridden.add("epochs")
@@ -409,8 +326,10 @@ class _Reader:
                 if "epochs" in keys and "epochs" in self._overrides:
                     message += ", with --epochs"
                 # Where the architecture itself says one of the keys, that is the line to change.
-                key = next((key for key in keys if key in own), None) or next(key for key in keys if key in entries)
-                conflicts.append(_Conflict(keys, entries[key][0], message, is_inherited=key not in own))
+                key = next((key for key in keys if key in own), None)
+                inherited = next((key for key in keys if key in self._training), None)
+                line = self._training_lines[inherited] if key is None else lines[key]
+                conflicts.append(_Conflict(keys, line, message, is_inherited=key is None))
             return None, conflicts
 
     # -- baselines --
@@ -433,69 +352,20 @@ class _Reader:
         """A classifier's name, or a mapping with it and its arguments, perhaps `name` and `preprocess`."""
         if isinstance(node.value, str):
             node = replace(node, value={node.value: (node.line, Node(None, node.line))})
-        if not isinstance(node.value, dict) or not node.value:
-            self._problems.add(
-                node.line,
-                "a baseline is the name of a classifier, such as LogisticRegression, or one name with its arguments "
-                f"such as {LogisticRegression.example}, got {node.shown()} (baseline number {number})",
-            )
+        try:
+            entry = BaselineEntry.model_validate(node.plain())
+        except ValidationError as error:
+            name = _valid_name(node)
+            suffix = f" (baseline '{name}')" if name else f" (baseline number {number})"
+            self._report(error, Entry("baseline", node, node.line, suffix))
             return None
-        name, named = self._read_own_name(node.value)
-        suffix = f" (baseline '{name}')" if name else f" (baseline number {number})"
-        classifier = self._read_classifier(node, suffix)
-        own = {key: entry for key, entry in node.value.items() if key == "preprocess"}
-        valid = self._read_fields(Training, own, suffix)
-        if classifier is None or len(valid) < len(own) or (named is not None and name is None):
-            return None
-        entries = {key: entry for key, entry in self._training.items() if key in OF_A_BASELINE} | own
-        training = Training.model_validate({key: entry.plain() for key, (_, entry) in entries.items()})
-        if name is None:
-            name = _automatic_name(classifier.short_name(), _own_in_name(own, training))
-        return Baseline(name, classifier, training, node.line, {key: line for key, (line, _) in entries.items()})
-
-    def _read_classifier(self, node: Node, suffix: str) -> Classifier | None:
-        """The one classifier among the keys of a baseline, with its arguments."""
-        listed = [key for key in node.value if key in CLASSIFIERS]
-        unknown = [key for key in node.value if key not in (*listed, "name", "preprocess")]
-        if unknown and not listed:
-            line, key = node.value[unknown[0]][0], unknown[0]
-            near = misreadings.did_you_mean(key, CLASSIFIERS)
-            self._problems.add(line, f"unknown classifier {quoted(key)}{near}{suffix}")
-            return None
-        for key in unknown:
-            line = node.value[key][0]
-            if key in CLASSIFIERS[listed[0]].model_fields:
-                example = f"{{{listed[0]}: {{{key}: ...}}}}"
-                self._problems.add(line, f"{key} is an argument of {listed[0]}: write {example}{suffix}")
-            elif key in Training.model_fields or key == "max_params":
-                self._problems.add(line, f"{key} is for architectures, a baseline does not take it{suffix}")
-            else:
-                near = misreadings.did_you_mean(key, ["name", "preprocess"])
-                self._problems.add(line, f"unknown key {quoted(key)}{near}{suffix}")
-        if len(listed) != 1:
-            got = f"{len(listed)}: {listed_in_words(listed, 'and')}" if listed else "none"
-            example = LogisticRegression.example
-            self._problems.add(node.line, f"a baseline is one classifier, such as {example}, got {got}{suffix}")
-            return None
-        line, inner = node.value[listed[0]]
-        classifier = CLASSIFIERS[listed[0]]
-        if not isinstance(inner.value, dict | None):
-            known = ", ".join(classifier.model_fields)
-            self._problems.add(
-                line,
-                f"{listed[0]} takes its arguments by name ({known}), as {classifier.example}, "
-                f"got {inner.shown()}{suffix}",
-            )
-            return None
-        arguments = inner.value or {}
-        ours = [key for key in arguments if key in _NOT_FOR_THE_USER]
-        for key in ours:
-            self._problems.add(
-                arguments[key][0], f"{key} is not for a sweep file to set: {_NOT_FOR_THE_USER[key]}{suffix}"
-            )
-        theirs = {key: entry for key, entry in arguments.items() if key not in ours}
-        read = self._read_arguments(classifier, theirs, line, suffix)
-        return None if unknown or ours else read
+        own = {"preprocess": entry.preprocess} if "preprocess" in entry.model_fields_set else {}
+        inherited = {key: value for key, value in self._training.items() if key in OF_A_BASELINE}
+        training = Training.model_validate(inherited | own)
+        name = entry.name or _automatic_name(entry.classifier.short_name(), own_in_name(own, training))
+        lines = {key: line for key, line in self._training_lines.items() if key in OF_A_BASELINE}
+        lines |= {key: node.value[key][0] for key in own}
+        return Baseline(name, entry.classifier, training, node.line, lines)
 
     # -- grids --
 
@@ -506,7 +376,7 @@ class _Reader:
             return []
         grids = [(item.line, item) for item in node.value] if isinstance(node.value, list) else [(line, node)]
         if not grids:
-            self._problems.add(line, f"grid must be a mapping such as {_GRID_EXAMPLE}, or a list of them, got []")
+            self._problems.add(line, f"grid must be a mapping such as {GRID_EXAMPLE}, or a list of them, got []")
         expanded: list[Architecture] = []
         for grid_line, grid in grids:
             expanded += self._read_grid(grid, grid_line, others=len(expanded))
@@ -514,80 +384,56 @@ class _Reader:
 
     def _read_grid(self, node: Node, line: int, others: int) -> list[Architecture]:
         """The stacks of one grid: by depth, then shape, units and the keys of `Training` in their order."""
-        if not isinstance(node.value, dict) or not node.value:
-            self._problems.add(line, f"grid must be a mapping such as {_GRID_EXAMPLE}, got {node.shown()}")
+        if isinstance(node.value, dict):
+            self._report_idle_split(node, " (in grid)")
+        try:
+            entry = grid_entry().model_validate(node.plain())
+        except ValidationError as error:
+            self._report(error, Entry("grid", node, line))
             return []
-        # What each key says.
-        entries = node.value
-        known = [*Grid.model_fields, "after_each", "max_params", *Training.model_fields]
-        unknown = self._report_unknown(node, known, "grid", where=" in grid")
-        missing = [key for key in ("depth", "units") if key not in entries]
-        if missing and not unknown:  # a misspelt key is missing too, but that is one mistake
-            self._problems.add(line, f"grid needs {listed_in_words(missing, 'and')}: write grid: {_GRID_EXAMPLE}")
-        axes = {
-            key: self._read_axis(model, key, entries[key])
-            for model in (Grid, Training)
-            for key in model.model_fields
-            if key in entries
-        }
-        after_each = self._read_after_each(entries)
-        max_params = self._read_max_params(entries, "", "grid ")
-        self._report_idle_split(entries, " (in grid)")
-        if unknown or missing or None in axes.values() or after_each is None or not self.training_is_sound:
+        if not self._training_is_sound:
             return []
 
         # Whether it can be expanded, before anything is.
-        training_axes = {key: axes.pop(key) for key in Training.model_fields if key in axes}
-        key_lines = {key: line for key, (line, _) in (self._training | entries).items() if key in Training.model_fields}
-        values = {key: [node.value for _, node in axis] for key, axis in axes.items()}
-        dense = DenseStacks(values["depth"], values.get("shape", ["constant"]), values["units"])
-        if self._report_too_deep(axes["depth"], len(after_each)):
+        axes = {
+            key: [*zip(_lines_of_values(node.value[key]), getattr(entry, key), strict=True)]
+            for key in TrainingKeys.model_fields
+            if key in entry.model_fields_set
+        }
+        dense = DenseStacks([*entry.depth], [*(entry.shape or ("constant",))], [*entry.units])
+        depths = zip(_lines_of_values(node.value["depth"]), entry.depth, strict=True)
+        if self._report_too_deep(depths, len(entry.after_each)):
             return []
-        if not self._has_sound_size(dense, training_axes, line, others):
+        if not self._has_sound_size(dense, {key: len(axis) for key, axis in axes.items()}, line, others):
             return []
-        settings = self._combine_training(training_axes)
+        settings = self._combine_training(axes)
         if settings is None:
             return []
 
         # Layers and names are made once for each stack, not once for each of its settings.
-        architectures = []
-        after_lines, after_layers = [at for at, _ in after_each], [layer for _, layer in after_each]
+        key_lines = self._training_lines | {key: node.value[key][0] for key in axes}
+        after_lines = _lines_of_values(node.value["after_each"])[: len(entry.after_each)] if entry.after_each else []
+        max_params = entry.max_params if "max_params" in entry.model_fields_set else self._max_params
         activations = {training.activation for training, _ in settings}
+        architectures = []
         for units in dense.expand():
-            raw = [layer for n in units for layer in (Dense(units=n), *after_layers)]
+            raw = [layer for n in units for layer in (Dense(units=n), *entry.after_each)]
             activated = {
                 activation: tuple(layer.with_default_activation(activation) for layer in raw)
                 for activation in activations
             }
-            layer_lines = (entries["units"][0], *after_lines) * len(units)
+            layer_lines = (node.value["units"][0], *after_lines) * len(units)
             stack_name = stacks.stack_name(raw, default_activation=None)
-            for training, own_in_name in settings:
-                self._report_softmax(activated[training.activation], key_lines, line, " (in grid)")
-                name, layers = _automatic_name(stack_name, own_in_name), activated[training.activation]
+            for training, in_name in settings:
+                layers = activated[training.activation]
+                self._report_softmax(layers, key_lines, line, " (in grid)")
+                name = _automatic_name(stack_name, in_name)
                 architectures.append(Architecture(name, layers, training, line, layer_lines, max_params, key_lines))
         return architectures
 
-    def _read_axis(self, model: type[BaseModel], key: str, entry: tuple[int, Node]) -> list[tuple[int, Node]] | None:
-        """The values of one key of a grid, each with its line; None where one of them is not valid."""
-        line, node = entry
-        values = [(item.line, item) for item in node.value] if isinstance(node.value, list) else [entry]
-        if not values:
-            self._problems.add(line, f"grid {key} must list at least one value, got []")
-        valid = [self._read_fields(model, {key: value}, "", "grid ") for value in values]
-        return values if values and all(valid) else None
-
-    def _read_after_each(self, entries: dict[str, tuple[int, Node]]) -> list[tuple[int, Layer]] | None:
-        """The layers put after each Dense, each with its line; None where one of them is not valid."""
-        _, node = entries.get("after_each", (None, Node(None, 1)))
-        if node.value is None:
-            return []
-        items = node.value if isinstance(node.value, list) else [node]
-        layers = [(item.line, self._read_layer(item, " (after_each of grid)")) for item in items]
-        return None if any(layer is None for _, layer in layers) else layers
-
-    def _report_too_deep(self, depths: list[tuple[int, Node]], after_each: int) -> bool:
+    def _report_too_deep(self, depths: Iterable[tuple[int, int]], after_each: int) -> bool:
         """Whether a depth, with `after_each` layers after each Dense, gives more layers than a stack may have."""
-        too_deep = [(line, node.value) for line, node in depths if node.value * (1 + after_each) > MAX_LAYERS]
+        too_deep = [(line, depth) for line, depth in depths if depth * (1 + after_each) > MAX_LAYERS]
         for line, depth in too_deep:
             self._problems.add(
                 line,
@@ -596,12 +442,10 @@ class _Reader:
             )
         return bool(too_deep)
 
-    def _has_sound_size(
-        self, dense: "DenseStacks", training_axes: dict[str, list[tuple[int, Node]]], line: int, others: int
-    ) -> bool:
+    def _has_sound_size(self, dense: DenseStacks, training_axes: dict[str, int], line: int, others: int) -> bool:
         """Whether a grid expands to a stack, and with the `others` above it to no more than a file may have."""
         counts = dense.count()
-        factors = {key: len(axis) for key, axis in training_axes.items() if len(axis) > 1}
+        factors = {key: values for key, values in training_axes.items() if values > 1}
         total = sum(counts.values()) * math.prod(factors.values())
         if total == 0:
             most = max(dense.units)
@@ -622,14 +466,15 @@ class _Reader:
             )
         return 0 < total <= MAX_GRID_STACKS - others
 
-    def _combine_training(self, axes: dict[str, list[tuple[int, Node]]]) -> list[tuple[Training, list[str]]] | None:
+    def _combine_training(self, axes: dict[str, list[tuple[int, Any]]]) -> list[tuple[Training, list[str]]] | None:
         """Every combination of a grid's training keys, and what it adds to a stack's name; None where some conflict."""
         settings, reported = [], set()
         for values in itertools.product(*axes.values()):
-            own = dict(zip(axes, values, strict=True))
-            training, conflicts = self._effective_training(own)
+            own = {key: value for key, (_, value) in zip(axes, values, strict=True)}
+            lines = {key: line for key, (line, _) in zip(axes, values, strict=True)}
+            training, conflicts = self._effective_training(own, lines)
             if training is not None:
-                settings.append((training, _own_in_name(own, training)))
+                settings.append((training, own_in_name(own, training)))
             for conflict in conflicts:
                 if conflict.keys in reported:  # else a grid would say the same of each of its combinations
                     continue
@@ -639,109 +484,30 @@ class _Reader:
                 self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else where))
         return None if reported else settings
 
-    # -- keys and values --
 
-    def _report_unknown(self, node: Node, known: list[str], place: str, suffix: str = "", where: str = "") -> bool:
-        """Whether the mapping has keys that are not `known`; each is reported with the nearest, or where it belongs."""
-        unknown = [key for key in node.value if key not in known]
-        for key in unknown:
-            hint = misreadings.key_hint(key, node.value[key][1], node.value, place)
-            hint = hint or misreadings.did_you_mean(key, known)
-            if hint.startswith("; known: "):
-                for elsewhere, where_else in (
-                    (Training, "under 'training'"),
-                    (SweepSettings, "at the top of the file"),
-                    (Grid, "under 'grid'"),
-                ):
-                    near = misreadings.did_you_mean(key, elsewhere.model_fields)
-                    if key in elsewhere.model_fields:
-                        hint = f"; it stands {where_else}"
-                        break
-                    if "did you mean" in near:
-                        hint = f"{near.rstrip('?')}, {where_else}?"
-                        break
-            self._problems.add(node.value[key][0], f"unknown key {quoted(key)}{where}{hint}{suffix}")
-        return bool(unknown)
+def _lines_of_values(entry: tuple[int, Node]) -> list[int]:
+    """The line of each value of a key of a grid."""
+    line, node = entry
+    return [item.line for item in node.value] if isinstance(node.value, list) else [line]
 
-    def _read_fields(
-        self,
-        model: type[BaseModel],
-        entries: dict[str, tuple[int, Node]],
-        suffix: str,
-        subject: str = "",
-        context: dict | None = None,
-    ) -> dict[str, tuple[int, Node]]:
-        """The entries whose values `model` takes; of the others each leaves one problem, at its own line."""
+
+def _valid_name(node: Node) -> str | None:
+    """An entry's own name; None where it has none, or one that no entry may have."""
+    _, name = node.value.get("name", (0, Node(None, 0))) if isinstance(node.value, dict) else (0, Node(None, 0))
+    return name.value if isinstance(name.value, str) and not name_problem(name.value) else None
+
+
+def _which_architecture(node: Node, number: int, is_pasted: bool) -> str:
+    """The end of a message: ` (architecture 'wide')`, by its name, else by its layers, else by its number."""
+    name = _valid_name(node)
+    is_named = "name" in node.value and node.value["name"][1].value is not None
+    if not is_named and not is_pasted and "layers" in node.value:
         try:
-            model.model_validate({key: node.plain() for key, (_, node) in entries.items()}, context=context)
-        except ValidationError as error:
-            # "missing" is the caller's to say; rules between keys are checked on the effective settings.
-            found = [
-                details
-                for details in error.errors(include_url=False)
-                if details["loc"][:1] and details["loc"][0] in entries
-            ]
-            bad = {details["loc"][0] for details in found}
-            misspelt = {details["loc"][0] for details in found if details["type"] == "extra_forbidden"}
-            said = set()
-            for details in found:
-                key = details["loc"][0]
-                # One message for each nested setting, and one for a field whatever pydantic finds inside it.
-                place = details["loc"][:2] if _nested_model(model.model_fields[key]) else key
-                if place in said or (details["type"] == "missing" and key in misspelt):
-                    continue
-                said.add(place)
-                line, message = _explain(model, key, entries[key], details)
-                self._problems.add(line, f"{subject}{message}{suffix}")
-            return {key: entry for key, entry in entries.items() if key not in bad}
-        return entries
-
-
-# What people take for their one seed.
-_LIKELY_SEEDS = frozenset({42, 123, 1234, 1337, 2023, 2024, 2025, 2026})
-
-# Arguments of scikit-learn's classifiers that follow from the trial.
-_NOT_FOR_THE_USER = {
-    "random_state": "it is the seed of the trial",
-    "n_jobs": "each trial has one core, and other trials run beside it",
-}
-
-
-@dataclass(frozen=True)
-class _Conflict:
-    """A rule between keys that is broken: the line to change, what is wrong, and whether `training` alone says it."""
-
-    keys: tuple[str, ...]
-    line: int
-    message: str
-    is_inherited: bool
-
-
-def _own_in_name(own: dict[str, tuple[int, Node]], training: Training) -> list[str]:
-    """What an architecture sets for itself, for its automatic name: `["adamw", "learning_rate0.0005"]`."""
-    parts = []
-    for key in Training.model_fields:  # not the order of the file, which decides nothing
-        if key not in own:
-            continue
-        if key == "preprocess" and training.preprocess:  # the steps speak for themselves
-            parts += [step.short_name() for step in training.preprocess]
-            continue
-        # A quick look with --epochs renames nobody either.
-        value = own[key][1].value if key == "epochs" else getattr(training, key)
-        parts.append(value if isinstance(value, str) else key + _value_in_name(value))
-    return parts
-
-
-def _value_in_name(value: Any) -> str:
-    if isinstance(value, EarlyStopping):
-        others = value.model_dump(exclude={"patience"}, exclude_defaults=True)
-        return ".".join([str(value.patience), *(f"{key}_{_value_in_name(other)}" for key, other in others.items())])
-    if isinstance(value, Augment):  # augment.horizontal_flip.shift2
-        given = value.model_dump(exclude_defaults=True)
-        return "".join(f".{key}" if v is True else f".{key}{_value_in_name(v)}" for key, v in given.items())
-    if value is None or value == ():
-        return "_none"
-    return number_in_name(value) if isinstance(value, float) else str(value).lower()
+            layers = TypeAdapter(Layers).validate_python(node.value["layers"][1].plain())
+            name = stacks.stack_name(layers, default_activation=None)
+        except ValidationError:
+            pass
+    return f" (architecture '{name}')" if name else f" (architecture number {number})"
 
 
 def _automatic_name(stack_name: str, own_in_name: list[str]) -> str:
@@ -751,86 +517,6 @@ def _automatic_name(stack_name: str, own_in_name: list[str]) -> str:
     own lines: another one that is added to the file, or a change of `training`, renames nobody.
     """
     return shorten_name("-".join([stack_name, *own_in_name]))
-
-
-def _spoken(layer: str) -> str:
-    """A layer's name inside a sentence: dropout, dense, but BatchNormalization."""
-    return layer.lower() if layer.isalpha() and layer.istitle() else layer
-
-
-def _explain(model: type[BaseModel], key: str, entry: tuple[int, Node], details: dict) -> tuple[int, str]:
-    """Line and plain English for one of pydantic's errors; `details["loc"]` leads into nested settings."""
-    line, node = entry
-    info = model.model_fields[key]
-    nested = _nested_model(info)
-    kind, loc = details["type"], details["loc"]
-    if nested is not None and isinstance(node.value, dict) and len(loc) > 1:
-        inner = loc[1]
-        if kind == "missing":
-            return line, f"{key} needs {inner}"
-        inner_entry = node.value[inner]
-        if kind == "extra_forbidden":
-            near = misreadings.did_you_mean(inner, nested.model_fields)
-            return inner_entry[0], f"{key} has no key {quoted(inner)}{near}"
-        inner_line, message = _explain(nested, inner, inner_entry, {**details, "loc": loc[1:]})
-        return inner_line, f"{key} {message}"
-    if kind == "plain":
-        position = details.get("ctx", {}).get("position")
-        is_item = position is not None and isinstance(node.value, list)
-        return (node.value[position].line if is_item else line), f"{key} {details['msg']}"
-    if kind == "item":
-        item = node.value[details["ctx"]["position"]]
-        return item.line, f"{key} {details['msg']}, got {item.shown()}"
-    if nested is not None and not any(isinstance(part, Expected) for part in info.metadata):
-        fields = sorted(nested.model_fields.items(), key=lambda item: not item[1].is_required())  # required ones first
-        example = f"{fields[0][0]}: {'true' if fields[0][1].annotation is bool else 5}"
-        return line, f"{key} must be a mapping such as {{{example}}}, got {node.shown()}"
-    expectation, choices = _expectation(info, node.value)
-    hint = misreadings.value_hint(key, node, choices, takes_number="number" in expectation)
-    if not hint and len(choices) > 10:  # too many to stand in the expectation
-        hint = f"; known: {', '.join(choices)}"
-    return line, f"{key} must be {expectation}, got {node.shown()}{hint}"
-
-
-def _nested_model(info: FieldInfo) -> type[BaseModel] | None:
-    for part in (info.annotation, *get_args(info.annotation)):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            return part
-    return None
-
-
-def _expectation(info: FieldInfo, value: Any) -> tuple[str, Sequence[str]]:
-    """What a field takes, in words, and its choices if it is one of a list."""
-    for part in info.metadata:
-        if isinstance(part, Expected):
-            return part.words, part.choices
-    annotation = info.annotation
-    if get_origin(annotation) in (Union, UnionType):
-        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
-    if get_origin(annotation) is Annotated:
-        words = next((part for part in get_args(annotation) if isinstance(part, Expected)), None)
-        if words:
-            return words.words, words.choices
-    if get_origin(annotation) is Literal:
-        return listed_in_words(get_args(annotation)), get_args(annotation)
-    if annotation is bool:
-        return "true or false", ()
-    bounds = _bounds(info)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-    if annotation is int:
-        return (bounds if is_number and isinstance(value, int) else f"a whole number {bounds}"), ()
-    return (bounds if is_number else f"a number {bounds}"), ()
-
-
-def _bounds(info: FieldInfo) -> str:
-    """`at least 0 and below 1`, `from 1 to 256`, `above 0`."""
-    limits = {
-        name: getattr(part, name) for part in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(part, name)
-    }
-    if "ge" in limits and "le" in limits:
-        return f"from {limits['ge']:,} to {limits['le']:,}"
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    return " and ".join(f"{words[name]} {limits[name]:,}" for name in words if name in limits)
 
 
 # ---- what concerns the whole file ----
@@ -847,41 +533,13 @@ def _is_mapping(root: Node, problems: Problems) -> bool:
 def _check_overrides(given: dict[str, int]) -> None:
     """`--epochs`, `--seeds` and `--limit` obey the rules of the keys that they override."""
     for option, value in given.items():
-        model = Training if option == "epochs" else SweepSettings
+        model = TrainingKeys if option == "epochs" else SweepSettings
         whole = isinstance(value, int) and not isinstance(value, bool)
         try:
             model.model_validate({option: value if whole else "?"})
         except ValidationError:
-            expectation, _ = _expectation(model.model_fields[option], "?")
-            expectation = expectation.partition(" (how many)")[0]  # on the command line there is no list of seeds
-            raise SweepError(f"--{option} must be {expectation}, got {harmless(str(value))[:60]}") from None
-
-
-def _check_differ(architectures: list[Architecture | Baseline], problems: Problems, overrides: dict[str, int]) -> None:
-    """No two architectures may have one name, or be the same trials under two names."""
-    with_epochs = " with --epochs" if "epochs" in overrides else ""
-    by_name: dict[str, Architecture | Baseline] = {}
-    by_trials: dict[str, Architecture | Baseline] = {}
-    for architecture in architectures:
-        kind = "baseline" if isinstance(architecture, Baseline) else "architecture"
-        first = by_trials.setdefault(_trials_key(architecture), architecture)
-        if first is not architecture:
-            problems.add(
-                architecture.line,
-                f"{kind} '{architecture.name}' would be the same trials as '{first.name}' "
-                f"in line {first.line}{with_epochs}; remove line {first.line} or line "
-                f"{architecture.line}, or change one",
-            )
-            continue
-        # macOS and Windows keep one folder for two names that differ in case only.
-        first = by_name.setdefault(architecture.name.lower(), architecture)
-        if first is not architecture:
-            case = "" if first.name == architecture.name else f" (as '{first.name}': upper and lower case do not count)"
-            problems.add(
-                architecture.line,
-                f"two architectures are named '{architecture.name}', in line {first.line}{case} and in line "
-                f"{architecture.line}; give one of them another name:",
-            )
+            words = wanted(model.model_fields[option]).words.partition(" (how many)")[0]  # no list of seeds here
+            raise SweepError(f"--{option} must be {words}, got {harmless(str(value))[:60]}") from None
 
 
 def _check_refit(refit: Refit | None, architectures: list[Architecture], problems: Problems) -> None:
@@ -893,34 +551,6 @@ def _check_refit(refit: Refit | None, architectures: list[Architecture], problem
             "early_stopping does not go with refit, which leaves no images to stop by: set epochs to what you want, or "
             "remove refit",
         )
-
-
-def _new_trials(expanded: list[Architecture], listed: list[Architecture | Baseline]) -> list[Architecture]:
-    """The stacks of grids that are not the same trials as one listed or one before; no two have one name.
-
-    Two stacks can come to one automatic name, such as `[64]` with `activation: tanh` and `[64, {Activation: tanh}]`.
-    Nobody can name a stack of a grid by hand, so the later one has a hash of what it is at the end of its name.
-    """
-    known = {_trials_key(architecture) for architecture in listed}
-    names = {architecture.name.lower() for architecture in listed}  # upper and lower case do not count
-    added = []
-    for architecture in expanded:
-        key = _trials_key(architecture)
-        if key in known:
-            continue
-        if architecture.name.lower() in names:
-            beginnings = ((architecture.name[: MAX_NAME_LENGTH - 1 - n], n) for n in range(8, len(key)))
-            candidates = (f"{beginning.rstrip('-._')}-{key[:n]}" for beginning, n in beginnings)
-            architecture = replace(architecture, name=next(name for name in candidates if name.lower() not in names))
-        known.add(key)
-        names.add(architecture.name.lower())
-        added.append(architecture)
-    return added
-
-
-def _trials_key(architecture: Architecture | Baseline) -> str:
-    """Equal for two architectures exactly if all their trials are the same."""
-    return fingerprint(canonical_settings(architecture, data_identity="", limit=None, seed=0))
 
 
 def _name_from_stem(path: Path, problems: Problems) -> str:

@@ -4,17 +4,14 @@ A key is added by adding a field to `SweepSettings` (one for the whole file), `T
 a list of values in a grid) or `Grid`: reading, messages, the schema and, for `Training`, the fingerprint follow.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SkipValidation,
     ValidationInfo,
@@ -25,19 +22,15 @@ from pydantic_core import PydanticCustomError
 
 from fmnist_mlp.data import class_names
 from fmnist_mlp.sweepfile import misreadings
-from fmnist_mlp.sweepfile.layers import MAX_UNITS, ActivationName, Expected
-from fmnist_mlp.sweepfile.stacks import MAX_NAME_LENGTH
-from fmnist_mlp.sweepfile.steps import Pca, Rescale, Standardize, Step
-from fmnist_mlp.words import harmless, quoted
+from fmnist_mlp.sweepfile.layers import MAX_UNITS, ActivationName
+from fmnist_mlp.sweepfile.names import MAX_NAME_LENGTH, NAME_PATTERN, name_problem, number_in_name
+from fmnist_mlp.sweepfile.steps import STEPS_IN_WORDS, Steps
+from fmnist_mlp.sweepfile.wants import AlsoWritten, Checked, Wants, in_message, problem
+from fmnist_mlp.words import quoted
 
 MAX_LAYERS = 200
 
 MAX_SEED = 2**31 - 1
-
-NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?"
-
-# Windows opens a device, not a file, for these, whatever the extension.
-_DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 # Keras 3.15's own defaults.
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "nadam": 0.001, "lion": 0.001}
@@ -60,14 +53,10 @@ def _read_dataset(value: Any, info: ValidationInfo) -> Any:
         try:
             if value["idx"].isprintable():
                 return IdxFolder(base / Path(value["idx"]).expanduser())
-            problem = "must be a path of printable characters"
+            words = "must be a path of printable characters"
         except RuntimeError:  # ~somebody
-            problem = "must begin with the home folder of somebody here"
-        raise PydanticCustomError(
-            "plain",
-            "{problem}, got {folder}",
-            {"problem": f"{{idx: FOLDER}} {problem}", "folder": quoted(value["idx"])},
-        )
+            words = "must begin with the home folder of somebody here"
+        raise problem(f"{{idx: FOLDER}} {words}, got {quoted(value['idx'])}")
     if isinstance(value, IdxFolder):
         return value
     raise ValueError("not a data set")
@@ -81,17 +70,13 @@ def _read_seeds(value: Any) -> Any:
         return tuple(range(value))
     if isinstance(value, list | tuple):
         if not value:
-            raise PydanticCustomError("plain", "must list at least one seed, got []")
+            raise problem("must list at least one seed, got []")
         seen = set()
         for position, seed in enumerate(value):
             if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-                raise PydanticCustomError(
-                    "item", f"must be whole numbers from 0 to {MAX_SEED:,}", {"position": position}
-                )
+                raise problem(f"must be whole numbers from 0 to {MAX_SEED:,}", position, got=True)
             if seed in seen:
-                raise PydanticCustomError(
-                    "plain", "must differ from each other, but {seed} is listed twice", {"seed": seed}
-                )
+                raise problem(f"must differ from each other, but {seed} is listed twice")
             seen.add(seed)
         return tuple(value)
     raise ValueError("not seeds")
@@ -107,9 +92,8 @@ def _read_refit(value: Any) -> Any:
 
 
 def _read_name(value: Any) -> Any:
-    problem = name_problem(value) if isinstance(value, str) else None
-    if problem:
-        raise PydanticCustomError("plain", "{problem}", {"problem": problem})
+    if isinstance(value, str) and (words := name_problem(value)):
+        raise problem(words)
     return value
 
 
@@ -119,100 +103,17 @@ def _read_class_names(value: Any) -> Any:
     if not isinstance(value, list):
         raise ValueError("not names")
     for position, name in enumerate(value):
-        if problem := class_names.problem_with(name):
+        if words := class_names.problem_with(name):
             quotes = "; write it in quotes" if name is not None and not isinstance(name, str | list | dict) else ""
-            raise PydanticCustomError(
-                "plain",
-                "{problem}",
-                {"problem": f"{problem}, got {_in_message(name)}{quotes}", "position": position},
-            )
+            raise problem(f"{words}, got {in_message(name)}{quotes}", position)
     if twice := class_names.first_twice(value):
         first, second = twice
-        problem = f"must differ from each other, but {quoted(value[second])} names classes {first} and {second}"
-        raise PydanticCustomError("plain", "{problem}", {"problem": problem, "position": second})
+        words = f"must differ from each other, but {quoted(value[second])} names classes {first} and {second}"
+        raise problem(words, second)
     if len(value) < 2:
-        raise PydanticCustomError("plain", "must name each class, so at least two")
+        raise problem("must name each class, so at least two")
     return tuple(value)
 
-
-def _read_preprocess(value: Any) -> Any:
-    """One step stands for a list of one; null for none, so that one architecture can do without the file's."""
-    if value is None:
-        return ()
-    if isinstance(value, tuple):  # settings made in Python: steps already
-        return value
-    written = value if isinstance(value, list) else [value]
-    if len(written) > _MAX_STEPS:
-        raise PydanticCustomError(
-            "plain", "may have at most {most} steps, got {n}", {"most": _MAX_STEPS, "n": len(written)}
-        )
-    steps = []
-    for position, each in enumerate(written):
-        problem, step = None, None
-        try:
-            step = _read_step(each)
-        except ValueError as error:
-            problem = str(error)
-        if isinstance(step, Pca) and any(isinstance(before, Pca) for before in steps):
-            problem = "may have pca once: a second one would only drop components of the first"
-        if problem:
-            raise PydanticCustomError("plain", "{problem}", {"problem": problem, "position": position})
-        steps.append(step)
-    return tuple(steps)
-
-
-def _read_step(written: Any) -> Step:
-    """Raises ValueError with what is wrong, to be put after the word `preprocess`."""
-    keys = set(written) if isinstance(written, dict) else {written} if isinstance(written, str) else set()
-    if keys == {"standardize"} and (written == "standardize" or written["standardize"] is None):
-        return Standardize()
-    if isinstance(written, dict) and keys and keys <= {"center", "scale"}:
-        center = _number(written.get("center", 0.0), "center", lambda x: -1000 <= x <= 1000, "from -1,000 to 1,000")
-        scale = _number(written.get("scale", 1.0), "scale", lambda x: 1e-6 <= x <= 1000, "from 0.000001 to 1,000")
-        return Rescale(float(center), float(scale))
-    if isinstance(written, dict) and "pca" in keys and keys <= {"pca", "whiten"}:
-        components, whiten = written["pca"], written.get("whiten", False)
-        if not isinstance(whiten, bool):
-            raise ValueError(f"whiten must be true or false, got {_in_message(whiten)}")
-        is_number = isinstance(components, int | float) and not isinstance(components, bool)
-        is_whole = is_number and isinstance(components, int)
-        if not is_number or not (1 <= components <= MAX_UNITS if is_whole else 0 < components < 1):
-            raise ValueError(
-                "pca must be a whole number of components, or the share of the variance that they keep, above 0 and "
-                f"below 1, got {_in_message(components)}"
-            )
-        return Pca(components, whiten)
-    if keys & {"pca"}:
-        raise ValueError(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {_in_message(written)}")
-    unknown = [key for key in keys if isinstance(key, str) and key not in _STEP_WORDS]
-    near = misreadings.did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
-    hint = near if "did you mean" in near else ""
-    raise ValueError(f"steps are {_STEPS_IN_WORDS}, got {_in_message(written)}{hint}")
-
-
-def _number(value: Any, name: str, is_allowed: Callable[[float], bool], words: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not is_allowed(value):
-        raise ValueError(f"{name} must be a number {words}, got {_in_message(value)}")
-    return value
-
-
-def _in_message(value: Any) -> str:
-    """A value as a person would have written it, in one short line."""
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, dict) and value and all(isinstance(v, str | int | float | None) for v in value.values()):
-        value = f"{{{', '.join(f'{key}: {_in_message(inner)}' for key, inner in value.items())}}}"
-    elif isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    text = {None: "nothing", True: "true", False: "false"}[value] if isinstance(value, bool | None) else str(value)
-    return harmless(text if len(text) <= 60 else f"{text[:57]}...")
-
-
-_MAX_STEPS = 10
-
-_STEP_WORDS = ("standardize", "center", "scale", "pca", "whiten")
-
-_STEPS_IN_WORDS = "standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}"
 
 _DATASETS = ("auto", "fashion_mnist", "synthetic")
 
@@ -226,14 +127,14 @@ _IDX_SCHEMA = {
 Dataset = Annotated[
     SkipValidation[str | IdxFolder],
     BeforeValidator(_read_dataset),
-    Expected("auto, fashion_mnist, synthetic or {idx: FOLDER}", choices=_DATASETS),
+    Wants("auto, fashion_mnist, synthetic or {idx: FOLDER}", choices=_DATASETS),
     WithJsonSchema({"anyOf": [{"type": "string", "enum": list(_DATASETS)}, _IDX_SCHEMA]}),
 ]
 
 Seeds = Annotated[
     SkipValidation[tuple[int, ...]],
     BeforeValidator(_read_seeds),
-    Expected("a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2]"),
+    Wants("a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2]"),
     WithJsonSchema(
         {
             "anyOf": [
@@ -249,48 +150,10 @@ Seeds = Annotated[
     ),
 ]
 
-_STEP_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "enum": ["standardize"]},
-        {
-            "type": "object",
-            "properties": {
-                "center": {"type": "number", "minimum": -1000, "maximum": 1000},
-                "scale": {"type": "number", "minimum": 1e-6, "maximum": 1000},
-            },
-            "minProperties": 1,
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "pca": {
-                    "description": "Number of components, or the share of the variance that they keep.",
-                    "anyOf": [
-                        {"type": "integer", "minimum": 1, "maximum": MAX_UNITS},
-                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-                    ],
-                },
-                "whiten": {"type": "boolean", "description": "Whether components are brought to one variance."},
-            },
-            "required": ["pca"],
-            "additionalProperties": False,
-        },
-    ]
-}
-
-Steps = Annotated[
-    SkipValidation[tuple[Step, ...]],
-    BeforeValidator(_read_preprocess),
-    WithJsonSchema(
-        {"anyOf": [_STEP_SCHEMA, {"type": "array", "items": _STEP_SCHEMA, "maxItems": _MAX_STEPS}, {"type": "null"}]}
-    ),
-]
-
 ClassNames = Annotated[
     SkipValidation[tuple[str, ...]],
     BeforeValidator(_read_class_names),
-    Expected("a list of the names of the classes, in the order of the labels, such as [cat, dog]"),
+    Wants("a list of the names of the classes, in the order of the labels, such as [cat, dog]"),
     WithJsonSchema(
         {
             "type": "array",
@@ -301,16 +164,19 @@ ClassNames = Annotated[
     ),
 ]
 
-NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": MAX_NAME_LENGTH}
+MaxParams = Annotated[
+    int | None,
+    Field(ge=1, description="Stacks with more parameters are listed as over budget and not trained; null is no limit."),
+]
 
-Name = Annotated[str, BeforeValidator(_read_name), Expected("text"), WithJsonSchema(NAME_SCHEMA)]
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": MAX_NAME_LENGTH}
+
+_NAME_WORDS = Wants("text", hint=misreadings.quotes_hint)
+
+Name = Annotated[str, BeforeValidator(_read_name), _NAME_WORDS, WithJsonSchema(_NAME_SCHEMA)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class EarlyStopping(_Settings):
+class EarlyStopping(Checked):
     """Stops a training that no longer improves, by validation only."""
 
     patience: int = Field(ge=0, le=100_000, description="Epochs without improvement before training stops.")
@@ -319,7 +185,7 @@ class EarlyStopping(_Settings):
     restore_best_weights: bool = Field(True, description="Whether the weights of the best epoch are kept.")
 
 
-class Augment(_Settings):
+class Augment(Checked):
     """Random changes of the training images, new ones in each epoch; in this order."""
 
     horizontal_flip: bool = Field(False, description="Whether images are mirrored left to right, each by a coin.")
@@ -345,13 +211,13 @@ def _none_where_idle(augment: Augment | None) -> Augment | None:
 SelectBy = Literal["val_accuracy", "val_loss", "cv_accuracy"]
 
 
-class Training(_Settings):
-    """How an architecture is trained; what the file leaves open holds its default, Keras's where it has one."""
+class TrainingKeys(Checked):
+    """How an architecture is trained, each key on its own: `model_fields_set` are those that are given."""
 
     epochs: int = Field(20, ge=1, le=100_000, description="Passes over the training images.")
     batch_size: int = Field(32, ge=1, le=1_000_000, description="Images in one step of the optimizer.")
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "nadam", "lion"] = Field("adam", description="Optimizer.")
-    learning_rate: float = Field(
+    learning_rate: float | None = Field(
         None,
         gt=0,
         le=1000,
@@ -379,13 +245,22 @@ class Training(_Settings):
     preprocess: Steps = Field(
         (),
         description="Steps after the scaling of pixels to 0-1, fitted on the training images of each trial: "
-        f"{_STEPS_IN_WORDS}; one, or a list in their order; null is none. They become layers of the exported model. "
+        f"{STEPS_IN_WORDS}; one, or a list in their order; null is none. They become layers of the exported model. "
         "(In a grid a list is one of values: write a list of lists.)",
     )
     augment: Annotated[Augment | None, AfterValidator(_none_where_idle)] = Field(
         None, description="Random changes of the training images, never of others; null is none."
     )
     threads: int = Field(1, ge=1, le=256, description="Cores that one trial computes on; more only for wide networks.")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keys of `Training` that are given, in the order of the fields."""
+        return {key: getattr(self, key) for key in TrainingKeys.model_fields if key in self.model_fields_set}
+
+
+class Training(TrainingKeys):
+    """How an architecture is trained; what the file leaves open holds its default, Keras's where it has one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -406,42 +281,32 @@ class Training(_Settings):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Training":
         """Rules between keys. Each names its keys, so that the reader can point at the line to change."""
-        conflicts: list[tuple[tuple[str, ...], str]] = []
-        if self.momentum and self.optimizer != "sgd":
-            conflicts.append(
-                (
-                    ("momentum", "optimizer"),
-                    f"momentum is for optimizer: sgd only, here it is {self.optimizer}; set it to 0",
-                )
-            )
-        if self.warmup_epochs and self.schedule == "one_cycle":
+        rules = {
+            ("momentum", "optimizer"): (
+                self.momentum and self.optimizer != "sgd",
+                f"momentum is for optimizer: sgd only, here it is {self.optimizer}; set it to 0",
+            ),
             # One cycle rises by itself; a second ramp in front of it would be neither.
-            conflicts.append(
-                (
-                    ("warmup_epochs", "schedule"),
-                    "warmup_epochs does not go with schedule: one_cycle, which warms up by itself",
-                )
-            )
-        if self.warmup_epochs >= self.epochs:
-            conflicts.append(
-                (
-                    ("warmup_epochs", "epochs"),
-                    f"warmup_epochs must be below epochs ({self.epochs}), got {self.warmup_epochs:g}",
-                )
-            )
-        if self.augment is not None and self.augment.mixup and self.batch_size == 1:
-            conflicts.append(
-                (
-                    ("augment", "batch_size"),
-                    "mixup needs another image in the batch, but batch_size is 1; use 2 or more",
-                )
-            )
+            ("warmup_epochs", "schedule"): (
+                self.warmup_epochs and self.schedule == "one_cycle",
+                "warmup_epochs does not go with schedule: one_cycle, which warms up by itself",
+            ),
+            ("warmup_epochs", "epochs"): (
+                self.warmup_epochs >= self.epochs,
+                f"warmup_epochs must be below epochs ({self.epochs}), got {self.warmup_epochs:g}",
+            ),
+            ("augment", "batch_size"): (
+                self.augment is not None and self.augment.mixup and self.batch_size == 1,
+                "mixup needs another image in the batch, but batch_size is 1; use 2 or more",
+            ),
+        }
+        conflicts = [(keys, message) for keys, (is_broken, message) in rules.items() if is_broken]
         if conflicts:
             raise PydanticCustomError("conflict", "settings that do not go together", {"conflicts": conflicts})
         return self
 
 
-class TensorBoard(_Settings):
+class TensorBoard(Checked):
     """What is logged beside curves and pictures; decides no numbers, so it is no part of a trial."""
 
     histograms: bool = Field(
@@ -451,14 +316,14 @@ class TensorBoard(_Settings):
     )
 
 
-class Refit(_Settings):
+class Refit(Checked):
     """What is trained again once validation has shown which architecture is the best."""
 
     which: Literal["best", "all"] = Field("best", description="The best architecture by select_by, or every one.")
     seeds: Seeds | None = Field(None, description="How many trainings, or a list of seeds; null is those of the sweep.")
 
 
-class SweepSettings(_Settings):
+class SweepSettings(Checked):
     """The keys of a whole sweep, apart from `training`, `architectures` and `grid`."""
 
     dataset: Dataset = Field(
@@ -489,10 +354,8 @@ class SweepSettings(_Settings):
     refit: Annotated[
         Refit | None,
         BeforeValidator(_read_refit),
-        Expected(
-            "true (the best architecture), all (every one), false or a mapping such as {seeds: 5}", choices=("all",)
-        ),
-        WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["all"]}, Refit.model_json_schema()]}),
+        Wants("true (the best architecture), all (every one), false or a mapping such as {seeds: 5}", choices=("all",)),
+        AlsoWritten({"type": "boolean"}, {"enum": ["all"]}, takes_null=False),
     ] = Field(
         None,
         description="true: once all is trained, the best architecture by select_by is trained again, with every seed, "
@@ -507,15 +370,11 @@ class SweepSettings(_Settings):
         "for each so many of an architecture's trials (of its refits, where there are any; with folds, of the same "
         "fold); null is none.",
     )
-    max_params: int | None = Field(
-        None,
-        ge=1,
-        description="Stacks with more parameters are listed as over budget and not trained; null is no limit.",
-    )
+    max_params: MaxParams = None
     tensorboard: TensorBoard = Field(TensorBoard(), description="What is logged beside curves and pictures.")
 
 
-class Grid(_Settings):
+class Grid(Checked):
     """Stacks of Dense layers in every combination of the values listed: each key takes one value or a list of them.
 
     These are the keys that make the layers. `after_each` and `max_params` may stand beside them, and every key of
@@ -533,27 +392,28 @@ class Grid(_Settings):
     )
 
 
-# Of the words that pandas takes for missing, those that a name could be.
-_READ_AS_MISSING = {"na", "nan", "null", "none"}
+def own_in_name(own: Mapping[str, Any], training: Training) -> list[str]:
+    """What an architecture sets for itself, for its automatic name: `["adamw", "learning_rate0.0005"]`."""
+    parts = []
+    for key in Training.model_fields:  # not the order of the file, which decides nothing
+        if key not in own:
+            continue
+        if key == "preprocess" and training.preprocess:  # the steps speak for themselves
+            parts += [step.short_name() for step in training.preprocess]
+            continue
+        # A quick look with --epochs renames nobody either.
+        value = own[key] if key == "epochs" else getattr(training, key)
+        parts.append(value if isinstance(value, str) else key + _value_in_name(value))
+    return parts
 
 
-def name_problem(name: str) -> str | None:
-    """What is wrong with a name for a sweep or an architecture; None if nothing is."""
-    if name.startswith("_"):
-        return f"must not begin with _, such names are our own; got {quoted(name)}"
-    if len(name) > MAX_NAME_LENGTH:
-        return f"must be at most {MAX_NAME_LENGTH} characters long, got {len(name)}"
-    if not re.fullmatch(NAME_PATTERN, name):
-        return (
-            "must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', "
-            f"got {quoted(name)}"
-        )
-    if name.split(".")[0].lower() in _DEVICE_NAMES:
-        return f"must not be {quoted(name)}, which Windows keeps for a device"
-    if name.lower() in _READ_AS_MISSING:
-        return f"must not be {quoted(name)}, which pandas.read_csv takes for a missing value"
-    return None
-
-
-def listed_in_words(names: Sequence[str], word: str = "or") -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+def _value_in_name(value: Any) -> str:
+    if isinstance(value, EarlyStopping):
+        others = value.model_dump(exclude={"patience"}, exclude_defaults=True)
+        return ".".join([str(value.patience), *(f"{key}_{_value_in_name(other)}" for key, other in others.items())])
+    if isinstance(value, Augment):  # augment.horizontal_flip.shift2
+        given = value.model_dump(exclude_defaults=True)
+        return "".join(f".{key}" if v is True else f".{key}{_value_in_name(v)}" for key, v in given.items())
+    if value is None or value == ():
+        return "_none"
+    return number_in_name(value) if isinstance(value, float) else str(value).lower()

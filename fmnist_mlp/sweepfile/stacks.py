@@ -4,7 +4,6 @@
 layer); `training/models` builds exactly the layers that it returns.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +20,7 @@ from fmnist_mlp.sweepfile.layers import (
     Shape,
     StackError,
 )
-
-MAX_NAME_LENGTH = 80
+from fmnist_mlp.sweepfile.names import shorten_name
 
 
 @dataclass(frozen=True)
@@ -113,14 +111,6 @@ def stack_name(layers: Sequence["Layer"], default_activation: str | None = "relu
         default_activation: the activation that goes without saying.
     """
     return shorten_name("-".join(layer.short_name(default_activation) for layer in layers) or "linear")
-
-
-def shorten_name(name: str) -> str:
-    """`name` itself, or where it has more than 80 characters its beginning and a hash of the whole."""
-    if len(name) <= MAX_NAME_LENGTH:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: MAX_NAME_LENGTH - 9].rstrip('-._')}-{digest}"
 
 
 def is_convolutional(layers: Sequence["Layer"]) -> bool:

@@ -6,13 +6,20 @@ FLOPs count: 2 for each element that is standardised or centred, `2 n + 1` for e
 of pixels to 0-1, before the first step, counts 0, with steps and without.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SkipValidation, WithJsonSchema
+from typing_extensions import TypeAliasType
 
 from fmnist_mlp.sweepfile import stacks
-from fmnist_mlp.sweepfile.layers import Layer, Shape, StackError, number_in_name
+from fmnist_mlp.sweepfile.layers import MAX_UNITS, Layer, Shape, StackError
+from fmnist_mlp.sweepfile.names import number_in_name
+from fmnist_mlp.sweepfile.nearest import did_you_mean
 from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.wants import in_message, problem
 
 
 @dataclass(frozen=True)
@@ -148,3 +155,114 @@ def count(
     """
     size = stacks.count(layers, input_shape_of(steps, image_shape, images), num_classes)
     return replace(size, flops=size.flops + fixed_flops(steps, image_shape, images))
+
+
+# ---- as a sweep file has them ----
+
+_MAX_STEPS = 10
+
+_STEP_WORDS = ("standardize", "center", "scale", "pca", "whiten")
+
+STEPS_IN_WORDS = "standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}"
+
+
+def _read_preprocess(value: Any) -> Any:
+    """One step stands for a list of one; null for none, so that one architecture can do without the file's."""
+    if value is None:
+        return ()
+    if isinstance(value, tuple):  # settings made in Python: steps already
+        return value
+    written = value if isinstance(value, list) else [value]
+    if len(written) > _MAX_STEPS:
+        raise problem(f"may have at most {_MAX_STEPS} steps, got {len(written)}")
+    steps = []
+    for position, each in enumerate(written):
+        try:
+            step = _read_step(each)
+        except ValueError as error:
+            raise problem(str(error), position) from None
+        if isinstance(step, Pca) and any(isinstance(before, Pca) for before in steps):
+            raise problem("may have pca once: a second one would only drop components of the first", position)
+        steps.append(step)
+    return tuple(steps)
+
+
+def _read_step(written: Any) -> Step:
+    """Raises ValueError with what is wrong, to be put after the word `preprocess`."""
+    keys = set(written) if isinstance(written, dict) else {written} if isinstance(written, str) else set()
+    if keys == {"standardize"} and (written == "standardize" or written["standardize"] is None):
+        return Standardize()
+    if isinstance(written, dict) and keys and keys <= {"center", "scale"}:
+        center = _number(written.get("center", 0.0), "center", lambda x: -1000 <= x <= 1000, "from -1,000 to 1,000")
+        scale = _number(written.get("scale", 1.0), "scale", lambda x: 1e-6 <= x <= 1000, "from 0.000001 to 1,000")
+        return Rescale(float(center), float(scale))
+    if isinstance(written, dict) and "pca" in keys and keys <= {"pca", "whiten"}:
+        components, whiten = written["pca"], written.get("whiten", False)
+        if not isinstance(whiten, bool):
+            raise ValueError(f"whiten must be true or false, got {in_message(whiten)}")
+        is_number = isinstance(components, int | float) and not isinstance(components, bool)
+        is_whole = is_number and isinstance(components, int)
+        if not is_number or not (1 <= components <= MAX_UNITS if is_whole else 0 < components < 1):
+            raise ValueError(
+                "pca must be a whole number of components, or the share of the variance that they keep, above 0 and "
+                f"below 1, got {in_message(components)}"
+            )
+        return Pca(components, whiten)
+    if keys & {"pca"}:
+        raise ValueError(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {in_message(written)}")
+    unknown = [key for key in keys if isinstance(key, str) and key not in _STEP_WORDS]
+    near = did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
+    hint = near if "did you mean" in near else ""
+    raise ValueError(f"steps are {STEPS_IN_WORDS}, got {in_message(written)}{hint}")
+
+
+def _number(value: Any, name: str, is_allowed: Callable[[float], bool], words: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_allowed(value):
+        raise ValueError(f"{name} must be a number {words}, got {in_message(value)}")
+    return value
+
+
+_STEP_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "enum": ["standardize"]},
+        {
+            "type": "object",
+            "properties": {"standardize": {"type": "null"}},
+            "required": ["standardize"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "center": {"type": "number", "minimum": -1000, "maximum": 1000},
+                "scale": {"type": "number", "minimum": 1e-6, "maximum": 1000},
+            },
+            "minProperties": 1,
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "pca": {
+                    "description": "Number of components, or the share of the variance that they keep.",
+                    "anyOf": [
+                        {"type": "integer", "minimum": 1, "maximum": MAX_UNITS},
+                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                    ],
+                },
+                "whiten": {"type": "boolean", "description": "Whether components are brought to one variance."},
+            },
+            "required": ["pca"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+_STEPS_SCHEMA = {
+    "anyOf": [_STEP_SCHEMA, {"type": "array", "items": _STEP_SCHEMA, "maxItems": _MAX_STEPS}, {"type": "null"}]
+}
+
+Steps = TypeAliasType(
+    "Steps",
+    Annotated[SkipValidation[tuple[Step, ...]], BeforeValidator(_read_preprocess), WithJsonSchema(_STEPS_SCHEMA)],
+)

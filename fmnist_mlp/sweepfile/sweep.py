@@ -13,7 +13,8 @@ from pydantic import (
 
 from fmnist_mlp.sweepfile.classifiers import Classifier
 from fmnist_mlp.sweepfile.layers import Layer
-from fmnist_mlp.sweepfile.settings import NAME_PATTERN, SelectBy, SweepSettings, Training, name_problem
+from fmnist_mlp.sweepfile.names import NAME_PATTERN, name_problem
+from fmnist_mlp.sweepfile.settings import SelectBy, SweepSettings, Training
 from fmnist_mlp.sweepfile.stacks import StackSize, stack_name
 
 
