@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_mlp.sweepfile import layers as stacks
-from fmnist_mlp.sweepfile.layers import LAYERS, Dense, StackError, number_in_name
+from fmnist_mlp.sweepfile.layers import LAYERS, Dense, StackError
+from fmnist_mlp.sweepfile.names import number_in_name
 from fmnist_mlp.sweepfile.stacks import StackSize, complete, count, is_convolutional, stack_name
 
 
