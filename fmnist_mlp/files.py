@@ -224,6 +224,18 @@ class Digests:
                 save_json(self._cache, self._known)
 
 
+# ---- whether anything has changed ---------------------------------------------------------------------------------
+
+
+def made_of(content: Any) -> str:
+    """The SHA-256 of what something is made of, in hexadecimal: where it is the same, nothing needs to be made again.
+
+    Args:
+        content: JSON values; a number among them that is raised when the same content gives something else.
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 # ---- what is only remembered --------------------------------------------------------------------------------------
 
 

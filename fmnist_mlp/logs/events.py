@@ -1,14 +1,11 @@
 """Event files, written and read with TensorBoard's protocol buffers and without TensorFlow (0.1 s to import)."""
 
 import contextlib
-import hashlib
 import io
-import json
 import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -160,10 +157,6 @@ def epochs_in(folder: Path) -> set[int]:
             epochs |= {event.step for value in event.summary.value if value.tag == "epoch_loss"}
             position += 12 + length + 4
     return epochs
-
-
-def hash_of(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

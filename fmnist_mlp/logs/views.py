@@ -15,7 +15,8 @@ from pathlib import Path
 
 from fmnist_mlp.data.source import DataInfo, DataSource
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.events import CURVE_RUNS, EVENTS, event_file, hash_of, is_whole, read_text, writing
+from fmnist_mlp.files import made_of
+from fmnist_mlp.logs.events import CURVE_RUNS, EVENTS, event_file, is_whole, read_text, writing
 from fmnist_mlp.logs.sweep_run import (
     MOST_CHARTS,
     architecture_events,
@@ -96,7 +97,8 @@ class SweepLogs:
             if self._marker(run) != state:  # else in training, perhaps by another sweep, or about to go on
                 self._views.remove(self._views.names(run))
             return
-        key = hash_of([_FORMAT, state, results.content_key(trial.fingerprint), self.folder.name, shown_name(trial)])
+        parts = [_FORMAT, state, results.content_key(trial.fingerprint), self.folder.name, shown_name(trial)]
+        key = made_of(parts)[:16]
         if not self._views.is_in_step(run, key):
             with writing(self.folder / run):
                 group = f"{self.folder.name}/{shown_name(trial)}"
@@ -156,7 +158,7 @@ class SweepLogs:
             self._views.remove(self._views.names(_SWEEP_RUN))
             return
         trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
-        key = hash_of([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows, list(state.class_names)])
+        key = made_of([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows, list(state.class_names)])[:16]
         for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
             self._show_architecture(results, state, architecture, info, best.get(architecture.name))
         if self._views.is_in_step(_SWEEP_RUN, key):
@@ -184,7 +186,7 @@ class SweepLogs:
         best: Trial | None,
     ) -> None:
         page = architecture_page(state, architecture, info)
-        key = hash_of([_FORMAT, page, best is not None])
+        key = made_of([_FORMAT, page, best is not None])[:16]
         if not self._views.is_in_step(architecture.name, key):
             graph = None
             if best is not None:

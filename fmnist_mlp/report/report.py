@@ -10,9 +10,7 @@ made of (`content`, `summaries`), drawing (`plots_sweep`), markup (`page`), wher
 matplotlib only once there is something to draw.
 """
 
-import hashlib
 import importlib.metadata
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmnist_mlp.data.source import DataSource
+from fmnist_mlp.files import made_of
 from fmnist_mlp.report import plots
 from fmnist_mlp.report.content import Content, dataset_in_words
 from fmnist_mlp.report.page import Page
@@ -114,7 +113,7 @@ def _key(state: ranking.SweepState, rows: Sequence[dict], source: DataSource | N
         [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         [[f, r.status, r.error, r.metrics, r.measured, r.environment] for f, r in sorted(state.records.items())],
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return made_of(parts)
 
 
 def _is_made_of(page: str, key: str, pictures: frozenset[str]) -> bool:

@@ -11,9 +11,7 @@ remembered, so that a rerun with nothing to do needs no scipy either.
 
 import contextlib
 import csv
-import hashlib
 import io
-import json
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -23,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fmnist_mlp.data import class_names
+from fmnist_mlp.files import made_of
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results.record import DamagedRecord, Latency, Record
@@ -389,7 +388,7 @@ def _key(state: SweepState, results: Results) -> str:
         ],
         "latencies": {name: latency.model_dump() for name, latency in sorted(state.latencies.items())},
     }
-    return f"{_version()}-{_hash(content)}"
+    return f"{_version()}-{made_of(content)}"
 
 
 def _images(state: SweepState, results: Results) -> str | None:
@@ -401,13 +400,9 @@ def _epochs(record: Record) -> int | None:
     return None if record.is_baseline else len(record.history.get("loss", ()))
 
 
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _version() -> str:
     columns = [column.name for column in (*RESULTS_COLUMNS, *TRIALS_COLUMNS, *CLASSES_COLUMNS)]
-    return f"{FORMAT}-{_hash(columns)[:8]}"
+    return f"{FORMAT}-{made_of(columns)[:8]}"
 
 
 # ---- trials and classes -------------------------------------------------------------------------------------------
