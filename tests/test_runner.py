@@ -119,7 +119,7 @@ def test_a_plan_lists_every_trial_and_writes_nothing(fake):
     before = sorted(fake.folder.rglob("*"))
     plan = fake.plan()
     assert names(plan.state.trials) == names(plan.to_train) == ALL
-    assert (plan.state.done, plan.state.failed, plan.kept.damaged, plan.changes) == ([], [], (), [])
+    assert (plan.state.done, plan.state.failed, plan.damaged, plan.changes) == ([], [], [], [])
     assert plan.state.sizes["8"].params == 64 * 8 + 8 + 8 * 4 + 4
     assert sorted(fake.folder.rglob("*")) == before
 
@@ -473,12 +473,12 @@ def test_a_damaged_record_is_named_and_its_trial_trained_again(fake):
     path.write_bytes(path.read_bytes()[:100])
     again = fake.plan()
     assert names(again.to_train) == [("wide", 1)]
-    assert list(again.kept.damaged) == [
+    assert again.damaged == [
         f"{path}: is damaged or was edited: its SHA-256 is not the one in SHA256SUMS; its trial (wide seed 1) is "
         "trained again"
     ]
     fake.run()
-    assert fake.plan().kept.damaged == ()
+    assert fake.plan().damaged == []
 
 
 def test_two_sweep_files_share_their_trials(fake):

@@ -37,7 +37,7 @@ def print_warnings(plan: Plan, screen: Screen) -> None:
     warn_of_stand_in(plan.source, screen)
     if plan.source.fallback_reason:
         screen.warn("The generated images are not Fashion-MNIST: every row says dataset synthetic.")
-    for line in (*plan.info.warnings, *plan.doubts, *plan.kept.damaged, *filter(None, [plan.jobs_note])):
+    for line in (*plan.info.warnings, *plan.doubts, *plan.damaged, *filter(None, [plan.jobs_note])):
         screen.warn(line)
 
 

@@ -135,7 +135,7 @@ class Run:
         self.results, self.logs = plan.results, SweepLogs(plan.options.logs_dir, plan.sweep)
         self.state = with_trials(plan.state, (), {})  # with records of this run's own, which grow
         self.summary = Summary(self.state)
-        self.stamps = dict(plan.kept.stamps)
+        self.stamps = dict(plan.stamps)
         self.jobs = plan.jobs
         self.wave: Sequence[Trial] = ()  # what is trained now
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
@@ -175,11 +175,11 @@ class Run:
 
     def ask_for(self, trials: Sequence[Trial]) -> list[Trial]:
         """Take up what a proposal asks for now; those of the trials that are to be trained."""
-        kept = look_up(self.results, trials)
-        for line in kept.damaged:
+        records, stamps, damaged = look_up(self.results, trials)
+        for line in damaged:
             self.listener.notice(line)
-        self.stamps |= kept.stamps
-        self.state = self.summary.state = with_trials(self.state, trials, kept.records)
+        self.stamps |= stamps
+        self.state = self.summary.state = with_trials(self.state, trials, records)
         self.claim()
         self.logs.sync(self.results, self.state.asked_for, self.state.records)
         to_train = missing(trials, self.state, self.options)

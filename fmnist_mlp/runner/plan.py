@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -86,7 +86,7 @@ class Plan:
         state: what the sweep asks for and what of it was done when the plan was made; refits too, where they could be
             chosen by then. Records are in short.
         proposals: what says which trials come after these.
-        kept: what lay under the results of the trials of `state`.
+        stamps, damaged: of the trials of `state`, as in `look_up`.
         to_train: those of them that this run will train.
         to_measure: architectures whose latency this run will measure, by what the latency is remembered by: those with
             the same layers are as quick.
@@ -102,7 +102,8 @@ class Plan:
     info: DataInfo
     state: ranking.SweepState
     proposals: Proposal
-    kept: "Kept"
+    stamps: Mapping[str, tuple]
+    damaged: Sequence[str]
     to_train: Sequence[Trial]
     to_measure: Mapping[str, Sequence[Architecture]]
     doubts: Sequence[str]
@@ -176,10 +177,10 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         warnings=info.warnings,
         class_names=info.class_names,
     )
-    proposals, kept, to_train = proposals_of(info.identity, options.plain_fit), Kept(), []
+    proposals, stamps, damaged, to_train = proposals_of(info.identity, options.plain_fit), {}, [], []
     while trials := proposals.next(_without(state, to_train)):
-        found = look_up(results, trials)
-        state, kept = with_trials(state, trials, found.records), kept.joined(found)
+        records, more_stamps, more_damaged = look_up(results, trials)
+        state, stamps, damaged = with_trials(state, trials, records), stamps | more_stamps, damaged + more_damaged
         to_train += missing(trials, state, options)
 
     # Who trains them.
@@ -190,7 +191,8 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         info=info,
         state=state,
         proposals=proposals,
-        kept=kept,
+        stamps=stamps,
+        damaged=damaged,
         to_train=tuple(to_train),
         to_measure=to_measure,
         doubts=find_doubts(sweep, info.image_shape, info.num_classes),
@@ -205,26 +207,14 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
 # ---- what is asked for, and what of it lies there -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Kept:
+def look_up(results: Results, trials: Sequence[Trial]) -> tuple[dict[str, Record], dict[str, tuple], list[str]]:
     """What lies under the results of some trials.
 
-    Args:
+    Returns:
         records: by fingerprint, done or failed, in short.
         stamps: by fingerprint, what `Results.stamp` said before the records were looked up; of those that have one.
         damaged: one line for each record that had to be passed over.
     """
-
-    records: Mapping[str, Record] = field(default_factory=dict)
-    stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    damaged: Sequence[str] = ()
-
-    def joined(self, other: "Kept") -> "Kept":
-        records, stamps = {**self.records, **other.records}, {**self.stamps, **other.stamps}
-        return Kept(records, stamps, (*self.damaged, *other.damaged))
-
-
-def look_up(results: Results, trials: Sequence[Trial]) -> Kept:
     names = results.kept()
     trials = [trial for trial in trials if trial.fingerprint in names]
     stamps = {trial.fingerprint: results.stamp(trial.fingerprint) for trial in trials}
@@ -236,7 +226,7 @@ def look_up(results: Results, trials: Sequence[Trial]) -> Kept:
             damaged.append(f"{error}; its trial ({trial.in_words}) is trained again")
         else:
             records |= {} if record is None else {trial.fingerprint: record.in_short(trial)}
-    return Kept(records, {key: stamp for key, stamp in stamps.items() if stamp is not None}, damaged)
+    return records, {key: stamp for key, stamp in stamps.items() if stamp is not None}, damaged
 
 
 def with_trials(state: ranking.SweepState, trials: Sequence[Trial], records: Mapping) -> ranking.SweepState:
