@@ -6,7 +6,6 @@ they leave what a trial leaves, with numbers made of its fingerprint. Real ones 
 
 import gzip
 import hashlib
-import json
 import os
 import re
 import signal
@@ -24,10 +23,8 @@ from sweeping import Project, by_itself, invented_record, state
 from fmnist_mlp.cli.sweep import main
 from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data import idx
-from fmnist_mlp.data import source as data
 from fmnist_mlp.data.idx import FILES
 from fmnist_mlp.engines.calls import Stopped
-from fmnist_mlp.files import seal
 from fmnist_mlp.report import report
 
 ROOT = Path(__file__).parent.parent
@@ -223,19 +220,23 @@ def test_a_dry_run_changes_nothing_where_results_are(run, project, trained):
     [
         (["--jobs", "-1"], r"--jobs: expected a whole number from 0, got '-1'"),
         (["--jobs", "two"], r"--jobs: expected a whole number from 0, got 'two'"),
-        (["--jobs", "1.5"], r"--jobs: .*'1.5'"),
+        *((["--jobs", text], rf"--jobs: .*'{text}'") for text in ("1.5", "", "0x10")),
+        (["--jobs", "9" * 5000], r"--jobs: expected a whole number from 0"),  # more digits than Python converts
         (["--epochs", "0"], r"--epochs: expected a whole number from 1, got '0'"),
         (["--epochs", "-3"], r"--epochs: .*'-3'"),
+        (["--epochs", "1e3"], r"--epochs: .*'1e3'"),
         (["--epochs", "1000000"], r"--epochs must be .*100,000.*, got 1000000"),
         (["--limit", "x"], r"--limit: expected a whole number from 1, got 'x'"),
         (["--limit", "0"], r"--limit: .*'0'"),
         (["--limit", ""], r"--limit: .*''"),
-        (["--seeds", "0"], r"--seeds: .*'0'"),
-        (["--seeds", "0,1"], r"--seeds: .*'0,1'"),
+        (["--limit", "9" * 4000], r"--limit must be .*1,000,000,000"),
+        *((["--seeds", text], rf"--seeds: .*'{text}'") for text in ("0", "0,1", "-5", "x")),
         (["--seeds", "99999999"], r"--seeds must be .*10,000, got 99999999"),
-        (["--trial-timeout", "0"], r"--trial-timeout: expected a number of seconds above 0, got '0'"),
-        (["--trial-timeout", "nan"], r"--trial-timeout: .*'nan'"),
-        (["--trial-timeout", "inf"], r"--trial-timeout: .*'inf'"),
+        *(
+            ([option, text], rf"{option}: expected a number of seconds above 0, got '{text}'")
+            for option in ("--trial-timeout", "--checkpoint-every")
+            for text in ("0", "-1", "x", "nan", "inf", "1e999")
+        ),
         (["--device", "tpu"], r"--device: invalid choice: 'tpu'.*auto.*cpu.*gpu"),
         (["--only", "nothing*"], r"--only nothing\*: no architecture of that name; there are 8, wide"),
         (["--only", "8", "--only", "Wide"], r"--only Wide: no architecture of that name"),
@@ -247,7 +248,7 @@ def test_a_dry_run_changes_nothing_where_results_are(run, project, trained):
         (["--colour"], r"unrecognized arguments: --colour"),
         (["another.yaml"], r"unrecognized arguments: another.yaml"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "message",
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "message",
 )
 def test_a_bad_option_is_one_clear_line_and_exit_code_2(run, project, arguments, message):
     before = state(project.folder)
@@ -262,29 +263,14 @@ def test_a_bad_option_is_one_clear_line_and_exit_code_2(run, project, arguments,
     ("text", "message"),
     [
         ("", r"^bad.yaml: the file is empty"),
-        ("# only\n# comments\n", r"^bad.yaml: .*empty"),
-        ("- [8]\n", r"^bad.yaml:1: .*mapping"),
-        ("just words\n", r"^bad.yaml:1: .*mapping"),
-        ("dataset: synthetic\n", r"^bad.yaml: 'architectures:' is missing"),
-        ("architectures:\n", r"^bad.yaml:1: .*architectures"),
-        ("architectures: []\n", r"^bad.yaml:1: .*architectures"),
-        ("seeds: 1\nseeds: 2\narchitectures:\n  - [8]\n", r"^bad.yaml:2: the key 'seeds' is given in line 1 and"),
-        ("architectures:\n  - [8]\ndatset: auto\n", r"^bad.yaml:3: unknown key 'datset'.*dataset"),
-        ("architectures:\n  - [8]\nepochs: 3\n", r"^bad.yaml:3: unknown key 'epochs'; it stands under 'training'"),
         ("architectures:\n  - [8]\n  - [16, 0]\n", r"^bad.yaml:3: dense units must be from 1 .*, got 0"),
         ("architectures:\n  - [-8]\n", r"^bad.yaml:2: dense units must be from 1 .*, got -8"),
-        ("architectures:\n  - [many]\n", r"^bad.yaml:2: unknown layer 'many'"),
         ("architectures:\n  - [8.5]\n", r"^bad.yaml:2: .*8\.5"),
         ("architectures:\n  - [1e12]\n", r"^bad.yaml:2: "),
         ("architectures:\n  - [Drpout: 0.3]\n", r"^bad.yaml:2: .*Drpout.*Dropout"),
         ("architectures:\n  - [8]\n  - name: a/b\n    layers: [9]\n", r"^bad.yaml:3: name .*'a/b'"),
-        ("architectures:\n  - name: ..\n    layers: [9]\n", r"^bad.yaml:2: name .*'\.\.'"),
-        ("architectures:\n  - name: .hidden\n    layers: [9]\n", r"^bad.yaml:2: name .*'\.hidden'"),
-        ("architectures:\n  - name: a b\n    layers: [9]\n", r"^bad.yaml:2: name .*'a b'"),
-        ("architectures:\n  - name: " + 300 * "n" + "\n    layers: [9]\n", r"^bad.yaml:2: name .*80 characters.*300"),
         ("architectures:\n  - name: 👕\n    layers: [9]\n", r"^bad.yaml:2: name .*👕"),
         ("architectures:\n  - name: _mine\n    layers: [9]\n", r"^bad.yaml:2: .*must not begin with _"),
-        ("name: a/b\narchitectures:\n  - [8]\n", r"^bad.yaml:1: name .*'a/b'"),
         ("architectures:\n  - [8]\n  - [8]\n", r"^bad.yaml:3: .*line 2"),
         ("architectures:\n  - [8\n", r"^bad.yaml:\d"),
         ("architectures:\n\t- [8]\n", r"^bad.yaml:2: "),
@@ -294,6 +280,7 @@ def test_a_bad_option_is_one_clear_line_and_exit_code_2(run, project, arguments,
     ],
 )
 def test_a_bad_sweep_file_is_named_with_its_line_and_nothing_is_written(run, project, text, message):
+    """What is wrong in which words: test_config.py."""
     (project.folder / "bad.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     before = state(project.folder)
     ran = run("bad.yaml")
@@ -494,15 +481,6 @@ def test_quiet_prints_nothing_where_all_went_well(run, trained):
         assert (ran.code, ran.out, ran.err) == (0, "", "")
 
 
-def test_only_trains_the_named_and_the_table_keeps_all(run, project, trained):
-    assert run("tiny.yaml", "--jobs", "0", "--only", "w*", "--seeds", "1").code == 0
-    assert trained == [("wide", 0)]
-    assert list(project.rows("tiny+seeds-1")) == ["8", "wide"]
-    assert project.rows("tiny+seeds-1")["8"]["test_accuracy"] == ""
-    assert run("tiny.yaml", "--jobs", "0", "--only", "8", "--only", "wide").code == 0
-    assert sorted(trained) == [("8", 0), ("8", 1), ("wide", 0), ("wide", 1)]
-
-
 def test_every_row_names_its_data_set_whether_it_is_trained_or_not(run, project, trained):
     project.write(TINY + "  - {name: bad, layers: [4]}\n")
     run("tiny.yaml", "--jobs", "0", "--only", "wide", "--only", "bad")
@@ -527,14 +505,6 @@ def test_overrides_are_part_of_what_a_trial_is(run, project, trained):
     assert {seed for _, seed in project.trials("tiny+seeds-1")} == {0}
     assert state(project.results / "tiny", project.logs / "tiny") == before
     assert run("tiny.yaml").code == 0
-    assert project.rows() == rows
-
-
-def test_fresh_trains_again_what_is_done(run, project, trained):
-    run("tiny.yaml", "--jobs", "0")
-    rows = project.rows()
-    assert run("tiny.yaml", "--jobs", "0", "--fresh", "--only", "8").code == 0
-    assert trained[4:] == [("8", 0), ("8", 1)]
     assert project.rows() == rows
 
 
@@ -588,14 +558,6 @@ def test_a_failed_trial_says_where_and_on_what_it_failed(run, project, trained):
     assert project.trials()["bad", 0]["error"] == "loss became nan in epoch 1"
     assert project.trials()["bad", 0]["device"] == "cpu"
     assert record["environment"]["tensorflow"] == "0"
-
-
-def test_fail_fast_stops_at_the_first_failure(run, project, trained):
-    project.write(BAD)
-    ran = run("tiny.yaml", "--jobs", "0", "--fail-fast")
-    assert ran.code == 1
-    assert trained == [("bad", 0)]
-    assert list(project.rows()) == ["8", "wide", "bad"]
 
 
 def test_quiet_still_shows_what_failed(run, project, trained):
@@ -711,16 +673,6 @@ def test_the_home_folder_is_meant_also_where_the_shell_leaves_it(run, project, t
     assert {path.name for path in project.folder.iterdir()} == before
 
 
-def test_an_error_of_the_users_in_a_trial_ends_the_sweep_and_is_no_record(run, project, trained, monkeypatch):
-    def full(*args):
-        raise data.SweepError("cannot write results: No space left on device")
-
-    monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", full)
-    ran = run("tiny.yaml", "--jobs", "0")
-    assert (ran.code, ran.errors) == (2, ["cannot write results: No space left on device"])
-    assert not list(project.results.glob("_records/*/record.json"))
-
-
 def test_a_pipe_that_closes_is_no_error(project, run, trained):
     run("tiny.yaml", "--jobs", "0")
     reader, writer = os.pipe()
@@ -750,8 +702,12 @@ def test_the_table_is_printed_in_whatever_letters_the_terminal_has(project, run,
 
 
 def test_names_order_and_comments_train_nothing_and_the_views_follow(run, project, trained):
+    def curves(name):
+        folder = project.logs / "tiny" / name
+        return {path.relative_to(folder): path.read_bytes() for path in folder.glob("*/train/*")}
+
     run("tiny.yaml", "--jobs", "0")
-    rows = project.rows()
+    rows, before = project.rows(), curves("wide")
     project.write(
         "# reordered, renamed\ndataset: synthetic\nseeds: [1, 0]\narchitectures:\n"
         "  - {layers: [16], name: renamed, epochs: 3}\n  - [{Dense: {units: 8}}]\ntraining: {epochs: 3}\n"
@@ -763,10 +719,9 @@ def test_names_order_and_comments_train_nothing_and_the_views_follow(run, projec
     assert project.rows()["renamed"] == rows["wide"] | {"architecture": "renamed"}
     assert sorted(path.name for path in (project.results / "tiny/models").iterdir()) == ["8.keras", "renamed.keras"]
     assert {name.split("/")[0] for name in project.curves()} == {"8", "renamed"}
-    best = project.record_folder(
-        "renamed", max((0, 1), key=lambda seed: project.trials()["renamed", seed]["val_accuracy"])
-    )
-    assert (project.results / "tiny/models/renamed.keras").read_text() == best.name
+    best = max((0, 1), key=lambda seed: project.trials()["renamed", seed]["val_accuracy"])
+    assert (project.results / "tiny/models/renamed.keras").read_text() == project.record_folder("renamed", best).name
+    assert curves("renamed") == before
 
 
 def test_an_architecture_taken_out_leaves_the_table_and_the_views_but_keeps_its_records(run, project, trained):
@@ -799,14 +754,18 @@ def test_another_sweep_shares_the_records_and_has_its_own_views(run, project, tr
     project.write(
         "dataset: synthetic\nseeds: 2\narchitectures:\n  - {name: theirs, layers: [8], epochs: 3}\n", "other.yaml"
     )
+    before = state(project.results / "tiny", project.logs / "tiny")
     ran = run("other.yaml")
     assert (ran.code, len(trained)) == (0, 4)
+    assert "2 done, 0 to train" in ran.out
     theirs, ours = project.rows("other")["theirs"], project.rows("tiny")["8"]
     assert by_itself(theirs) == by_itself(ours)
     assert (theirs["verdict"], ours["verdict"]) == ("best", "tied with best")
     assert project.curves("other") == {f"theirs/seed-{n}{part}": 1 for n in (0, 1) for part in ("", "/train")}
     assert (project.results / "other/models/theirs.keras").is_file()
     assert list(project.rows("tiny")) == ["8", "wide"]
+    assert "4 done, 0 to train" in run("tiny.yaml").out
+    assert state(project.results / "tiny", project.logs / "tiny") == before
 
 
 def test_two_files_of_one_stem_do_not_share_a_folder_of_results(run, project, trained):
@@ -836,51 +795,6 @@ def test_a_moved_project_and_a_renamed_file_keep_their_results(run, project, tra
     (moved / "tiny.yaml").rename(moved / "sweeps/tiny.yaml")
     assert run("sweeps/tiny.yaml").code == 0
     assert len(trained) == 4
-
-
-DAMAGES = {
-    "cut in the middle": (lambda path: path.write_bytes(path.read_bytes()[:200]), "is damaged or was edited"),
-    "no bytes": (lambda path: path.write_bytes(b""), "is damaged or was edited"),
-    "not JSON": (lambda path: path.write_bytes(b"\xff\x00{"), "is damaged or was edited"),
-    "a list": (lambda path: path.write_text("[]"), "is damaged or was edited"),
-    "nested without end": (lambda path: path.write_text("[" * 100_000), "is damaged or was edited"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
-    "of a newer version": (lambda path: rewrite(path, format=99), "has format 99, this version reads 3"),
-    "of another trial": (lambda path: rewrite(path, fingerprint="0" * 64), "belongs to another trial"),
-    "with an unknown status": (lambda path: rewrite(path, status="great"), "is not a whole record"),
-    "done without numbers": (lambda path: rewrite(path, metrics={}), "is not a whole record"),
-    "done without history": (lambda path: rewrite(path, history={}), "is not a whole record"),
-    "done without clocks": (lambda path: rewrite(path, measured={}), "is not a whole record"),
-    "without its model": (lambda path: path.with_name("model.keras").unlink(), "lacks model.keras"),
-    "without its predictions": (lambda path: path.with_name("predictions.npz").unlink(), "lacks predictions.npz"),
-}
-
-
-def rewrite(path, **changes):
-    """As if it had been written so: sealed."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    seal(path.parent)
-
-
-@pytest.mark.parametrize("phrase", DAMAGES)
-def test_a_damaged_record_is_reported_passed_over_and_trained_again(run, project, trained, phrase):
-    damage, message = DAMAGES[phrase]
-    run("tiny.yaml", "--jobs", "0")
-    numbers, folder = project.numbers(), project.record_folder("wide", 1)
-    others = state(*(other for other in folder.parent.glob("[0-9a-f]*") if other != folder))
-    damage(folder / "record.json")
-    for quiet in ([], ["--quiet"]):  # it needs attention
-        ran = run("tiny.yaml", "--dry-run", *quiet)
-        assert (ran.code, len(ran.errors)) == (0, 1)
-        assert folder.name in ran.err
-        assert f"{message}" in ran.err
-        assert "(wide seed 1) is trained again" in ran.err
-    assert "3 done, 1 to train" in run("tiny.yaml", "--dry-run").out
-    assert run("tiny.yaml", "--jobs", "0").code == 0
-    assert trained[4:] == [("wide", 1)]
-    assert project.numbers() == numbers
-    assert state(*(other for other in folder.parent.glob("[0-9a-f]*") if other != folder)) == others
-    assert run("tiny.yaml").err == ""
 
 
 # ---- devices ------------------------------------------------------------------------------------------------------

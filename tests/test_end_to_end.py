@@ -35,7 +35,6 @@ from sweeping import (
 
 from fmnist_mlp.data.class_names import with_class_names
 from fmnist_mlp.data.source import CLASS_NAMES, find_data, load_data
-from fmnist_mlp.files import seal
 
 pytestmark = pytest.mark.slow
 
@@ -183,51 +182,6 @@ def test_a_rerun_trains_nothing_and_rewrites_nothing(finished):
     numbers = [line for line in finished.said.stdout.splitlines() if re.match(r"(plain|mixed) ", line)]
     assert len(numbers) == 2
     assert all(line in again.stdout for line in numbers)
-
-
-def test_the_same_sweep_with_other_options_is_another_one(finished):
-    assert "0 done, 4 to train" in finished.sweep("--dry-run", "--limit", "2000", "--epochs", "20").stdout
-    assert "0 done, 4 to train" in finished.sweep("--dry-run", "--limit", "2000").stdout
-    assert "2 done, 0 to train" in finished.sweep("--dry-run", "--seeds", "1").stdout
-    assert "4 done, 2 to train" in finished.sweep("--dry-run", "--seeds", "3").stdout
-
-
-def test_names_order_and_comments_train_nothing_and_everything_follows_the_new_name(finished):
-    rows, model = finished.rows(), (finished.results / "tiny/models/mixed.keras").read_bytes()
-    curves = scalars(finished.logs / "tiny/mixed/seed-1/validation")
-    plain, _, mixed = TINY.partition("  - name: mixed")
-    head, _, plain = plain.partition("  - name: plain")
-    finished.write(f"# reordered\n{head}  - name: regularised{mixed}  - name: plain{plain}")
-    assert "4 done, 0 to train" in finished.sweep().stdout
-    assert finished.rows() == {
-        "regularised": rows["mixed"] | {"architecture": "regularised"},
-        "plain": rows["plain"],
-    }
-    assert list(finished.rows()) == ["regularised", "plain"]
-    models = finished.results / "tiny/models"
-    assert sorted(path.name for path in models.iterdir()) == ["plain.keras", "regularised.keras"]
-    assert (models / "regularised.keras").read_bytes() == model
-    assert sorted(path.name for path in (finished.logs / "tiny").iterdir()) == [
-        *("_journal", "_sweep", "plain", "regularised")
-    ]
-    assert scalars(finished.logs / "tiny/regularised/seed-1/validation") == curves
-
-
-def test_another_sweep_file_with_the_same_stack_shares_its_records(finished):
-    alone = TINY.replace("name: mixed", "name: theirs").replace("  - name: plain\n    layers: [16]\n", "")
-    finished.write(alone, "other.yaml")
-    said = finished.sweep("other.yaml")
-    assert "2 done, 0 to train" in said.stdout
-    assert list(finished.rows("other")) == ["theirs"]
-    assert by_itself(finished.rows("other")["theirs"]) == by_itself(finished.rows()["mixed"])
-    assert set(finished.curves("other").values()) == {1}
-    assert (finished.results / "other/models/theirs.keras").is_file()
-    before = state(finished.results / "tiny", finished.logs / "tiny")
-    assert "4 done" in finished.sweep().stdout
-    after = state(finished.results / "tiny", finished.logs / "tiny")
-    # This folder is a copy: its journals learn once what the copies' clocks say.
-    sizes = [{path: about[2] for path, about in one.items() if path.name != "_journal"} for one in (before, after)]
-    assert sizes[0] == sizes[1]
 
 
 # ---- the exported model -------------------------------------------------------------------------------------------
@@ -447,46 +401,6 @@ def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
     assert state(project.record_folder("8", 0), project.record_folder("8", 1)) == good
     assert (project.rows()["8"], project.rows()["diverges"]) == (rows["8"], rows["diverges"])
     assert (ran.stdout, len(ran.stderr.splitlines())) == ("", 5)  # nothing of Keras's own between our lines
-
-
-def test_fail_fast_stops_and_the_next_run_does_the_rest(tmp_path):
-    project = Project(tmp_path, DIVERGES)  # the larger stack comes first
-    project.sweep("--jobs", "1", "--fail-fast", code=1)
-    assert (project.rows()["8"]["trials"], project.rows()["diverges"]["failed"]) == ("0", "1")
-    rest = project.sweep("--jobs", "1", code=1)
-    assert "1 failed before, 3 to train" in rest.stdout
-    assert project.rows()["8"]["trials"] == "2"
-
-
-def test_damaged_records_are_reported_and_trained_again_to_the_same_numbers(finished):
-    numbers = finished.numbers()
-    cut, empty, newer, foreign = (finished.record_folder(name, seed) / "record.json" for name, seed in TRIALS)
-    cut.write_bytes(cut.read_bytes()[:500])
-    empty.write_bytes(b"")
-    newer.write_text(newer.read_text().replace('"format": 3', '"format": 99'))
-    foreign.write_text(foreign.read_text().replace(foreign.parent.name, "0" * 64))
-    for path in (newer, foreign):  # as if they had been written so
-        seal(path.parent)
-    said = finished.sweep("--jobs", "1")
-    assert "0 done, 4 to train" in said.stdout
-    for path, reason in (
-        (cut, "is damaged or was edited"),
-        (empty, "is damaged or was edited"),
-        (newer, "format 99"),
-        (foreign, "belongs to another trial"),
-    ):
-        (line,) = [line for line in said.stderr.splitlines() if path.parent.name in line]
-        assert reason in line
-    assert len(said.stderr.splitlines()) == 4
-    assert different(finished.numbers(), numbers) == []
-
-    untouched = state(*(finished.record_folder(*trial) for trial in TRIALS[1:]))
-    (finished.record_folder("plain", 0) / "model.keras").unlink()
-    said = finished.sweep("--jobs", "1")
-    assert "lacks model.keras" in said.stderr
-    assert "3 done, 1 to train" in said.stdout
-    assert different(finished.numbers(), numbers) == []
-    assert state(*(finished.record_folder(*trial) for trial in TRIALS[1:])) == untouched
 
 
 # ---- interrupted and killed ---------------------------------------------------------------------------------------
