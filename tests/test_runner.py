@@ -124,6 +124,14 @@ def test_a_plan_lists_every_trial_and_writes_nothing(fake):
     assert sorted(fake.folder.rglob("*")) == before
 
 
+def test_a_run_changes_nothing_of_its_plan(fake):
+    plan, summary = fake.run()
+    assert (len(plan.state.records), len(summary.state.records)) == (0, 6)
+    assert (names(plan.to_train), plan.state.latencies) == (ALL, {})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.jobs = 3
+
+
 def test_a_second_plan_has_nothing_to_train_and_reads_no_images(fake, monkeypatch):
     fake.run()
     monkeypatch.setattr("fmnist_mlp.data.source.load_data", lambda source: pytest.fail("the images were read again"))
