@@ -21,7 +21,6 @@ import pandas
 import pytest
 from sweeping import (
     Project,
-    by_itself,
     children,
     different,
     interrupt,
@@ -282,72 +281,7 @@ def test_the_numbers_do_not_depend_on_what_else_is_trained(finished, tmp_path):
     assert said.stderr == ""  # not even TensorFlow's advice against many programs in one process
 
 
-def test_what_the_users_shell_sets_does_not_reach_a_trial(finished, tmp_path):
-    other = Project(tmp_path / "other", TINY)
-    keras_home = other.folder / "keras"
-    keras_home.mkdir()
-    settings = {"floatx": "float64", "epsilon": 1e-3, "backend": "jax", "image_data_format": "channels_first"}
-    (keras_home / "keras.json").write_text(json.dumps(settings))
-    surroundings = {
-        "KERAS_HOME": str(keras_home),
-        "KERAS_BACKEND": "jax",
-        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
-        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
-        "TF_NUM_INTRAOP_THREADS": "4",
-        "TF_NUM_INTEROP_THREADS": "4",
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-        "TF_DETERMINISTIC_OPS": "1",
-        "TF_USE_LEGACY_KERAS": "1",
-        "OMP_NUM_THREADS": "4",
-        "PYTHONHASHSEED": "7",
-        "LC_ALL": "C",
-    }
-    other.sweep("--jobs", "1", environment=surroundings)
-    assert different(other.numbers(), finished.numbers()) == []
-    assert json.loads((keras_home / "keras.json").read_text()) == settings  # the user's own file
-
-
 # ---- edited and run again -----------------------------------------------------------------------------------------
-
-
-def test_only_what_changed_is_trained_again(finished):
-    rows, before = finished.rows(), state(*finished.results.glob("_records/[0-9a-f]*"))
-    finished.write(TINY.replace("layers: [16]\n", "layers: [16]\n    learning_rate: 0.01\n"))
-    said = finished.sweep("--jobs", "1")
-    assert "2 done, 2 to train" in said.stdout
-    assert by_itself(finished.rows()["mixed"]) == by_itself(rows["mixed"])
-    assert finished.rows()["plain"]["test_loss"] != rows["plain"]["test_loss"]
-    assert before.items() <= state(finished.results / "_records").items()  # to go back to
-    assert set(finished.curves().values()) == {1}
-    learning_rate = scalars(finished.logs / "tiny/plain/seed-0/train")["epoch_learning_rate"]
-    assert learning_rate == [(0, pytest.approx(0.01)), (1, pytest.approx(0.01))]
-    finished.write(TINY)
-    assert "4 done, 0 to train" in finished.sweep().stdout
-    assert finished.rows() == rows
-
-
-def test_a_quick_look_never_passes_for_the_full_thing(finished):
-    """All that the full sweep left stays as it is, to the byte; the quick look has the same in a place of its own."""
-    numbers, curves = finished.numbers(), finished.curves()
-    full = [finished.results / "tiny", finished.logs / "tiny"]
-    before = state(*full)
-    looked = finished.sweep("--epochs", "1", "--jobs", "1", "--quiet")
-    assert (looked.stdout, looked.stderr) == ("", "")
-    assert state(*full) == before
-    quick = "tiny+epochs-1"
-    assert {row["epochs"] for row in finished.rows(quick).values()} == {"1.0"}
-    assert finished.rows(quick)["plain"]["test_loss"] != numbers["results.csv"][0]["test_loss"]
-    assert finished.curves(quick) == curves
-    for name, seed in TRIALS:
-        for part in ("train", "validation"):
-            found = scalars(finished.logs / f"{quick}/{name}/seed-{seed}/{part}")
-            assert [step for step, _ in found["epoch_loss"]] == [0]
-    assert "4 done, 0 to train" in finished.sweep().stdout
-    assert different(finished.numbers(), numbers) == []
-    assert finished.curves() == curves
-    for name, seed in TRIALS:
-        found = scalars(finished.logs / f"tiny/{name}/seed-{seed}/validation")
-        assert found["epoch_loss"] == list(enumerate(finished.record(name, seed)["history"]["val_loss"]))
 
 
 def test_training_afresh_gives_the_same_and_leaves_each_epoch_once(finished):

@@ -81,9 +81,9 @@ def test_the_key_says_what_is_refitted_and_how_often(tmp_path, written, which, s
     assert (refit.which, refit.seeds) == (which, seeds)
 
 
-def test_without_the_key_nothing_is_refitted(tmp_path):
-    assert load(tmp_path, "refit: false\narchitectures: [[8]]\n").refit is None
-    assert load(tmp_path, "architectures: [[8]]\n").refit is None
+@pytest.mark.parametrize("written", ["refit: false\n", ""])
+def test_without_the_key_nothing_is_refitted(tmp_path, written):
+    assert load(tmp_path, f"{written}architectures: [[8]]\n").refit is None
 
 
 @pytest.mark.parametrize("written", ["best", "1", "[wide]", "al", "0.5", "null"])

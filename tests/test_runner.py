@@ -7,7 +7,7 @@ import json
 import os
 
 import pytest
-from sweeping import Made, invented_record
+from sweeping import Made, invented_record, state
 from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
@@ -159,6 +159,7 @@ def test_only_trains_these_and_the_table_keeps_all(only, expected, fake):
     rows = {row["architecture"]: row for row in fake.rows("results.csv")}
     assert list(rows) == ["8", "wide", "wider"]
     assert [name for name, row in rows.items() if row["test_accuracy"]] == expected
+    assert {row["dataset"] for row in rows.values()} == {"idx:images"}
 
 
 def test_only_with_a_name_that_is_not_there_says_what_there_is(fake):
@@ -189,10 +190,16 @@ def test_what_a_rename_a_comment_or_an_order_changes_is_not_trained_again(fake):
 
 def test_a_changed_setting_trains_its_architecture_and_says_what_changed(fake):
     fake.run()
+    rows, records = fake.rows(), state(*fake.folder.glob("results/_records/[0-9a-f]*"))
     fake.write(SWEEP.replace("layers: [16]", "layers: [16]\n    learning_rate: 5e-4"))
     plan, _ = fake.run()
     assert fake.trained == [("wide", 0), ("wide", 1)]
     assert plan.changes == ["wide: learning_rate 0.001 -> 0.0005"]
+    assert [a == b for a, b in zip(rows, fake.rows(), strict=True)] == [row["architecture"] != "wide" for row in rows]
+    assert records.items() <= state(fake.folder / "results/_records").items(), "to go back to"
+    fake.write(SWEEP)
+    fake.run()
+    assert (fake.trained, fake.rows()) == ([], rows)
 
 
 @pytest.mark.parametrize(
@@ -235,23 +242,25 @@ def test_how_many_workers(trials_to_train, jobs, cores, memory, expected, fake, 
 
 
 @pytest.mark.parametrize(
-    ("files", "visible", "gpus"),
+    ("in_driver", "visible", "gpus"),
     [
-        ([], None, 0),
-        (["version", "gpus/0000:01:00.0/information"], None, 1),
-        (["version", "gpus/0000:01:00.0/information", "gpus/0000:02:00.0/information"], None, 2),
-        (["version"], None, 1),
-        (["version", "gpus/0000:01:00.0/information"], "-1", 0),
-        (["version", "gpus/0000:01:00.0/information"], "", 0),
-        (["version", "gpus/0000:01:00.0/information"], "2,0,3", 3),
-        (["version", "gpus/0000:01:00.0/information"], "GPU-8932f937", 1),
-        (["version", "gpus/0000:01:00.0/information"], "0,-1,1", 1),
-        (["version", "gpus/0000:01:00.0/information"], "NoDevFiles", 0),  # what Slurm and others say for none
-        (["version", "gpus/0000:01:00.0/information"], "void", 0),
-        (["version", "gpus/0000:01:00.0/information"], "MIG-73fd1c3e, 1", 2),
+        (None, None, 0),
+        (1, None, 1),
+        (2, None, 2),
+        (0, None, 1),
+        (1, "-1", 0),
+        (1, "", 0),
+        (1, "2,0,3", 3),
+        (1, "GPU-8932f937", 1),
+        (1, "0,-1,1", 1),
+        (1, "NoDevFiles", 0),  # what Slurm and others say for none
+        (1, "void", 0),
+        (1, "MIG-73fd1c3e, 1", 2),
     ],
 )
-def test_gpus_are_counted_without_touching_one(tmp_path, monkeypatch, files, visible, gpus):
+def test_gpus_are_counted_without_touching_one(tmp_path, monkeypatch, in_driver, visible, gpus):
+    """With a driver (or None), in whose folder there are so many."""
+    files = [] if in_driver is None else ["version", *(f"gpus/0000:0{n}:00.0/information" for n in range(in_driver))]
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
@@ -337,7 +346,10 @@ def test_a_failed_trial_is_a_record_and_the_rest_go_on(fake):
     assert record == summary.failed[0]
     assert (record.error["type"], record.error["message"]) == ("ValueError", "loss became nan\nin epoch 2")
     assert "Traceback" in record.error["traceback"]
-    assert [row["error"] for row in fake.rows() if row["status"] == "failed"] == ["loss became nan in epoch 2"]
+    assert "_run_trial" in record.error["traceback"]
+    assert record.environment["device"] == "cpu"
+    row = next(row for row in fake.rows() if row["status"] == "failed")
+    assert (row["error"], row["device"]) == ("loss became nan in epoch 2", "cpu")
     assert [(row["trials"], row["failed"]) for row in fake.rows("results.csv")] == [("2", "0"), ("1", "1"), ("2", "0")]
 
 

@@ -110,11 +110,13 @@ def test_every_verb_leaves_the_same_files_whatever_surrounds_it(tmp_path):
         (each.folder / "tmp").mkdir()
     kind, hostile = projects
     (hostile.folder / "matplotlibrc").write_text("backend: module://nowhere\ntext.usetex: True\nfigure.dpi: banana\n")
-    (hostile.folder / "keras" / "keras.json").write_text('{"floatx": "float12", "backend": "jax", "epsilon": 1}')
+    keras_settings = '{"floatx": "float12", "backend": "jax", "epsilon": 1, "image_data_format": "channels_first"}'
+    (hostile.folder / "keras" / "keras.json").write_text(keras_settings)
     do_all(kind, {"TMPDIR": str(kind.folder / "tmp")})
     said = do_all(hostile, HOSTILE)
     assert files(hostile) == files(kind)
     assert different(hostile.numbers(), kind.numbers()) == []
+    assert (hostile.folder / "keras" / "keras.json").read_text() == keras_settings  # the user's own file
     assert list((kind.folder / "tmp").iterdir()) == []  # nothing is left in the temporary folder
     assert "\x1b[1A" not in said[1]  # nothing moves in a pipe
 
@@ -182,13 +184,21 @@ def read_terminal(descriptor):
         ("MPLBACKEND", "module://nowhere"),
         ("MALLOC_PERTURB_", "1"),
         ("GIT_DIR", "/nowhere"),
-        ("ANYTHING_ELSE", "1"),
     ],
 )
 def test_a_worker_starts_from_a_list_of_what_it_may_have(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     assert worker.worker_environment("cpu", 1)[name] is None
     assert name not in worker.own_environment("cpu", 1)  # a process that runs already is not only ours
+
+
+@pytest.mark.parametrize("surroundings", [worker.worker_environment, worker.own_environment])
+def test_what_would_change_numbers_is_ours_or_gone(surroundings, monkeypatch):
+    names = ["KERAS_BACKEND", "XLA_FLAGS", "TF_XLA_FLAGS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"]
+    names += ["TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "TF_USE_LEGACY_KERAS"]
+    for name in names:
+        monkeypatch.setenv(name, "of the shell")
+    assert "of the shell" not in {surroundings("cpu", 1)[name] for name in names}
 
 
 @pytest.mark.parametrize(
