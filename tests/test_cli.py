@@ -359,7 +359,7 @@ def images(project, monkeypatch):
 
 
 FASHION = "dataset: fashion_mnist\nseeds: 1\narchitectures:\n  - [8]\n"
-X_TRAIN, Y_TRAIN, X_TEST, Y_TEST = (file.gz_name for file in FILES)
+X_TRAIN = FILES[0].gz_name
 
 
 @pytest.mark.parametrize("way", ["--data-dir", "FASHION_MNIST_DIR"])
@@ -368,13 +368,9 @@ X_TRAIN, Y_TRAIN, X_TEST, Y_TEST = (file.gz_name for file in FILES)
     [
         (None, None),
         (lambda folder: folder.rename(folder.with_name("gone")), r"names the folder .*images, .*correct the path"),
-        (lambda folder: (folder / Y_TEST).unlink(), rf"{Y_TEST[:-3]}"),
         (lambda folder: (folder / X_TRAIN).write_bytes((folder / X_TRAIN).read_bytes()[:-9]), rf"{X_TRAIN}: .*cut"),
-        (lambda folder: (folder / X_TRAIN).write_bytes(b""), rf"{X_TRAIN}: "),
-        (lambda folder: swap(folder / Y_TRAIN, folder / Y_TEST), rf"{Y_TRAIN}: holds what belongs in {Y_TEST}"),
-        (lambda folder: swap(folder / X_TRAIN, folder / Y_TRAIN), rf"{X_TRAIN}: "),
     ],
-    ids=["sound", "no folder", "a file missing", "cut off", "empty", "labels swapped", "images and labels swapped"],
+    ids=["sound", "no folder", "cut off"],
 )
 def test_damaged_images_are_one_line_that_names_the_file(run, project, images, monkeypatch, way, damage, message):
     project.write(FASHION, "fashion.yaml")
@@ -391,12 +387,6 @@ def test_damaged_images_are_one_line_that_names_the_file(run, project, images, m
         assert (ran.code, ran.out, len(ran.errors)) == (2, "", 1)
         assert re.search(message, ran.err)
     assert state(project.folder) == before
-
-
-def swap(one, other):
-    content = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(content)
 
 
 def test_other_images_than_fashion_mnist_in_its_place_are_pointed_to_idx(run, project):

@@ -1,6 +1,5 @@
 """`refit`: what was chosen by validation is trained once more on all training images, from the key to the table."""
 
-import dataclasses
 import json
 import shutil
 
@@ -12,7 +11,7 @@ from test_trial import draw_images, identity, run, source, worker  # noqa: F401 
 
 from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results import table
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.clean import find_leftovers
 from fmnist_mlp.runner.loop import Listener
@@ -219,14 +218,6 @@ def test_refits_may_have_seeds_of_their_own(fake):
     assert len(fake.trained) == 7
 
 
-def test_while_some_are_missing_nothing_is_chosen(fake):
-    _, summary = fake.run(only=("8",))
-    assert sorted(fake.trained) == [("8", 0), ("8", 1)]
-    assert summary.state.refits == []
-    _, summary = fake.run()
-    assert len(summary.state.refits) == 2
-
-
 def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
     fake.write(SWEEP.replace("refit: true", "refit: false"))
     fake.run()
@@ -237,13 +228,6 @@ def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
     assert fake.trained == []
     fake.run(only=(best,))
     assert fake.trained == [(best, 0), (best, 1)]
-
-
-def test_a_failed_trial_does_not_keep_the_others_from_being_chosen_from(fake):
-    fake.fate[("8", 0)] = fake.fate[("8", 1)] = ValueError("no")
-    _, summary = fake.run()
-    assert refits(fake) == [("wide", 0), ("wide", 1)]
-    assert len(summary.failed) == len(summary.state.failed) == 2
 
 
 def test_a_failed_refit_is_a_failed_trial(fake):
@@ -321,19 +305,6 @@ def test_clean_keeps_refits_while_the_key_stands(fake):
     leftovers = find_leftovers(*where).found
     assert len(leftovers) == 2
     assert all(leftover.reason.endswith("refit, 3 epochs") for leftover in leftovers)
-
-
-def test_of_equal_means_the_first_is_chosen_and_losses_count_from_below(tmp_path):
-    from sweeping import Made
-
-    made = Made(tmp_path)
-    for trial in made.plan:
-        loss = 0.5 if trial.architecture.name == "8" else 0.4
-        made.put(made.record(trial, val_accuracy=0.8, val_loss=loss))
-    assert ranking.rank(made.state).best == "8"
-    by_loss = dataclasses.replace(made.state, sweep=made.sweep.model_copy(update={"select_by": "val_loss"}))
-    assert ranking.rank(by_loss).best == "deep"
-    assert ranking.rank(dataclasses.replace(made.state, records={})).best is None
 
 
 def test_the_report_shows_refits_and_their_failures(fake):

@@ -32,6 +32,7 @@ from fmnist_mlp.sweepfile.settings import Training
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.steps import Pca, Rescale, input_shape_of
 from fmnist_mlp.sweepfile.sweep import UNKNOWN_SIZE, Architecture, Baseline, Sweep, is_over_budget
+from fmnist_mlp.words import counted
 
 # Variables of the size of the weights that an optimizer keeps (sgd: one more with momentum).
 _OPTIMIZER_SLOTS = {"sgd": 0, "adam": 2, "adamw": 2, "rmsprop": 1, "nadam": 2, "lion": 1}
@@ -225,7 +226,7 @@ def _doubts_of_layers(
         which = "one for each class" if units == num_classes else "of which all classes would have to be told"
         yield (
             lines[end],
-            f"the last hidden layer has {units:,} unit{'s' * (units > 1)}, {which}. If it is the output layer: that is "
+            f"the last hidden layer has {counted(units, 'unit')}, {which}. If it is the output layer: that is "
             f"added for you, remove it; {keep % (units, activation)}",
         )
     if layers and _is_open(_first_dense(layers), pixels):

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from fmnist_mlp.sweepfile.names import number_in_name
 from fmnist_mlp.sweepfile.wants import Checked, Wants
+from fmnist_mlp.words import counted
 
 MOST_ROUNDS = 1_000_000  # of trees or iterations; beyond this a number is a slip
 
@@ -226,7 +227,7 @@ class SVC(Classifier):
         return self.rough_seconds * (images / 48_000) ** 2
 
     def describe_size(self, fitted: Any) -> str:
-        return _counted(fitted.n_support_.sum(), "support vector")
+        return counted(fitted.n_support_.sum(), "support vector")
 
 
 class _Forest(Classifier):
@@ -314,7 +315,7 @@ class KNeighborsClassifier(Classifier):
         return "" if self.n_neighbors <= images else f"n_neighbors must be at most the {images:,} training images"
 
     def describe_size(self, fitted: Any) -> str:
-        return _counted(fitted.n_samples_fit_, "image")
+        return counted(fitted.n_samples_fit_, "image")
 
 
 class MLPClassifier(Classifier):
@@ -354,11 +355,7 @@ class MLPClassifier(Classifier):
 
 
 def _trees(nodes: list[int]) -> str:
-    return f"{_counted(len(nodes), 'tree')}, {_counted(sum(nodes), 'node')}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{counted(len(nodes), 'tree')}, {counted(sum(nodes), 'node')}"
 
 
 _CLOSED_LIST = (

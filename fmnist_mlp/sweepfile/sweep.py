@@ -16,6 +16,7 @@ from fmnist_mlp.sweepfile.layers import Layer
 from fmnist_mlp.sweepfile.names import NAME_PATTERN, name_problem
 from fmnist_mlp.sweepfile.settings import SelectBy, SweepSettings, Training
 from fmnist_mlp.sweepfile.stacks import StackSize, stack_name
+from fmnist_mlp.words import counted
 
 
 @dataclass(frozen=True)
@@ -148,15 +149,15 @@ class Sweep(SweepSettings):
     def overrides_in_words(self) -> str:
         """`2 epochs, 1,000 training images, 1 seed (the file asks for 5)`; nothing where all is as in the file."""
         epochs, limit, seeds = self.overrides.epochs, self.overrides.limit, self.overrides.seeds
-        words = [] if epochs is None else [f"{epochs:,} epoch{'s' * (epochs != 1)}"]
-        words += [] if limit is None else [f"{limit:,} training image{'s' * (limit != 1)}"]
+        words = [] if epochs is None else [counted(epochs, "epoch")]
+        words += [] if limit is None else [counted(limit, "training image")]
         if seeds is not None:
             others = ", ".join(map(str, self.file_seeds[:10]))
             are_nested = {*self.seeds} <= {*self.file_seeds} or {*self.file_seeds} <= {*self.seeds}
             asked_for = f"{len(self.file_seeds):,}" if are_nested else f"others: {others}"
             if not {*self.file_refit_seeds} <= {*self.seeds}:
                 asked_for += f" and {len(self.file_refit_seeds):,} refits"
-            words.append(f"{seeds:,} seed{'s' * (seeds != 1)}, the file asks for {asked_for}")
+            words.append(f"{counted(seeds, 'seed')}, the file asks for {asked_for}")
         return ", ".join(words)
 
     def with_images(self, train_images: int) -> Self:
