@@ -70,7 +70,7 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
     # In the worker only: TensorFlow, and the package, which needs PYTHONPATH.
     from fmnist_mlp.engines.calls import Context
     from fmnist_mlp.results.store import Results
-    from fmnist_mlp.training import trial
+    from fmnist_mlp.training import observer, trial
 
     Path("logs.yaml").write_text(f"seeds: 1\ntraining: {{epochs: {epochs}}}\narchitectures: [[64, 128, 64, 32]]\n")
     sweep = load_sweep("logs.yaml")
@@ -79,7 +79,8 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
     worker.start_worker("cpu", 1, source)
     identity = load_data(source).identity
     trials = list_trials(sweep, data_identity=identity)
-    real = {name: getattr(trial, name) for name in ("LiveLog", "keep_events", "write_scores")}
+    places = {"LiveLog": observer, "keep_events": trial, "write_scores": trial}
+    real = {name: getattr(module, name) for name, module in places.items()}
 
     class Nothing(contextlib.nullcontext):
         def add(self, *arguments):
@@ -96,7 +97,7 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
         for repeat in range(repeats + 1):
             for way, functions in (("with", real), ("without", stubs)):
                 for attribute, function in functions.items():
-                    setattr(trial, attribute, function)
+                    setattr(places[attribute], attribute, function)
                 place = Path(way) / name / str(repeat)
                 task = trial.Task(one, source, None, place / "results", replaces=None)
                 start = time.perf_counter()

@@ -29,8 +29,8 @@ from measure import ROOT, clean_environment, describe_machine, markdown_table, w
 
 from fmnist_mlp.data.source import DataSource, load_data
 from fmnist_mlp.sweepfile.read import load_sweep
-from fmnist_mlp.training import fit, worker
-from fmnist_mlp.training.fit import compile_model
+from fmnist_mlp.training import worker
+from fmnist_mlp.training.fit import Course, Learner
 
 # Names for the table's rows; the layers as a sweep file has them.
 STACKS = {
@@ -124,30 +124,23 @@ def _measure(work: dict) -> dict:
     indices = np.arange(work["images"] + VALIDATION_IMAGES, dtype=np.int32)
     train, validation = indices[: work["images"]], indices[work["images"] :]
     if LOOPS[work["loop"]] is None:
-        history = _fit(model, images, train, validation, work["epochs"])
+        course = _fit(model, images, train, validation, work["epochs"])
     else:
         plain_fit, jit_compile = LOOPS[work["loop"]]
-        compile_model(model, architecture.training, work["images"], jit_compile=jit_compile)
-        history = fit.train(
-            model,
-            ResidentData(images.x_train, images.y_train, images.num_classes),
-            architecture.training,
-            seed=0,
-            train_indices=train,
-            validation_indices=validation,
-            plain_fit=plain_fit,
-        )
-    first, *rest = history.epoch_seconds
+        learner = Learner(model, architecture.training, work["images"], plain_fit=plain_fit, jit_compile=jit_compile)
+        data = ResidentData(images.x_train, images.y_train, images.num_classes)
+        course = learner.train(data, seed=0, train_indices=train, validation_indices=validation)
+    first, *rest = course.epoch_seconds
     return {
         "first_seconds": first,
         "epoch_seconds": float(np.median(rest)),
         "steps": -(-work["images"] // architecture.training.batch_size),
-        "loss": history.history["loss"][-1],
+        "loss": course.history["loss"][-1],
     }
 
 
 def _fit(model, images, train, validation, epochs: int):
-    """Keras's own `fit` as its users call it; its `History`, with the seconds of each epoch."""
+    """Keras's own `fit` as its users call it."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -167,8 +160,7 @@ def _fit(model, images, train, validation, epochs: int):
         verbose=0,
         callbacks=[Clock()],
     )
-    history.epoch_seconds = seconds
-    return history
+    return Course(history.history, seconds, best_epoch=None)
 
 
 def _augmented(work: dict) -> list[list[str]]:
@@ -200,14 +192,12 @@ def _augmented(work: dict) -> list[list[str]]:
                 resident = ResidentData(fitted.transform(x), y, images.num_classes)
         shape = images.image_shape if fitted is None else fitted.input_shape
         model = models.build_model(architecture.layers, shape, images.num_classes, 0, takes_pixels=fitted is None)
-        compile_model(model, settings, work["images"])
-        ways[name] = (model, resident, settings)
+        ways[name] = Learner(model, settings, work["images"]), resident
     seconds = {name: [] for name in ways}
     for _ in range(work["epochs"]):
-        for name, (model, resident, settings) in ways.items():
+        for name, (learner, resident) in ways.items():
             parts = {"train_indices": train_indices, "validation_indices": validation_indices}
-            history = fit.train(model, resident, settings, seed=0, **parts)
-            seconds[name] += history.epoch_seconds
+            seconds[name] += learner.train(resident, seed=0, **parts).epoch_seconds
     medians = {name: float(np.median(each[1:])) for name, each in seconds.items()}
     return [[name, f"{1000 * each:.0f}", f"{each / medians['nothing']:.2f}"] for name, each in medians.items()]
 

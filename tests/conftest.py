@@ -34,3 +34,22 @@ def tiny_images():
 def made(tmp_path):
     """A small sweep and a results folder, for records that nobody trained."""
     return sweeping.Made(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The sweep of `predicting.finished_sweep`; to look at only."""
+    # Imported here: most tests need no TensorFlow.
+    import predicting
+
+    return predicting.finished_sweep(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def float64():
+    """Keras computes in float64, for comparisons with another order of sums."""
+    import learning  # TensorFlow with it, as above
+
+    learning.compute_in("float64")
+    yield
+    learning.compute_in("float32")

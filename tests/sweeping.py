@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -286,6 +287,22 @@ class Project:
 def different(one, other):
     """What of `Project.numbers` is not the same in both."""
     return [key for key in {**one, **other} if one.get(key) != other.get(key)]
+
+
+IDX_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def write_idx(folder, *arrays):
+    """Training images and labels, test images and labels, as four IDX files in a new folder."""
+    folder.mkdir(parents=True)
+    for name, array in zip(IDX_NAMES, arrays, strict=True):
+        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 def read_csv(path):

@@ -35,7 +35,6 @@ from predicting import (
     bmp_with_run_lengths,
     draw_garment,
     encode,
-    finished_sweep,
     png_header,
     scan_bomb,
     truncated,
@@ -51,11 +50,6 @@ from fmnist_mlp.inference.pictures import load_image
 from fmnist_mlp.inference.predictor import Predictor
 
 HAS_SERVER = all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvicorn"))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return finished_sweep(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")

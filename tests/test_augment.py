@@ -3,30 +3,29 @@
 import keras
 import numpy as np
 import pytest
+from learning import (
+    TRAIN,
+    VALIDATION,
+    Interrupted,
+    assert_agree,
+    assert_same_bits,
+    interrupt_after,
+    new_learner,
+    new_model,
+    train,
+)
 
 from fmnist_mlp.data.split import epoch_order
 from fmnist_mlp.runner.cluster import read_files
 from fmnist_mlp.sweepfile.layers import Conv2D, Dense, Dropout
 from fmnist_mlp.sweepfile.settings import Augment, Training
 from fmnist_mlp.sweepfile.steps import Pca, Standardize
-from fmnist_mlp.training import fit, models, preprocess
+from fmnist_mlp.training import preprocess
 from fmnist_mlp.training.augment import Augmentation
 from fmnist_mlp.training.checkpoint import Checkpoint
-from fmnist_mlp.training.compiled_epoch import ResidentData
-from fmnist_mlp.training.fit import compile_model, restart
 
 EVERYTHING = Augment(horizontal_flip=True, vertical_flip=True, shift=2, erase=0.5, mixup=0.4)
 STACK = [Dense(units=16, activation="relu"), Dense(units=8, activation="tanh")]
-TRAIN, VALIDATION = np.arange(0, 171), np.arange(171, 203)  # 171 = 5 batches of 32 and one of 11
-
-
-@pytest.fixture
-def float64():
-    for dtype in ("float64", "float32"):
-        keras.config.set_floatx(dtype)
-        keras.config.set_dtype_policy(dtype)  # Keras keeps the one that the first layer of the process was made with
-        if dtype == "float64":
-            yield
 
 
 def by_hand(images, draws):
@@ -151,23 +150,10 @@ def test_a_shift_of_nearly_the_whole_image_and_the_smallest_alpha_are_sound():
 # ---- in training
 
 
-def new_model(layers, settings, fitted, seed=3):
-    model = models.build_model(layers, fitted.input_shape, 4, seed, takes_pixels=False)
-    compile_model(model, settings, len(TRAIN))
-    return model
-
-
-def train(model, settings, images, fitted, seed=3, **options):
-    resident = ResidentData(*images, 4, preprocessing=fitted)
-    return fit.train(
-        model, resident, settings, seed=seed, train_indices=TRAIN, validation_indices=VALIDATION, **options
-    )
-
-
 def reference(layers, settings, images, fitted, seed=3):
     """Keras's `fit` on numpy arrays that were augmented by hand, an epoch at a time; a validation without any of it."""
     x, y = images
-    model = new_model(layers, settings, fitted, seed)
+    model = new_learner(layers, settings, seed, fitted=fitted).model
     history = {name: [] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
     augmentation = Augmentation(settings.augment, x.shape[1:], settings.batch_size)
     smoothing, is_mixed = settings.label_smoothing, bool(settings.augment.mixup)
@@ -197,13 +183,6 @@ def reference(layers, settings, images, fitted, seed=3):
     return model, history
 
 
-def agree(model, history, expected_model, expected_history, rtol=1e-9):
-    for name, values in expected_history.items():
-        np.testing.assert_allclose(history[name], values, rtol=rtol, err_msg=name)
-    for ours, theirs in zip(model.variables, expected_model.variables, strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=rtol, atol=rtol, err_msg=ours.path)
-
-
 @pytest.mark.parametrize(
     ("augment", "steps", "more"),
     [
@@ -218,9 +197,9 @@ def test_both_loops_train_on_the_images_augmented_by_hand_in_float64(augment, st
     fitted = preprocess.fit(steps, tiny_images[0][TRAIN])
     expected = reference(STACK, settings, tiny_images, fitted)
     for plain_fit in (False, True):
-        model = new_model(STACK, settings, fitted)
-        history = train(model, settings, tiny_images, fitted, plain_fit=plain_fit).history
-        agree(model, history, *expected)
+        learner = new_learner(STACK, settings, fitted=fitted, plain_fit=plain_fit)
+        history = train(learner, tiny_images, fitted=fitted).history
+        assert_agree(learner.model, history, *expected, rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -228,9 +207,9 @@ def test_a_convolution_in_the_plain_fit_sees_the_same_augmented_images(tiny_imag
     layers = [Conv2D(filters=3, kernel_size=3, activation="relu")]
     settings = Training(epochs=2, learning_rate=0.01, augment=EVERYTHING)
     fitted = preprocess.fit((Standardize(),), tiny_images[0][TRAIN])
-    model = new_model(layers, settings, fitted)
-    history = train(model, settings, tiny_images, fitted, plain_fit=True).history
-    agree(model, history, *reference(layers, settings, tiny_images, fitted))
+    learner = new_learner(layers, settings, fitted=fitted, plain_fit=True)
+    history = train(learner, tiny_images, fitted=fitted).history
+    assert_agree(learner.model, history, *reference(layers, settings, tiny_images, fitted), rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -239,9 +218,9 @@ def test_validation_images_are_never_augmented(tiny_images):
     settings = Training(epochs=2, augment=EVERYTHING)
     fitted = preprocess.fit((), x[TRAIN])
     for plain_fit in (False, True):
-        model = new_model(STACK, settings, fitted)
-        history = train(model, settings, tiny_images, fitted, plain_fit=plain_fit).history
-        logits = model.predict(x[VALIDATION] / np.float32(255), verbose=0)
+        learner = new_learner(STACK, settings, fitted=fitted, plain_fit=plain_fit)
+        history = train(learner, tiny_images, fitted=fitted).history
+        logits = learner.model.predict(x[VALIDATION] / np.float32(255), verbose=0)
         loss = keras.losses.sparse_categorical_crossentropy(y[VALIDATION], logits, from_logits=True)
         assert history["val_loss"][-1] == pytest.approx(float(np.mean(loss)), rel=1e-5)
         assert history["val_accuracy"][-1] == pytest.approx((logits.argmax(axis=1) == y[VALIDATION]).mean())
@@ -252,43 +231,28 @@ def test_no_seed_and_no_epoch_is_compiled_anew(tiny_images):
     """Another seed has other fitted steps; they and the choices come into the program from outside."""
     settings = Training(epochs=3, augment=EVERYTHING)
     first, second = (preprocess.fit((Standardize(), Pca(20)), tiny_images[0][part]) for part in (TRAIN, TRAIN[::2]))
-    used = new_model(STACK, settings, first, seed=4)
-    train(used, settings, tiny_images, first, seed=4)
-    programs = used.compiled_epoch
-    restart(used, models.build_model(STACK, second.input_shape, 4, 5, takes_pixels=False))
-    again = train(used, settings, tiny_images, second, seed=5).history
-    assert used.compiled_epoch is programs
-    assert programs._train.experimental_get_tracing_count() == 1
-    assert programs._validate.experimental_get_tracing_count() == 1
-    new = new_model(STACK, settings, second, seed=5)
-    assert train(new, settings, tiny_images, second, seed=5).history == again
-    for ours, theirs in zip(used.variables, new.variables, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
-
-
-class Interrupted(Exception):
-    pass
+    used = new_learner(STACK, settings, seed=4, fitted=first)
+    train(used, tiny_images, seed=4, fitted=first)
+    used.restart(new_model(STACK, 5, second))
+    again = train(used, tiny_images, seed=5, fitted=second).history
+    assert used.programs.compilations == {"train": 1, "validate": 1}
+    new = new_learner(STACK, settings, seed=5, fitted=second)
+    assert train(new, tiny_images, seed=5, fitted=second).history == again
+    assert_same_bits(used.model, new.model)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plain_fit", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resumed_training_sees_the_same_augmented_images(plain_fit, tiny_images, tmp_path):
     layers = [*STACK, Dropout(rate=0.3)]
-    settings = Training(epochs=4, augment=EVERYTHING)
     fitted = preprocess.fit((), tiny_images[0][TRAIN])
-    expected = new_model(layers, settings, fitted)
-    history = train(expected, settings, tiny_images, fitted, plain_fit=plain_fit).history
-
-    def stop(epochs_done, logs, take_checkpoint):
-        if epochs_done == 2:
-            take_checkpoint().write(tmp_path)
-            raise Interrupted
-
-    first = new_model(layers, settings, fitted)
+    expected, halted, resumed = (
+        new_learner(layers, Training(epochs=4, augment=EVERYTHING), fitted=fitted, plain_fit=plain_fit)
+        for _ in range(3)
+    )
+    history = train(expected, tiny_images, fitted=fitted).history
     with pytest.raises(Interrupted):
-        train(first, settings, tiny_images, fitted, plain_fit=plain_fit, at_epoch_end=stop)
-    resumed = new_model(layers, settings, fitted)
-    checkpoint = Checkpoint.read(read_files(tmp_path))
-    assert train(resumed, settings, tiny_images, fitted, plain_fit=plain_fit, resume=checkpoint).history == history
-    for ours, theirs in zip(resumed.variables, expected.variables, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+        train(halted, tiny_images, fitted=fitted, at_epoch_end=interrupt_after(2, tmp_path))
+    checkpoint = Checkpoint.read(read_files(tmp_path), resumed.model)
+    assert train(resumed, tiny_images, fitted=fitted, resume=checkpoint).history == history
+    assert_same_bits(resumed.model, expected.model)

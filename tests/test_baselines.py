@@ -180,13 +180,13 @@ def test_every_classifier_gives_what_scikit_learn_gives_by_hand(name, tiny):
     arguments = QUICK.get(name, {})
     fitted = baseline_module.fit(CLASSIFIERS[name](**arguments), x_train, y_train, num_classes=4, seed=3)
     by_hand = theirs(name, seed=3, **arguments).fit(x_train, y_train)
-    predicted, probabilities = fitted.predict(x)
-    np.testing.assert_array_equal(predicted, by_hand.predict(x))
-    assert len(set(predicted)) == 4
+    predictions = fitted.predict(x)
+    np.testing.assert_array_equal(predictions.classes, by_hand.predict(x))
+    assert len(set(predictions.classes)) == 4
     if name in DECIDES_ONLY:
-        assert probabilities is None
+        assert predictions.probabilities is None
     else:
-        np.testing.assert_array_equal(probabilities, by_hand.predict_proba(x).astype(np.float64))
+        np.testing.assert_array_equal(predictions.probabilities, by_hand.predict_proba(x).astype(np.float64))
     assert fitted.seconds > 0
     assert fitted.version == sklearn.__version__
 
@@ -195,7 +195,7 @@ def test_every_classifier_gives_what_scikit_learn_gives_by_hand(name, tiny):
 def test_the_seed_is_the_random_state(name, tiny):
     x_train, y_train, x, _ = tiny
     fits = [
-        baseline_module.fit(CLASSIFIERS[name](**QUICK[name]), x_train, y_train, 4, seed).predict(x)[1]
+        baseline_module.fit(CLASSIFIERS[name](**QUICK[name]), x_train, y_train, 4, seed).predict(x).probabilities
         for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(fits[0], fits[1])
@@ -235,11 +235,11 @@ def test_a_class_that_never_came_has_no_probability(name, tiny):
     x_train, y_train, x, _ = tiny
     kept = y_train != 1
     fitted = baseline_module.fit(CLASSIFIERS[name](**QUICK.get(name, {})), x_train[kept], y_train[kept], 5, seed=0)
-    predicted, probabilities = fitted.predict(x)
-    assert probabilities.shape == (40, 5)
-    assert not probabilities[:, [1, 4]].any()
-    assert probabilities.sum(axis=1) == pytest.approx(1)
-    assert not {1, 4} & set(predicted)
+    predictions = fitted.predict(x)
+    assert predictions.probabilities.shape == (40, 5)
+    assert not predictions.probabilities[:, [1, 4]].any()
+    assert predictions.probabilities.sum(axis=1) == pytest.approx(1)
+    assert not {1, 4} & set(predictions.classes)
 
 
 def test_a_training_cut_short_is_a_note_said_once_and_no_warning(tiny):

@@ -14,7 +14,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from predicting import finished_sweep
 from sweeping import read_csv, state
 
 from fmnist_mlp.cli.verbs import verbs
@@ -53,11 +52,6 @@ EACH = [
     )
     for name in FORMATS
 ]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return finished_sweep(tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="module")

@@ -436,7 +436,7 @@ def test_a_disk_that_fills_costs_the_running_trial_only(run, project, disk, monk
     )  # for its claim; what it trains is invented
     ran = []
     monkeypatch.setattr(
-        "fmnist_mlp.training.trial._train_and_score",
+        "fmnist_mlp.training.trial.train_and_score",
         lambda context, task, results: ran.append(which(task)) or invented_record(task),
     )
     monkeypatch.setattr("fmnist_mlp.runner.loop._SECONDS_BETWEEN_TABLES", 0.0)
@@ -710,7 +710,7 @@ def claimed(monkeypatch, trained):
         return invented_record(task)
 
     monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", _REAL_RUN_TRIAL)
-    monkeypatch.setattr("fmnist_mlp.training.trial._train_and_score", train_and_score)
+    monkeypatch.setattr("fmnist_mlp.training.trial.train_and_score", train_and_score)
     return ran
 
 
@@ -764,7 +764,7 @@ def test_what_another_sweep_trained_meanwhile_is_found_whatever_its_clock_says(
             results.write_record(draft, record)
         os.utime(path, (time.time() + seconds,) * 2)
 
-    on_call(monkeypatch, trial, "_train_and_score", 1, the_other_sweep)
+    on_call(monkeypatch, trial, "train_and_score", 1, the_other_sweep)
     ran = run("tiny.yaml", "--jobs", "0", "--fresh")
     assert (ran.code, claimed) == (0, IN_TURN[:3])
     assert "trained 3 trials" in ran.out

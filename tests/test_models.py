@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from learning import keras_size
 
 from fmnist_mlp.sweepfile.layers import (
+    LAYERS,
     Activation,
     AveragePooling2D,
     BatchNormalization,
@@ -63,7 +65,7 @@ _dense_layers = st.lists(
 @given(layers=_dense_layers, shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), num_classes=st.integers(2, 12))
 def test_sizes_with_and_without_keras_agree_for_random_stacks(layers, shape, num_classes):
     model = models.build_model(layers, shape, num_classes, seed=0)
-    assert models.model_size(model) == count(layers, shape, num_classes)
+    assert keras_size(model) == count(layers, shape, num_classes)
 
 
 CONVOLUTIONAL = [
@@ -90,7 +92,7 @@ CONVOLUTIONAL = [
 @pytest.mark.parametrize("layers", CONVOLUTIONAL, ids=stack_name)
 def test_sizes_with_and_without_keras_agree_for_convolutions(layers):
     model = models.build_model(layers, (9, 7), 4, seed=0)
-    assert models.model_size(model) == count(layers, (9, 7), 4)
+    assert keras_size(model) == count(layers, (9, 7), 4)
     assert model.count_params() == count(layers, (9, 7), 4).params
 
 
@@ -116,6 +118,14 @@ def test_flops_are_those_that_tensorflows_profiler_counts(layers):
         by_operation[node.name] = node.float_ops
     counted = by_operation["MatMul"] + by_operation.get("Conv2D", 0) + by_operation["BiasAdd"]
     assert counted == count(layers, (9, 7), 4).flops, by_operation
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_layers_are_named_as_keras_names_them(kind):
+    """Names stand in the files of models; Keras's function for them is its own."""
+    from keras.src.utils.naming import to_snake_case
+
+    assert models.snake_case(kind) == to_snake_case(kind)
 
 
 def test_initial_weights_depend_on_the_seed_alone():

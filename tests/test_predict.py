@@ -24,12 +24,6 @@ from fmnist_mlp.inference.predictor import Predictor, choose_model
 from fmnist_mlp.sweepfile.sweep import Overrides
 from fmnist_mlp.sweepfile.trials import list_trials
 
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return finished_sweep(tmp_path_factory.mktemp("predict"))
-
-
 # ---- which model ----
 
 

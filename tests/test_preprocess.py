@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import sweeping
+from learning import keras_size
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -189,7 +190,7 @@ def test_sizes_before_and_after_fitting_agree(chain, images):
     steps = [Pca(components) if isinstance(step, Pca) and step.is_share else step for step in CHAINS[chain]]
     model = models.build_model(layers, fitted.input_shape, 3, seed=0, takes_pixels=False)
     size = count(steps, layers, (7, 5), 3)
-    assert models.model_size(model, fitted) == size
+    assert keras_size(model, fitted) == size
     assert input_shape_of(steps, (7, 5)) == fitted.input_shape
     exported = models.exported_model(model, fitted)
     by_layers = sum(

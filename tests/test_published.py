@@ -9,7 +9,6 @@ import ast
 import math
 import pickle
 import re
-import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +19,8 @@ import sweeping
 from engine_calls import wait_until
 from PIL import Image, ImageDraw
 from sklearn import metrics as sklearn_metrics
-from test_trial import IDX_NAMES, worker  # noqa: F401 - worker is a fixture
+from sweeping import write_idx
+from test_trial import worker  # noqa: F401 - worker is a fixture
 
 from fmnist_mlp.cli.console import DONE, SOME_FAILED
 from fmnist_mlp.cli.sweep import main
@@ -64,10 +64,7 @@ def draw_images(n, seed):
 
 def write_images(folder, *arrays):
     """Training images and labels, test images and labels, as four IDX files; gives them back."""
-    folder.mkdir(parents=True)
-    for name, array in zip(IDX_NAMES, arrays, strict=True):
-        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-        (folder / name).write_bytes(header + array.tobytes())
+    write_idx(folder, *arrays)
     return arrays
 
 
@@ -291,15 +288,20 @@ def mean_of_batch_means(values, batch_size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
-@pytest.mark.parametrize("part", ["test", "val"])
-def test_b_accuracy_is_the_share_of_the_images_not_a_mean_of_batch_means(swept, name, part):
-    """B averages the accuracies of its batches, the short last one among them."""
+@pytest.mark.parametrize(("part", "images"), [("test", TEST), ("val", TRAIN // 2)])
+def test_b_and_d_accuracy_is_the_share_of_the_images_not_a_mean_of_batch_means(swept, name, part, images):
+    """B averages the accuracies of its batches, the short last one among them; D divides by 10,048, for its last batch
+    counts as a whole one. Here are no more predictions than images, and the tables count them to the last bit."""
     stored, prefix = predictions(swept, name), "" if part == "test" else "val_"
     labels, predicted = stored[f"{prefix}label"], stored[f"{prefix}predicted"]
-    assert len(labels) == {"test": TEST, "val": TRAIN // 2}[part]
+    assert labels.shape == predicted.shape == (images,)
+    assert stored[f"{prefix}probabilities"].shape == (images, 4)
     recorded = float(swept.trials()[name, 0][f"{part}_accuracy"])
-    assert recorded == sklearn_metrics.accuracy_score(labels, predicted)
+    assert recorded == sklearn_metrics.accuracy_score(labels, predicted) == int((labels == predicted).sum()) / images
     assert recorded != pytest.approx(mean_of_batch_means(labels == predicted, 1000), abs=1e-6)
+    assert np.sum(swept.record(name)["classes"][part]["confusion_matrix"]) == images
+    if part == "test":
+        np.testing.assert_array_equal(labels, swept.images[3])
 
 
 @pytest.mark.slow
@@ -418,13 +420,12 @@ def test_c_figures_are_rounded_for_people_only_and_then_to_four_digits(tmp_path)
 
 
 @pytest.mark.slow
-def test_c_accuracies_of_the_tables_count_whole_images(swept):
-    """To the last bit: a count of images divided by their number."""
+def test_c_accuracies_of_the_tables_are_those_of_the_trials(swept):
+    """To the last bit; rounded where people read them."""
     frame = pandas.read_csv(swept.results / "tiny/results.csv").set_index("architecture")
     for name in TRAINED:
-        stored = predictions(swept, name)
-        assert frame["test_accuracy"][name] == int((stored["label"] == stored["predicted"]).sum()) / TEST
-        assert frame["val_accuracy"][name] == int((stored["val_label"] == stored["val_predicted"]).sum()) / (TRAIN / 2)
+        for column in ("test_accuracy", "val_accuracy"):
+            assert frame[column][name] == float(swept.trials()[name, 0][column])
     shown = re.findall(r"^\| ([\w-]+) \| [\d,]+ \| (\d\.\d+) \|", (swept.results / "tiny/results.md").read_text(), re.M)
     assert dict(shown) == {name: f"{frame['test_accuracy'][name]:.4f}" for name in TRAINED}
 
@@ -470,18 +471,6 @@ def test_d_what_a_trial_is_scored_on_cannot_be_written_to(tmp_path):
         np.testing.assert_array_equal(array, written)
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINED)
-def test_d_accuracy_is_divided_by_the_number_of_test_images(swept, name):
-    """D divides by 10,048: its last batch counts as a whole one. Here are no more predictions than images."""
-    stored, y_test = predictions(swept, name), swept.images[3]
-    np.testing.assert_array_equal(stored["label"], y_test)
-    assert stored["predicted"].shape == stored["label"].shape == (TEST,)
-    assert stored["probabilities"].shape == (TEST, 4)
-    assert float(swept.trials()[name, 0]["test_accuracy"]) == int((stored["predicted"] == y_test).sum()) / TEST
-    assert np.sum(swept.record(name)["classes"]["test"]["confusion_matrix"]) == TEST
 
 
 @pytest.mark.slow
@@ -573,27 +562,20 @@ def test_e_and_c_nothing_is_fitted_on_test_images(fitted, other_test_images):
 
 
 @pytest.mark.slow
-def test_e_and_c_nothing_is_fitted_on_validation_images(fitted, make_fitted):
-    """Every validation image is another one: the scaler, the components and the trained weights are the same bits."""
+@pytest.mark.parametrize("changed", ["every validation image", "one training image"])
+def test_e_and_c_training_images_alone_decide_what_is_fitted(fitted, make_fitted, changed):
+    """The scaler, the components and the trained weights: the same bits, or, so that the tests can fail, none."""
     x_train, *others = fitted.images
-    _, validation = stratified_split(others[0], 0.2, seed=0)
-    changed = x_train.copy()
-    changed[validation] = 255 - changed[validation]
-    project = make_fitted((changed, *others), *ONE_TRIAL)
-    assert fixed_and_trained(project) == fixed_and_trained(fitted)
-    assert project.trials()["wide", 0]["val_loss"] != fitted.trials()["wide", 0]["val_loss"]
-
-
-@pytest.mark.slow
-def test_e_and_c_one_training_image_moves_all_that_is_fitted(fitted, make_fitted):
-    """So the two tests above can fail."""
-    x_train, *others = fitted.images
-    train, _ = stratified_split(others[0], 0.2, seed=0)
-    changed = x_train.copy()
-    changed[train[17]] = 255 - changed[train[17]]
-    project = make_fitted((changed, *others), *ONE_TRIAL)
+    train, validation = stratified_split(others[0], 0.2, seed=0)
+    x_changed, indices = x_train.copy(), validation if changed == "every validation image" else train[17:18]
+    x_changed[indices] = 255 - x_changed[indices]
+    project = make_fitted((x_changed, *others), *ONE_TRIAL)
     for one, other in zip(fixed_and_trained(project), fixed_and_trained(fitted), strict=True):
-        assert all(a != b for a, b in zip(one, other, strict=True))
+        if indices is validation:
+            assert one == other
+        else:
+            assert all(a != b for a, b in zip(one, other, strict=True))
+    assert project.trials()["wide", 0]["val_loss"] != fitted.trials()["wide", 0]["val_loss"]
 
 
 @pytest.mark.slow

@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
+import io
 import json
 import multiprocessing
 import shutil
-import struct
 import subprocess
 import tempfile
 import threading
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeping import IDX_NAMES, write_idx
 
 from fmnist_mlp import files
 from fmnist_mlp.data.source import DataSource, load_data
@@ -26,13 +27,8 @@ from fmnist_mlp.sweepfile.trials import list_trials
 from fmnist_mlp.training import trial
 from fmnist_mlp.training import worker as worker_module
 from fmnist_mlp.training.latency import LatencyTask, measure_latency
+from fmnist_mlp.training.trainer import Assignment
 
-IDX_NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 SWEEP = """
 seeds: 1
 training: {epochs: 4, batch_size: 32}
@@ -54,11 +50,7 @@ def draw_images(n, seed):
 
 def write_images(folder, test_seed=1):
     """203 training and 60 test images as IDX files."""
-    folder.mkdir()
-    arrays = (*draw_images(203, 0), *draw_images(60, test_seed))
-    for name, array in zip(IDX_NAMES, arrays, strict=True):
-        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-        (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
+    write_idx(folder, *draw_images(203, 0), *draw_images(60, test_seed))
     return DataSource("idx", folder)
 
 
@@ -71,6 +63,7 @@ def identity(test_seed=1):
 
 def tiny_trials(folder, text=SWEEP, name="tiny", test_seed=1):
     path = folder / f"{name}.yaml"
+    folder.mkdir(exist_ok=True)
     path.write_text(text)
     return list_trials(load_sweep(path), data_identity=identity(test_seed))
 
@@ -115,7 +108,6 @@ def worker():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
         patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)
-        patch.setattr("fmnist_mlp.training.worker.current", None)
         yield worker_module.start_worker("cpu", 1)
 
 
@@ -125,14 +117,31 @@ def source(worker, tmp_path_factory):
     return write_images(tmp_path_factory.mktemp("data") / "images")
 
 
+def run_first(source, folder, text=SWEEP, **options):
+    """The record of the first trial of a sweep."""
+    return run(tiny_trials(folder, text)[0], source, folder, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(source, tmp_path_factory):
+    """The trial of SWEEP, its record, and the folder that it lies below."""
+    folder = tmp_path_factory.mktemp("trained")
+    (one,) = tiny_trials(folder)
+    return one, run(one, source, folder), folder
+
+
 def numbers(record):
     """Everything but what a clock said."""
     return record.model_dump(exclude={"measured"})
 
 
+def folder_of(record, folder):
+    return Results(folder / "results").record_folder(record.fingerprint)
+
+
 def content(folder, record):
     """The files of a record but its event files and seal, `record.json` without what a clock said."""
-    place = Results(folder / "results").record_folder(record.fingerprint)
+    place = folder_of(record, folder)
     found = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file() and path.name != files.SUMS}
     found["record.json"] = {k: v for k, v in json.loads(found["record.json"]).items() if k != "measured"}
     return found
@@ -185,14 +194,13 @@ def test_a_worker_for_the_cpu_sees_no_gpu(device, hidden):
 # ---- the numbers of a record
 
 
-def test_the_numbers_of_a_record_are_those_of_its_exported_model(source, tmp_path):
+def test_the_numbers_of_a_record_are_those_of_its_exported_model(trained, source):
     """The reference multiplies the exported weights by hand in float64."""
     import keras
 
-    (one,) = tiny_trials(tmp_path)
-    record = run(one, source, tmp_path)
-    folder = Results(tmp_path / "results").record_folder(record.fingerprint)
-    assert Results(tmp_path / "results").load_record(record.fingerprint) == record
+    _, record, root = trained
+    folder = folder_of(record, root)
+    assert Results(root / "results").load_record(record.fingerprint) == record
 
     images = load_data(source)
     _, validation = stratified_split(images.y_train, 0.2, seed=0)
@@ -229,12 +237,11 @@ def test_the_numbers_of_a_record_are_those_of_its_exported_model(source, tmp_pat
         np.testing.assert_allclose(predictions["probabilities"], probabilities, atol=1e-3)
 
 
-def test_every_metric_but_the_losses_is_scikit_learns_on_the_stored_predictions(source, tmp_path):
+def test_every_metric_but_the_losses_is_scikit_learns_on_the_stored_predictions(trained):
     from sklearn import metrics as sklearn_metrics
 
-    (one,) = tiny_trials(tmp_path)
-    record = run(one, source, tmp_path)
-    with np.load(Results(tmp_path / "results").record_folder(record.fingerprint) / "predictions.npz") as predictions:
+    _, record, folder = trained
+    with np.load(folder_of(record, folder) / "predictions.npz") as predictions:
         for part, prefix in (("test", ""), ("val", "val_")):
             labels, predicted = predictions[f"{prefix}label"], predictions[f"{prefix}predicted"]
             assert record.metrics[f"{part}_accuracy"] == sklearn_metrics.accuracy_score(labels, predicted)
@@ -249,27 +256,23 @@ def test_every_metric_but_the_losses_is_scikit_learns_on_the_stored_predictions(
             np.testing.assert_array_equal(scores.confusion_matrix, confusion)
 
 
-def test_what_a_trial_costs_is_in_its_record(source, tmp_path):
-    (one,) = tiny_trials(tmp_path)
-    record = run(one, source, tmp_path)
-    folder = Results(tmp_path / "results").record_folder(record.fingerprint)
-    assert record.model_bytes == (folder / "model.keras").stat().st_size
+def test_what_a_trial_costs_is_in_its_record(trained, source):
+    _, record, folder = trained
+    assert record.model_bytes == (folder_of(record, folder) / "model.keras").stat().st_size
     assert record.train_images + record.val_images == len(load_data(source).y_train)
     assert 100e6 < record.measured["peak_memory_bytes"] < 20e9
 
 
 def test_a_trial_reports_its_beginning_and_every_epoch(source, tmp_path):
-    (one,) = tiny_trials(tmp_path)
-    context = Asked()
-    task = trial.Task(one, source, None, tmp_path / "results", tmp_path / "logs", None)
-    record = trial.run_trial(context, task)
-    assert [(m["epoch"], m["epochs"]) for m in context.messages] == [(n, 4) for n in range(5)]
-    assert [m["val_loss"] for m in context.messages[1:]] == record.history["val_loss"]
+    messages = []
+    record = run_first(source, tmp_path, messages=messages)
+    assert [(m["epoch"], m["epochs"]) for m in messages] == [(n, 4) for n in range(5)]
+    assert [m["val_loss"] for m in messages[1:]] == record.history["val_loss"]
 
 
-def test_a_trial_that_another_sweep_finished_is_not_trained_again(source, tmp_path):
-    (one,) = tiny_trials(tmp_path)
-    record = run(one, source, tmp_path)
+def test_a_trial_that_another_sweep_finished_is_not_trained_again(trained, source, tmp_path):
+    one, record, folder = trained
+    shutil.copytree(folder / "results", tmp_path / "results")
     assert run(one, source, tmp_path) == record
     again = run(one, source, tmp_path, fresh=True)
     assert again.measured != record.measured
@@ -297,9 +300,8 @@ def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
 
 
 def test_images_that_changed_under_a_sweep_are_noticed(worker, tmp_path):
-    (one,) = tiny_trials(tmp_path)
     with pytest.raises(ImagesChanged, match="are not those that the sweep was planned with"):
-        run(one, write_images(tmp_path / "images", test_seed=2), tmp_path)
+        run_first(write_images(tmp_path / "images", test_seed=2), tmp_path)
 
 
 def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
@@ -316,14 +318,12 @@ def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def stopped_after_two(source, tmp_path_factory):
+def stopped_after_two(trained, source, tmp_path_factory):
     """A trial, its uninterrupted record and files, and a folder where it stopped after two of four epochs."""
-    folder = tmp_path_factory.mktemp("stopped")
-    (one,) = tiny_trials(folder)
-    record = run(one, source, folder / "whole")
+    (one, record, whole), halted = trained, tmp_path_factory.mktemp("stopped") / "halted"
     with pytest.raises(Stopped):
-        run(one, source, folder / "halted", stop_after=2)
-    return one, content(folder / "whole", record), folder / "halted"
+        run(one, source, halted, stop_after=2)
+    return one, content(whole, record), halted
 
 
 @pytest.fixture
@@ -351,22 +351,15 @@ def test_a_trial_stopped_again_and_again_gets_there(interrupted, source):
     assert content(folder, run(one, source, folder)) == expected
 
 
-def _rewrite(name, change, folder):
-    path = folder / name
-    path.write_bytes(change(path.read_bytes()))
-
-
 def _made_by(**changes):
-    def change(content):
-        return json.dumps(json.loads(content) | changes).encode()
-
-    return functools.partial(_rewrite, "made-by.json", change)
+    return "made-by.json", lambda content: json.dumps(json.loads(content) | changes).encode()
 
 
-def _other_arrays(folder):
-    with np.load(folder / "arrays.npz") as arrays:
-        wider = {name: np.zeros((3, *array.shape), array.dtype) for name, array in arrays.items()}
-    np.savez(folder / "arrays.npz", **wider)
+def _other_shapes(content):
+    wider = io.BytesIO()
+    with np.load(io.BytesIO(content)) as arrays:
+        np.savez(wider, **{name: np.zeros((3, *array.shape), array.dtype) for name, array in arrays.items()})
+    return wider.getvalue()
 
 
 def _set_flag(archive):
@@ -375,31 +368,32 @@ def _set_flag(archive):
     return archive[:position] + bytes([archive[position] | 1]) + archive[position + 1 :]
 
 
+ARRAYS, STATE = "arrays.npz", "state.json"
+# A file of the checkpoint, and what becomes of its content; None: it is gone.
 USELESS_CHECKPOINTS = {
     "of another TensorFlow": _made_by(tensorflow="2.20.0"),
     "of another Keras": _made_by(keras="3.0.0"),
     "of a GPU": _made_by(device="gpu: NVIDIA H100"),
     "of another trial": _made_by(fingerprint="0" * 64),
-    "without its origin": lambda folder: (folder / "made-by.json").unlink(),
-    "without its arrays": lambda folder: (folder / "arrays.npz").unlink(),
-    "with arrays cut off": functools.partial(_rewrite, "arrays.npz", lambda content: content[: len(content) // 2]),
-    "with arrays of no bytes": functools.partial(_rewrite, "arrays.npz", lambda content: b""),
-    "with arrays that are none": functools.partial(_rewrite, "arrays.npz", lambda content: b"x" * 999),
-    "with a wrong byte in an array": functools.partial(
-        _rewrite, "arrays.npz", lambda content: content[:900] + bytes([content[900] ^ 255]) + content[901:]
+    "without its origin": ("made-by.json", None),
+    "without its arrays": (ARRAYS, None),
+    "with arrays cut off": (ARRAYS, lambda content: content[: len(content) // 2]),
+    "with arrays of no bytes": (ARRAYS, lambda content: b""),
+    "with arrays that are none": (ARRAYS, lambda content: b"x" * 999),
+    "with a wrong byte in an array": (
+        ARRAYS,
+        lambda content: content[:900] + bytes([content[900] ^ 255]) + content[901:],
     ),
-    "with arrays of other shapes": _other_arrays,
-    "with a state cut off": functools.partial(_rewrite, "state.json", lambda content: content[:-20]),
-    "with a state of null bytes": functools.partial(_rewrite, "state.json", lambda content: b"\0" * 50),
-    "with a list for a state": functools.partial(_rewrite, "state.json", lambda content: b"[]"),
-    "with an empty state": functools.partial(_rewrite, "state.json", lambda content: b"{}"),
-    "with an origin that is a list": functools.partial(_rewrite, "made-by.json", lambda content: b"[]"),
-    "with an epoch too many": functools.partial(
-        _rewrite, "state.json", lambda content: content.replace(b'"epochs_done": 2', b'"epochs_done": 3')
-    ),
-    "with an array that claims to be encrypted": functools.partial(_rewrite, "arrays.npz", _set_flag),
-    "without its seal": lambda folder: (folder / files.SUMS).unlink(),
-    "with a seal cut off": functools.partial(_rewrite, files.SUMS, lambda content: content[:-9]),
+    "with arrays of other shapes": (ARRAYS, _other_shapes),
+    "with a state cut off": (STATE, lambda content: content[:-20]),
+    "with a state of null bytes": (STATE, lambda content: b"\0" * 50),
+    "with a list for a state": (STATE, lambda content: b"[]"),
+    "with an empty state": (STATE, lambda content: b"{}"),
+    "with an origin that is a list": ("made-by.json", lambda content: b"[]"),
+    "with an epoch too many": (STATE, lambda content: content.replace(b'"epochs_done": 2', b'"epochs_done": 3')),
+    "with an array that claims to be encrypted": (ARRAYS, _set_flag),
+    "without its seal": (files.SUMS, None),
+    "with a seal cut off": (files.SUMS, lambda content: content[:-9]),
 }
 # Nothing but the seal shows these.
 ONLY_SEALED = {"with an epoch too many", "without its seal", "with a seal cut off"}
@@ -413,7 +407,11 @@ ONLY_SEALED = {"with an epoch too many", "without its seal", "with a seal cut of
 def test_a_checkpoint_that_cannot_be_trusted_is_named_and_left_aside(kind, is_sealed, interrupted, source):
     one, expected, folder = interrupted
     checkpoint, messages = Results(folder / "results").checkpoint_folder(one.fingerprint), []
-    USELESS_CHECKPOINTS[kind](checkpoint)
+    name, change = USELESS_CHECKPOINTS[kind]
+    if change is None:
+        (checkpoint / name).unlink()
+    else:
+        (checkpoint / name).write_bytes(change((checkpoint / name).read_bytes()))
     if is_sealed:  # damaged before it was sealed
         files.seal(checkpoint)
     assert content(folder, run(one, source, folder, messages=messages)) == expected
@@ -427,29 +425,30 @@ def test_a_checkpoint_that_cannot_be_trusted_is_named_and_left_aside(kind, is_se
 
 def test_early_stopping_says_whose_weights_were_scored(source, tmp_path):
     text = SWEEP.replace("epochs: 4", "epochs: 9, early_stopping: {patience: 2, min_delta: 100}")
-    (one,) = tiny_trials(tmp_path, text)
-    record = run(one, source, tmp_path)
+    record = run_first(source, tmp_path, text)
     assert record.weights == "best val_loss: epoch 1"
     assert len(record.history["loss"]) == 3
     assert record.metrics["val_loss"] == pytest.approx(record.history["val_loss"][0], rel=1e-5)
 
 
+DIVERGES = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
+DIVERGES = DIVERGES.replace("{epochs: 4", "{activation: linear, epochs: 4")
+
+
 def test_a_training_that_diverges_is_a_failed_record(source, tmp_path):
-    text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
-    (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
+    (one,) = tiny_trials(tmp_path, DIVERGES)
     record = run(one, source, tmp_path)
     assert (record.status, record.error["type"], record.metrics) == ("failed", "TrainingDiverged", {})
     assert "try a smaller learning_rate" in record.error["message"]
     assert "Traceback" in record.error["traceback"]
     results = Results(tmp_path / "results")
     assert results.load_record(one.fingerprint) == record
-    assert list((results.record_folder(one.fingerprint) / "events").rglob("events.out.*"))
+    assert list((folder_of(record, tmp_path) / "events").rglob("events.out.*"))
     assert not results.checkpoint_folder(one.fingerprint).exists()
 
 
 def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(source, tmp_path):
-    text = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n    learning_rate: 1000")
-    (one,) = tiny_trials(tmp_path, text.replace("{epochs: 4", "{activation: linear, epochs: 4"))
+    (one,) = tiny_trials(tmp_path, DIVERGES)
     first = run(one, source, tmp_path)
     task = trial.Task(one, source, None, tmp_path / "results", replaces=None, wait=True)
     assert trial.run_trial(Asked(), task) == first
@@ -466,8 +465,7 @@ def test_the_folds_of_a_seed_validate_every_image_once(source, tmp_path):
     assert sum(record.val_images for record in records) == len(images.y_train)
     for one, record in zip(trials, records, strict=True):
         _, validation = stratified_folds(images.y_train, 3, one.fold, one.seed)
-        folder = Results(tmp_path / "results").record_folder(record.fingerprint)
-        with np.load(folder / "predictions.npz") as predictions:
+        with np.load(folder_of(record, tmp_path) / "predictions.npz") as predictions:
             np.testing.assert_array_equal(predictions["val_label"], images.y_train[validation])
         assert record.train_images == len(images.y_train) - len(validation)
 
@@ -501,10 +499,9 @@ def test_the_exported_model_gives_the_figures_of_the_record_behind_its_steps(sou
 
     images = load_data(source)
     for number, text in enumerate((BOTH, BOTH.replace(", augment: {shift: 1, mixup: 0.4}", ""))):
-        (one,) = tiny_trials(tmp_path, text, name=f"steps{number}")
-        record = run(one, source, tmp_path)
+        record = run_first(source, tmp_path / str(number), text)
         assert record.status == "done", record.error
-        folder = Results(tmp_path / "results").record_folder(record.fingerprint)
+        folder = folder_of(record, tmp_path / str(number))
         model = keras.models.load_model(folder / "model.keras")
         assert model.inputs[0].dtype == "float32"  # uint8 would cast images divided by 255 to 0 and 1
         probabilities = model.predict(images.x_test, batch_size=1000, verbose=0)
@@ -516,26 +513,54 @@ def test_the_exported_model_gives_the_figures_of_the_record_behind_its_steps(sou
         assert record.flops == 2 * 64 + 9 * (2 * 64 + 1) + 16 * (2 * 9 + 1) + 4 * (2 * 16 + 1)
 
 
-def test_a_stopped_trial_with_fitted_steps_and_augmentation_goes_on_to_the_same_record(source, tmp_path, monkeypatch):
+def test_a_stopped_trial_with_fitted_steps_and_augmentation_goes_on_to_the_same_record(source, tmp_path):
     """As in a new process: nothing that the worker kept is left."""
     (one,) = tiny_trials(tmp_path, BOTH)
     expected = content(tmp_path / "whole", run(one, source, tmp_path / "whole"))
     with pytest.raises(Stopped):
         run(one, source, tmp_path / "halted", stop_after=2)
-    monkeypatch.setattr(worker_module.current, "_source", None)
+    worker_module.current().forget()
     assert content(tmp_path / "halted", run(one, source, tmp_path / "halted")) == expected
 
 
 @pytest.mark.slow
-def test_what_a_worker_keeps_of_other_seeds_and_stacks_changes_no_number(source, tmp_path, monkeypatch):
+def test_what_a_worker_keeps_of_other_seeds_and_stacks_changes_no_number(source, tmp_path):
     """Fitted steps are shared by the stacks of a seed, programs by the seeds of a stack; alone, each gives the same."""
     text = BOTH.replace("seeds: 1", "seeds: 2") + "  - name: other\n    layers: [5]\n    augment: null\n"
     trials = tiny_trials(tmp_path, text)
     together = [content(tmp_path / "together", run(one, source, tmp_path / "together")) for one in trials]
-    assert len(worker_module.current._fitted) == 2
+    assert len(worker_module.current()._fitted) == 2
     for one, expected in zip(trials, together, strict=True):
-        monkeypatch.setattr(worker_module.current, "_source", None)
+        worker_module.current().forget()
         assert content(tmp_path / "alone", run(one, source, tmp_path / "alone")) == expected
+
+
+class Silent:
+    """An observer that looks away."""
+
+    wants_histograms = False
+
+    def load_checkpoint(self, read):
+        return None
+
+    def on_epoch(self, *arguments):
+        pass
+
+
+@pytest.mark.slow
+def test_trainers_take_several_trials_of_an_architecture_at_once(source, tmp_path):
+    images = load_data(source)
+    text = SWEEP.replace("seeds: 1", "seeds: 2") + "baselines:\n  - ExtraTreesClassifier: {n_estimators: 3}\n"
+    trials = tiny_trials(tmp_path, text)
+    for together in (trials[:2], trials[2:]):
+        parts = [stratified_split(images.y_train, 0.2, one.seed) for one in together]
+        assignments = [Assignment(one, *part, None, Silent()) for one, part in zip(together, parts, strict=True)]
+        records = [run(one, source, tmp_path) for one in together]
+        trainer = worker_module.current().trainer(together[0].architecture)
+        for record, trained in zip(records, trainer.train(images, assignments), strict=True):
+            assert trained.history == record.history
+            with np.load(folder_of(record, tmp_path) / "predictions.npz") as predictions:
+                np.testing.assert_array_equal(trained.predict(images.x_test).classes, predictions["predicted"])
 
 
 def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
@@ -551,7 +576,7 @@ def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
     x_other[train_indices[0]] = 255 - x_other[train_indices[0]]
 
     def fitted(images):
-        worker = worker_module.Worker({}, None, None)
+        worker = worker_module.Worker({})
         maps = worker.preprocessing(images, settings, train_indices).maps
         return [array.tobytes() for step in maps for array in step.arrays]
 
@@ -561,18 +586,18 @@ def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
 
 def test_the_number_of_components_behind_a_share_is_that_of_the_record(source, tmp_path):
     images = load_data(source)
-    (one,) = tiny_trials(tmp_path, SWEEP.replace("epochs: 4", "epochs: 1, preprocess: {pca: 0.5}"))
     train_indices, _ = stratified_split(images.y_train, 0.2, seed=0)
     x = images.x_train[train_indices].reshape(len(train_indices), -1) / 255
     kept = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
     components = int((np.cumsum(kept) / kept.sum() <= 0.5).sum()) + 1
     assert 1 < components < 64
-    assert run(one, source, tmp_path).params == components * 16 + 16 + 16 * 4 + 4
+    text = SWEEP.replace("epochs: 4", "epochs: 1, preprocess: {pca: 0.5}")
+    assert run_first(source, tmp_path, text).params == components * 16 + 16 + 16 * 4 + 4
 
 
 def test_more_components_than_training_images_are_a_failed_record_that_says_so(source, tmp_path):
-    (one,) = tiny_trials(tmp_path, SWEEP.replace("epochs: 4", "epochs: 1, preprocess: {pca: 40}"))
-    record = run(one, source, tmp_path, limit=40)
+    text = SWEEP.replace("epochs: 4", "epochs: 1, preprocess: {pca: 40}")
+    record = run_first(source, tmp_path, text, limit=40)
     assert record.status == "failed"
     assert record.error["message"] == "pca can have at most 32 components, for 32 training images, got 40"
 
@@ -590,15 +615,13 @@ def test_a_latency_is_that_of_the_model_with_its_steps(source, tmp_path, monkeyp
 
 
 def weights(folder, record):
-    with zipfile.ZipFile(Results(folder / "results").record_folder(record.fingerprint) / "model.keras") as archive:
+    with zipfile.ZipFile(folder_of(record, folder) / "model.keras") as archive:
         return archive.read("model.weights.h5")
 
 
 @pytest.mark.slow
-def test_the_same_trial_gives_the_same_bytes_with_a_program_compiled_anew(source, tmp_path, monkeypatch):
+def test_the_same_trial_gives_the_same_bytes_with_a_program_compiled_anew(trained, source, tmp_path):
     """Two empty results folders and two processes: nothing of the first may show in the second's files."""
-    (one,) = tiny_trials(tmp_path)
-    first = run(one, source, tmp_path / "first")
-    monkeypatch.setattr(worker_module.current, "_model_key", None)
-    before = content(tmp_path / "first", first)
-    assert content(tmp_path / "second", run(one, source, tmp_path / "second")) == before
+    one, first, folder = trained
+    worker_module.current().forget()
+    assert content(tmp_path, run(one, source, tmp_path)) == content(folder, first)

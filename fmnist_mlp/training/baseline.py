@@ -1,4 +1,4 @@
-"""Fit a classifier of scikit-learn, and say how large it is and what it predicts.
+"""Fit a classifier of scikit-learn, and say how large it is and what it predicts: the `trainer.Trainer` of baselines.
 
 Nothing is ever pickled: of a baseline its figures and predictions are kept, no model.
 """
@@ -6,16 +6,54 @@ Nothing is ever pickled: of a baseline its figures and predictions are kept, no 
 import importlib
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from fmnist_mlp.data.source import Dataset
 from fmnist_mlp.sweepfile.classifiers import Classifier
+from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.sweep import UNKNOWN_SIZE, Baseline
+from fmnist_mlp.training import preprocess
+from fmnist_mlp.training.preprocess import one_core
+from fmnist_mlp.training.trainer import Assignment, Predictions, Trained
 
 # What a zero costs is a matter of convention; this is that of sklearn.metrics.log_loss for 64-bit numbers: 36 nats.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 _NOTE_LENGTH = 300  # characters of one warning that are kept
+
+
+class ClassifierTrainer:
+    """One classifier after the other. Fitting has no epochs to stop at: a stop waits for it, twice ends it."""
+
+    has_epochs = False
+
+    def planned_size(self, architecture: Baseline, images: Dataset) -> StackSize:
+        return UNKNOWN_SIZE
+
+    def train(self, images: Dataset, assignments: Sequence[Assignment]) -> Iterator[Trained]:
+        for assignment in assignments:
+            yield self._train(images, assignment)
+
+    def _train(self, images: Dataset, assignment: Assignment) -> Trained:
+        trial, indices = assignment.trial, assignment.train_indices
+        steps = assignment.preprocessing or preprocess.fit((), images.x_train[indices])
+
+        def vectors(x: np.ndarray) -> np.ndarray:
+            return steps.transform(x).reshape(len(x), -1)  # float32, (n, values)
+
+        x_train, y_train = vectors(images.x_train[indices]), images.y_train[indices]
+        fitted = fit(trial.architecture.classifier, x_train, y_train, images.num_classes, trial.seed)
+        return Trained(
+            predict=lambda x: fitted.predict(vectors(x)),
+            size=StackSize(fitted.params, fitted.params, flops=None),
+            seconds=fitted.seconds,
+            size_in_words=fitted.size,
+            notes=fitted.notes,
+            environment={"device": "cpu", "scikit-learn": fitted.version},
+        )
 
 
 def fit(classifier: Classifier, x_train: np.ndarray, y_train: np.ndarray, num_classes: int, seed: int) -> "Fitted":
@@ -35,7 +73,7 @@ def fit(classifier: Classifier, x_train: np.ndarray, y_train: np.ndarray, num_cl
     estimator = made(**{key: getattr(classifier, key) for key in type(classifier).model_fields})
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=seed)
-    with warnings.catch_warnings(record=True) as warned, _one_core():
+    with warnings.catch_warnings(record=True) as warned, one_core():
         warnings.simplefilter("always")
         began = time.monotonic()
         estimator.fit(x_train, y_train)
@@ -63,22 +101,18 @@ class Fitted:
         self.params, self.size = classifier.count_params(estimator), classifier.describe_size(estimator)
         self._classifier, self._estimator, self._num_classes = classifier, estimator, num_classes
 
-    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """What it takes some images for.
+    def predict(self, x: np.ndarray) -> Predictions:
+        """What it takes some images for; a class that it never saw has probability 0.
 
         Args:
             x: float32, `(n, d)`.
-
-        Returns:
-            The classes, integers `(n,)`, and probabilities, float64 `(n, num_classes)`, 0 for a class that it never
-            saw; None where it gives none.
         """
-        with _one_core():
+        with one_core():
             if not self._classifier.gives_probabilities:
-                return self._estimator.predict(x), None
+                return Predictions(self._estimator.predict(x), None, None)
             probabilities = np.zeros((len(x), self._num_classes))
             probabilities[:, self._estimator.classes_] = self._estimator.predict_proba(x)
-        return probabilities.argmax(axis=1), probabilities
+        return Predictions(probabilities.argmax(axis=1), probabilities, log_probabilities(probabilities))
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -91,11 +125,3 @@ def _notes(warned: list[warnings.WarningMessage]) -> tuple[str, ...]:
     """Each warning once: its kind and its first line, behind which scikit-learn gives advice."""
     said = (f"{warning.category.__name__}: {warning.message}".splitlines()[0] for warning in warned)
     return tuple(dict.fromkeys(note[:_NOTE_LENGTH].rstrip(": ") for note in said))
-
-
-def _one_core():
-    """OpenMP and the BLAS of numpy and scipy on one thread: in a worker they are, in a debugger they may not be."""
-    # Imported here: it comes with scikit-learn, which only workers import.
-    import threadpoolctl
-
-    return threadpoolctl.threadpool_limits(limits=1)

@@ -6,9 +6,9 @@ how to augment them: it gathers the minibatches and loops over them inside. The 
 `train_step`, so optimizers, metrics, seeds and the weighting of a short last batch are Keras's, and so are callbacks,
 history and validation, because `fit` still drives them.
 
-`CompiledEpoch.drive` sets the two functions that `fit` calls, `model.train_function` and `model.test_function`; the
-model stays a plain `keras.Sequential` that any callback can save. What a callback sees: one "batch" an epoch. Callbacks
-that live by batches are refused by `check_callbacks`.
+`CompiledEpoch.drive` sets the two functions that `fit` calls, `model.train_function` and `model.test_function`, where
+this Keras has them (`fit_takes_programs`); the model stays a plain `keras.Sequential` that any callback can save. What
+a callback sees: one "batch" an epoch. Callbacks that live by batches are refused by `check_callbacks`.
 """
 
 import contextlib
@@ -158,6 +158,12 @@ class CompiledEpoch:
         self._train = _program(model, model.train_step, self._training.gather, settings.batch_size)
         self._validate = _program(model, model.test_step, self._validation.gather, VALIDATION_BATCH_SIZE)
 
+    @property
+    def compilations(self) -> dict[str, int]:
+        """How often each program was compiled."""
+        programs = {"train": self._train, "validate": self._validate}
+        return {name: program.experimental_get_tracing_count() for name, program in programs.items()}
+
     def drive(self, model: keras.Sequential, data: ResidentData, epochs, validation_indices) -> dict:
         """Make `model.fit` call the programs.
 
@@ -184,6 +190,18 @@ class CompiledEpoch:
         beats = tf.data.Dataset.from_tensors(0).repeat()
         validated = {"validation_data": beats, "validation_steps": 1} if len(validation_indices) else {}
         return {"x": beats, "steps_per_epoch": 1, **validated}
+
+
+def fit_takes_programs(model: keras.Sequential) -> bool:
+    """Whether `fit` calls functions that one may set on the model, as Keras 3.15's does without promising it.
+
+    Where it does not, Keras's own loop trains: slower, and to other last bits. This can go once Keras has a public way
+    to give `fit` its step (`make_train_function` is documented, but it is the model's class that has it).
+    """
+    return all(hasattr(model, name) for name in FUNCTIONS_OF_FIT)
+
+
+FUNCTIONS_OF_FIT = ("train_function", "test_function")
 
 
 def check_callbacks(callbacks) -> None:
@@ -220,7 +238,7 @@ def _program(model, step, gather, batch_size: int):
             step(gather(tensors, of_this_step(order), tf.nest.map_structure(of_this_step, draws)))
             return i + 1
 
-        with _quick_random_numbers():
+        with quick_random_numbers():
             if full_steps:
                 tf.while_loop(lambda i: i < full_steps, one_step, [tf.constant(0)], maximum_iterations=full_steps)
             if images % batch_size:
@@ -232,21 +250,27 @@ def _program(model, step, gather, batch_size: int):
 
 
 @contextlib.contextmanager
-def _quick_random_numbers():
+def quick_random_numbers():
     """While a program is traced: keep XLA from computing the key of dropout's random numbers anew for each of them.
 
     XLA on CPUs fuses the scrambling of the seed into the loop that draws the numbers, and repeats it for every one. A
     barrier between the two gives the same numbers six times as fast (benchmarks/loops.py --random). It goes through
-    names that TensorFlow 2.21 keeps to itself; where they are gone, the numbers come slowly, and a test says so.
+    names that TensorFlow 2.21 keeps to itself; where they are gone or mean something else, the numbers come slowly, and
+    a test says so. It can go when `benchmarks/loops.py --random` shows no difference.
     """
-    if _random_ops_util is None:
+    stock = getattr(_random_ops_util, "get_key_counter_alg", None)
+    barrier = getattr(_gen_xla_ops, "xla_optimization_barrier", None)
+    if stock is None or barrier is None:
         yield
         return
-    stock = _random_ops_util.get_key_counter_alg
 
-    def with_barrier(seed, alg):
-        key, counter, alg = stock(seed, alg)
-        key, counter = _gen_xla_ops.xla_optimization_barrier(input=[key, counter])
+    def with_barrier(*arguments, **named_arguments):
+        stocks = stock(*arguments, **named_arguments)
+        try:
+            key, counter, alg = stocks
+            key, counter = barrier(input=[key, counter])
+        except Exception:  # it is another function than that of TensorFlow 2.21: what it gives is right as it is
+            return stocks
         return key, counter, alg
 
     _random_ops_util.get_key_counter_alg = with_barrier
@@ -305,7 +329,7 @@ _SAFE_BY_EPOCH = {
     keras.callbacks.TensorBoard: lambda callback: (
         f"update_freq={callback.update_freq!r}"
         if callback.update_freq != "epoch"
-        else ("profile_batch" if callback._should_trace else None)
+        else ("profile_batch" if getattr(callback, "_should_trace", False) else None)
     ),
     keras.callbacks.ModelCheckpoint: lambda callback: _by_batches(callback.save_freq),
     keras.callbacks.BackupAndRestore: lambda callback: _by_batches(callback.save_freq),

@@ -1,12 +1,16 @@
 """Train one model: optimizer and loss from the settings, then Keras's `fit`, by epochs or by batches.
 
-`compile_model` turns settings into Keras's optimizer, loss and metrics. `train` runs the epochs, one compiled program
-each (`compiled_epoch`) or Keras's own loop; both see the same images in the same order, call the same callbacks and
-return the same `History`. What is trained on which images, and what becomes of it, is `trial`'s business.
+A `Learner` is a model with Keras's optimizer, loss and metrics as the settings have them, and what was compiled for it.
+It runs the epochs as one compiled program each (`compiled_epoch`) or by Keras's own loop; both see the same images in
+the same order, call the same callbacks and give the same `Course`. What is trained on which images, and what becomes of
+it, is left to others.
 """
 
+import functools
 import math
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -14,7 +18,7 @@ import tensorflow as tf
 
 from fmnist_mlp.data.split import epoch_order
 from fmnist_mlp.training import compiled_epoch
-from fmnist_mlp.training.checkpoint import Checkpoint, first_epoch
+from fmnist_mlp.training.checkpoint import Checkpoint, best_epoch
 from fmnist_mlp.training.compiled_epoch import (
     VALIDATION_BATCH_SIZE,
     CompiledEpoch,
@@ -22,134 +26,138 @@ from fmnist_mlp.training.compiled_epoch import (
     ResidentData,
     has_target_rows,
 )
+from fmnist_mlp.training.trainer import TrainingDiverged
 
 # Steps between two returns to Python where Keras's own loop is the quicker one; the same bits, a third less time for a
 # small convolutional stack (docs/speed.md).
 _STEPS_PER_EXECUTION = 32
 
 
-class TrainingDiverged(ArithmeticError):
-    """The loss became infinite or NaN; the message says in which epoch."""
+@dataclass(frozen=True)
+class Course:
+    """How a training went.
+
+    Args:
+        history: what Keras's `History` holds, of all epochs: `loss`, `accuracy`, `learning_rate`, with validation
+            `val_loss` and `val_accuracy`.
+        epoch_seconds: of each epoch, validation included; the first holds the compilation.
+        best_epoch: from 1, whose weights early stopping restored; None where the weights are the last epoch's.
+    """
+
+    history: dict[str, list[float]]
+    epoch_seconds: list[float]
+    best_epoch: int | None
 
 
-def compile_model(model: keras.Sequential, settings, train_images: int, jit_compile: bool = True) -> None:
-    """Give the model the optimizer, loss and accuracy that the settings ask for.
+class Learner:
+    """A model ready to be trained, again and again: its programs belong to its variables, not to their values.
 
     Args:
         model: ends in logits.
         settings: `settings.Training`.
         train_images: images an epoch; schedules count steps.
-        jit_compile: whether the plain fit compiles its step with XLA. Yes for dense stacks, so that dropout draws the
+        plain_fit: whether Keras's own loop trains.
+        jit_compile: whether that loop compiles its step with XLA. Yes for dense stacks, so that dropout draws the
             same numbers as in the compiled epoch (without XLA the generator is another one); no for convolutions,
             which oneDNN computes faster. Without it Keras takes several steps before it returns to Python.
     """
-    losses, metrics = keras.losses, keras.metrics
-    if has_target_rows(settings):
-        # Smoothing and mixup are in the targets (compiled_epoch.Minibatches), of training images only. With mixup the
-        # training accuracy asks for the class that has the larger part of a mixed image.
-        loss, accuracy = losses.CategoricalCrossentropy(from_logits=True), metrics.CategoricalAccuracy("accuracy")
-    else:
-        loss, accuracy = (
-            losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics.SparseCategoricalAccuracy("accuracy"),
+
+    def __init__(
+        self, model: keras.Sequential, settings, train_images: int, *, plain_fit: bool = False, jit_compile: bool = True
+    ):
+        self.model, self.settings = model, settings
+        self.plain_fit = plain_fit or not compiled_epoch.fit_takes_programs(model)
+        self.programs: CompiledEpoch | None = None
+        losses, metrics = keras.losses, keras.metrics
+        if has_target_rows(settings):
+            # Smoothing and mixup are in the targets (compiled_epoch.Minibatches), of training images only. With mixup
+            # the training accuracy asks for the class that has the larger part of a mixed image.
+            loss, accuracy = losses.CategoricalCrossentropy, metrics.CategoricalAccuracy
+        else:
+            loss, accuracy = losses.SparseCategoricalCrossentropy, metrics.SparseCategoricalAccuracy
+        model.compile(
+            _optimizer(settings, train_images),
+            loss=loss(from_logits=True),
+            metrics=[accuracy("accuracy")],
+            steps_per_execution=1 if jit_compile else _STEPS_PER_EXECUTION,
+            jit_compile=jit_compile,
         )
-    model.compile(
-        _optimizer(settings, train_images),
-        loss=loss,
-        metrics=[accuracy],
-        steps_per_execution=1 if jit_compile else _STEPS_PER_EXECUTION,
-        jit_compile=jit_compile,
-    )
 
+    def train(
+        self,
+        data: ResidentData,
+        *,
+        seed: int,
+        train_indices: np.ndarray,
+        validation_indices: np.ndarray,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        resume: Checkpoint | None = None,
+        at_epoch_end: Callable | None = None,
+    ) -> Course:
+        """Train the model, which changes in place.
 
-def train(
-    model: keras.Sequential,
-    data: ResidentData,
-    settings,
-    *,
-    seed: int,
-    train_indices: np.ndarray,
-    validation_indices: np.ndarray,
-    callbacks=(),
-    plain_fit: bool = False,
-    resume: "Checkpoint | None" = None,
-    at_epoch_end=None,
-) -> keras.callbacks.History:
-    """Train for `settings.epochs`, visiting the images in the order that is a function of seed and epoch alone.
+        Args:
+            data: the images, and whatever is done to each minibatch of them.
+            seed: decides the order of the images in each epoch, and their augmentation.
+            train_indices: images to train on.
+            validation_indices: images to validate on after each epoch; none is no validation.
+            callbacks: Keras's, called after our own.
+            resume: go on after this checkpoint, to the same bits as without the interruption.
+            at_epoch_end: called after all callbacks as `at_epoch_end(epochs_done, logs, write_checkpoint)`, where
+                `write_checkpoint(folder)` writes the `Checkpoint` of that moment. What it raises ends the training.
 
-    Args:
-        model: built (`models.build_model`) and compiled (`compile_model`). A model that was trained before may be
-            trained again: `restart` first; the compiled program is kept.
-        data: all training images; the two index arrays say which are for training and which for validation.
-        settings: `settings.Training`.
-        seed: decides the order of the images.
-        train_indices, validation_indices: integer arrays, disjoint; no validation images, no validation.
-        callbacks: Keras callbacks, called by epochs.
-        plain_fit: Keras's own loop over minibatches instead of the compiled epoch.
-        resume: go on after this checkpoint, to the same bits as without the interruption.
-        at_epoch_end: called after all callbacks as `at_epoch_end(epochs_done, logs, take_checkpoint)`, where
-            `take_checkpoint()` gives the `Checkpoint` of that moment. What it raises ends the training.
+        Raises:
+            TrainingDiverged: the loss became NaN or infinite.
+            SweepError: a callback works by batches and the compiled epoch cannot serve it.
+        """
+        model, settings, epochs = self.model, self.settings, _Epochs(train_indices, seed)
+        what_to_fit = self._what_to_fit(data, epochs, validation_indices, callbacks)
+        history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
+        callbacks = [epochs, _LogLearningRate(), _StopWhenDiverged(), *stopping, history, *callbacks, clock]
+        if resume is not None:
+            resume.restore(model, history)
+            callbacks.append(_RestoreCallbacks(resume, clock, *stopping))
+        if at_epoch_end is not None:
+            take = functools.partial(Checkpoint.take, model, history, clock, *stopping)
+            callbacks.append(_AtEpochEnd(at_epoch_end, take))
+        model.fit(
+            **what_to_fit,
+            epochs=settings.epochs,
+            initial_epoch=0 if resume is None else resume.first_epoch(settings.epochs),
+            shuffle=False,  # the order is ours
+            verbose=0,
+            callbacks=callbacks,
+        )
+        _check_finite(history)
+        return Course(history.history, clock.epoch_seconds, best_epoch(*stopping))
 
-    Returns:
-        Keras's `History`: per epoch `loss`, `accuracy`, `learning_rate`, with validation `val_loss`, `val_accuracy`;
-        of all epochs,
-        those before the checkpoint too. Its `best_epoch` (from 1) says whose weights the model ended with where early
-        stopping restored them, None where they are the last epoch's; `epoch_seconds` are measured, validation
-        included, and the first holds the compilation.
-
-    Raises:
-        TrainingDiverged: the loss became NaN or infinite.
-        SweepError: a callback works by batches and the compiled epoch cannot serve it.
-    """
-    epochs = _Epochs(train_indices, seed)
-    if plain_fit:
-        what_to_fit = {"x": _batches(epochs, len(train_indices), data, settings)}
+    def _what_to_fit(self, data: ResidentData, epochs: "_Epochs", validation_indices: np.ndarray, callbacks) -> dict:
+        """What `fit` iterates over: minibatches, or a beat an epoch for the programs."""
+        if not self.plain_fit:
+            compiled_epoch.check_callbacks(callbacks)
+            self.programs = self.programs or CompiledEpoch(self.model, data, self.settings)
+            return self.programs.drive(self.model, data, epochs, validation_indices)
+        what_to_fit = {"x": _batches(epochs, len(epochs.indices), data, self.settings)}
         if len(validation_indices):
-            validation = _batches(validation_indices, len(validation_indices), data, settings)
+            validation = _batches(validation_indices, len(validation_indices), data, self.settings)
             what_to_fit["validation_data"] = validation
-    else:
-        compiled_epoch.check_callbacks(callbacks)
-        what_to_fit = _programs_of(model, data, settings).drive(model, data, epochs, validation_indices)
-    history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
-    callbacks = [epochs, _LogLearningRate(), _StopWhenDiverged(), *stopping, history, *callbacks, clock]
+        return what_to_fit
 
-    def take_checkpoint(epochs_done):
-        return Checkpoint.take(epochs_done, model, history, clock, *stopping)
+    def restart(self, fresh: keras.Sequential) -> None:
+        """Back to the start of another seed: weights and seed generators of `fresh`, optimizer at zero.
 
-    if resume is not None:
-        resume.restore(model, history)
-        callbacks.append(_RestoreCallbacks(resume, clock, *stopping))
-    if at_epoch_end is not None:
-        callbacks.append(_AtEpochEnd(at_epoch_end, take_checkpoint))
-    model.fit(
-        **what_to_fit,
-        epochs=settings.epochs,
-        initial_epoch=first_epoch(resume, settings),
-        shuffle=False,  # the order is ours
-        verbose=0,
-        callbacks=callbacks,
-    )
-    _check_finite(history)
-    history.best_epoch = stopping[0].best_epoch + 1 if stopping and stopping[0].restore_best_weights else None
-    history.epoch_seconds = clock.epoch_seconds
-    return history
-
-
-def restart(model: keras.Sequential, fresh: keras.Sequential) -> None:
-    """Set a trained model back to the start of another seed: weights and seed generators of `fresh`, optimizer at zero.
-
-    This is what makes seeds cheap: the compiled program belongs to the model's variables, not to their values.
-    """
-    for variable, start in zip(model.variables, fresh.variables, strict=True):
-        variable.assign(start.value)
-    optimizer = model.optimizer
-    # A second optimizer of the same configuration holds the values to start from (nadam's are not all zero).
-    pristine = type(optimizer).from_config(optimizer.get_config())
-    pristine.build(fresh.trainable_variables)
-    optimizer.build(model.trainable_variables)
-    for variable, start in zip(optimizer.variables, pristine.variables, strict=True):
-        variable.assign(start.value)
-    model.stop_training = False
+        This is what makes seeds cheap.
+        """
+        model, optimizer = self.model, self.model.optimizer
+        for variable, start in zip(model.variables, fresh.variables, strict=True):
+            variable.assign(start.value)
+        # A second optimizer of the same configuration holds the values to start from (nadam's are not all zero).
+        pristine = type(optimizer).from_config(optimizer.get_config())
+        pristine.build(fresh.trainable_variables)
+        optimizer.build(model.trainable_variables)
+        for variable, start in zip(optimizer.variables, pristine.variables, strict=True):
+            variable.assign(start.value)
+        model.stop_training = False
 
 
 class _RestoreCallbacks(keras.callbacks.Callback):
@@ -162,9 +170,7 @@ class _RestoreCallbacks(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.clock.epoch_seconds = list(self.checkpoint.epoch_seconds)
         if self.stopping is not None:
-            vars(self.stopping).update(self.checkpoint.early_stopping)
-            weights = [name for name in self.checkpoint.arrays if name.startswith("best-")]
-            self.stopping.best_weights = [self.checkpoint.arrays[f"best-{i}"] for i in range(len(weights))] or None
+            self.checkpoint.restore_early_stopping(self.stopping)
 
 
 # ---- optimizer ----------------------------------------------------------------------------------------------------
@@ -248,12 +254,15 @@ class _Clock(keras.callbacks.Callback):
 class _AtEpochEnd(keras.callbacks.Callback):
     """The last callback: hands the finished epoch to whoever trains."""
 
-    def __init__(self, function, take_checkpoint):
+    def __init__(self, function: Callable, take_checkpoint: Callable[..., Checkpoint]):
         super().__init__()
         self.function, self.take_checkpoint = function, take_checkpoint
 
     def on_epoch_end(self, epoch, logs=None):
-        self.function(epoch + 1, logs, lambda: self.take_checkpoint(epoch + 1))
+        def write_checkpoint(folder):
+            self.take_checkpoint(epochs_done=epoch + 1).write(folder)
+
+        self.function(epoch + 1, logs, write_checkpoint)
 
 
 def _check_finite(history: keras.callbacks.History) -> None:
@@ -284,15 +293,6 @@ class _Epochs(keras.callbacks.Callback):
 
     def draw(self, minibatches: Minibatches) -> dict[str, np.ndarray]:
         return minibatches.draw(len(self.indices), self.seed, self.epoch)
-
-
-def _programs_of(model: keras.Sequential, data: ResidentData, settings) -> CompiledEpoch:
-    """Those that an earlier seed of this architecture left on the model, or new ones."""
-    programs = getattr(model, "compiled_epoch", None)
-    if programs is None:
-        programs = CompiledEpoch(model, data, settings)
-        model.compiled_epoch = programs
-    return programs
 
 
 def _batches(visits, images: int, data: ResidentData, settings) -> tf.data.Dataset:

@@ -64,7 +64,7 @@ def measure_latency(context, task: "LatencyTask") -> Latency:
     latency = Latency(
         latency_seconds=median_seconds(1, _LATENCY_CALLS),
         latency_1000_seconds=median_seconds(_LATENCY_BATCH_SIZE, _LATENCY_BATCH_CALLS),
-        environment=worker.current.environment,
+        environment=worker.current().environment,
     )
     Results(task.results_root).save_latency(task.key, latency)
     return latency

@@ -16,8 +16,6 @@ import keras
 import numpy as np
 
 from fmnist_mlp.sweepfile import stacks
-from fmnist_mlp.sweepfile.layers import LayerNormalization
-from fmnist_mlp.sweepfile.stacks import StackSize
 
 # A .keras file is a zip archive; a fixed time in it makes two exports of the same weights the same bytes.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -55,7 +53,7 @@ def build_model(
         model.add(keras.Input(input_shape, name="preprocessed"))
     complete = stacks.complete(layers, input_shape, num_classes)
     for position, layer in enumerate(complete, start=1):
-        name = "logits" if position == len(complete) else f"{_snake_case(type(layer).__name__)}_{position}"
+        name = "logits" if position == len(complete) else f"{snake_case(type(layer).__name__)}_{position}"
         model.add(getattr(keras.layers, type(layer).__name__)(**layer.keras_arguments(), name=name))
     return model
 
@@ -140,19 +138,6 @@ def save_exported(exported: keras.Sequential, path: Path) -> None:
     draft.unlink()
 
 
-def model_size(model: keras.Sequential, preprocessing=None) -> StackSize:
-    """Parameters and FLOPs of a built model, read off Keras's own weights and shapes.
-
-    The second opinion on `stacks.count`, which says without Keras what a stack will cost; the definition of a FLOP is
-    written there. The FLOPs of `preprocessing`, where there is one, are added: it runs with the model, untrained.
-    """
-    fixed_flops = 0 if preprocessing is None else preprocessing.flops
-    total = sum(_elements(weight.shape) for weight in model.weights if "seed_generator" not in weight.path)
-    trainable = sum(_elements(weight.shape) for weight in model.trainable_weights)
-    flops = sum(map(_layer_flops, model.layers)) + fixed_flops
-    return StackSize(params=total, trainable_params=trainable, flops=flops)
-
-
 _GUARD = "raw_pixels"
 
 
@@ -204,35 +189,9 @@ def _fixed_layers(preprocessing) -> list[keras.Layer]:
     return layers
 
 
-def _layer_flops(layer) -> int:
-    outputs = _elements(layer.output.shape[1:])
-    kind = type(layer).__name__
-    if kind in ("Dense", "Conv2D", "DepthwiseConv2D"):
-        kernel = layer.kernel.shape
-        # A depthwise kernel is (height, width, channels, multiplier): each output sees one channel only.
-        fan_in = _elements(kernel[:2]) if kind == "DepthwiseConv2D" else _elements(kernel[:-1])
-        return outputs * (2 * fan_in + bool(layer.use_bias))
-    if kind == "SeparableConv2D":
-        depthwise, pointwise = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
-        positions = _elements(layer.output.shape[1:-1])
-        return positions * 2 * (_elements(depthwise) + _elements(pointwise)) + outputs * bool(layer.use_bias)
-    if kind == "BatchNormalization":
-        return 2 * outputs
-    if kind == "LayerNormalization":
-        return LayerNormalization.flops_per_element * outputs
-    return 0
-
-
-def _elements(shape) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
-
-
-def _snake_case(name: str) -> str:
-    """BatchNormalization -> batch_normalization, MaxPooling2D -> max_pooling2d, PReLU -> prelu."""
-    return keras.src.utils.naming.to_snake_case(name)
+def snake_case(name: str) -> str:
+    """As Keras names its layers: BatchNormalization -> batch_normalization, PReLU -> p_re_lu."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _renumbered(config: bytes) -> bytes:

@@ -104,7 +104,7 @@ class Preprocessing:
         """
         arrays = self.arrays(dtype)
         inputs = np.empty((len(images), prod(self.input_shape)), dtype)
-        with _on_one_core():
+        with one_core():
             for start in range(0, len(images), _CHUNK):
                 chunk = images[start : start + _CHUNK]
                 inputs[start : start + _CHUNK] = self.apply(chunk.reshape(len(chunk), -1).astype(dtype), arrays)
@@ -130,7 +130,7 @@ def fit(steps: Sequence[Step], images: np.ndarray) -> Preprocessing:
         return Preprocessing(images.shape[1:], tuple(maps))
     maps = []
     x = images.reshape(len(images), -1) / 255.0
-    with _on_one_core():
+    with one_core():
         for number, step in enumerate(steps, start=1):
             maps.append(_fitted(step, number, x))
             if number < len(steps):
@@ -204,8 +204,10 @@ def _principal_components(step: Pca, number: int, x: np.ndarray) -> FixedMap:
     return FixedMap(f"pca_{number}", "Dense", (kernel, -pca.mean_ @ kernel))
 
 
-def _on_one_core():
-    """BLAS sums in another order on more cores, and workers have one or several, depending on how they are started."""
-    from threadpoolctl import threadpool_limits  # scikit-learn comes with it
+def one_core():
+    """OpenMP and BLAS on one thread. BLAS sums in another order on more, and workers have one or several, depending on
+    how they are started; in a debugger they have them all."""
+    # Imported here: it comes with scikit-learn, which only workers import.
+    from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)

@@ -4,7 +4,7 @@
 """
 
 import contextlib
-import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,16 @@ from fmnist_mlp.data.source import Dataset, DataSource
 from fmnist_mlp.data.split import limit_indices, stratified_folds, stratified_split
 from fmnist_mlp.engines.calls import Failure, Stopped
 from fmnist_mlp.errors import ImagesChanged, SweepError
-from fmnist_mlp.files import DamagedFile
-from fmnist_mlp.logs.live import LiveLog, keep_events, restore_curves
+from fmnist_mlp.logs.live import keep_events, restore_curves
 from fmnist_mlp.logs.trial_run import write_scores
 from fmnist_mlp.results.record import DamagedRecord, Record, failed_record, started_at
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.sweepfile.steps import count
-from fmnist_mlp.sweepfile.sweep import UNKNOWN_SIZE, Baseline
 from fmnist_mlp.sweepfile.trials import Trial
-from fmnist_mlp.training import baseline as baselines
-from fmnist_mlp.training import preprocess, worker
+from fmnist_mlp.training import worker
+from fmnist_mlp.training.observer import TrialObserver
 from fmnist_mlp.training.scores import Scored, arrays_of, figures_of
-from fmnist_mlp.training.worker import PeakMemory
+from fmnist_mlp.training.trainer import Assignment, TrainingDiverged
+from fmnist_mlp.training.worker import PeakMemory, Worker
 
 _CURVES_WERE_LOST = "its curves were deleted while it trained and are made anew from its history, without histograms"
 
@@ -85,7 +83,7 @@ def run_trial(context, task: Task) -> Record | None:
             return record
         started, clock = time.time(), time.monotonic()
         try:
-            return _train_and_score(context, task, results)
+            return train_and_score(context, task, results)
         except (Stopped, SweepError):
             raise
         except Exception as error:  # kept while the trial is still ours, or another sweep would try it too
@@ -102,77 +100,62 @@ def find_record(results: Results, task: Task) -> Record | None:
     return None
 
 
-def _train_and_score(context, task: Task, results: Results) -> Record:
+def train_and_score(context, task: Task, results: Results) -> Record:
     """The recipe, in order."""
-    if isinstance(task.trial.architecture, Baseline):
-        return _fit_and_score(context, task, results)
-    # Imported here: the parent names run_trial without loading TensorFlow, workers run it.
-    from fmnist_mlp.training import fit, gradients, models
-
-    trial, settings = task.trial, task.trial.architecture.training
+    trial, settings, here = task.trial, task.trial.architecture.training, worker.current()
+    trainer = here.trainer(trial.architecture)
     started, memory = time.time(), PeakMemory()
-    context.report({"epoch": 0, "epochs": settings.epochs})
+    context.report({"epoch": 0, "epochs": settings.epochs if trainer.has_epochs else 1})
 
-    images = _images(task)
+    images = _images(task, here)
     train_indices, validation_indices = _split(trial, images.y_train, task.limit)
-    preprocessing = worker.current.preprocessing(images, settings, train_indices)
-    model, exported, scoring = worker.current.model(trial, images, len(train_indices), preprocessing)
-    resident = worker.current.resident(images, settings, preprocessing)
-    checkpoint = _load_checkpoint(context, results, trial, model)
-    histograms = gradients.histograms_of(model, resident, train_indices, settings) if task.histograms else dict
-    checkpoint_folder = results.checkpoint_folder(trial.fingerprint) if checkpoint else None
-    with LiveLog(results.live_folder(trial.fingerprint), checkpoint_folder) as log:
-        history = fit.train(
-            model,
-            resident,
-            settings,
-            seed=trial.seed,
-            train_indices=train_indices,
-            validation_indices=validation_indices,
-            plain_fit=trial.settings["loop"] == "plain",
-            resume=checkpoint,
-            at_epoch_end=_log_and_save(context, task, results, log, histograms),
-        )
-    trained = time.monotonic()
+    preprocessing = here.preprocessing(images, settings, train_indices)
+    with TrialObserver(
+        context, trial, results, here.environment, task.checkpoint_seconds, wants_histograms=task.histograms
+    ) as observer:
+        assignment = Assignment(trial, train_indices, validation_indices, preprocessing, observer)
+        (trained,) = trainer.train(images, [assignment])
+    ended = time.monotonic()
 
-    scored = {"test": Scored.of(scoring, images.x_test, images.y_test)}
+    parts = {"test": (images.x_test, images.y_test)}
     if len(validation_indices):
-        x_val, y_val = images.x_train[validation_indices], images.y_train[validation_indices]
-        scored["val"] = Scored.of(scoring, x_val, y_val)
+        parts["val"] = (images.x_train[validation_indices], images.y_train[validation_indices])
+    scored = {part: Scored.of(trained, x, y, images.num_classes) for part, (x, y) in parts.items()}
     figures = figures_of(scored)
-    if not np.isfinite(list(figures.values())).all():
-        raise fit.TrainingDiverged(f"the trained model has no finite figures: {figures}")
+    if not all(math.isfinite(value) for value in figures.values() if value is not None):
+        raise TrainingDiverged(f"the trained model has no finite figures: {figures}")
 
     with results.draft(trial.fingerprint) as draft:
-        models.save_exported(exported, draft / "model.keras")
+        if trained.save is not None:
+            trained.save(draft / "model.keras")
         np.savez_compressed(draft / "predictions.npz", **arrays_of(scored))
         keep_events(results.live_folder(trial.fingerprint), draft)
-        were_lost = restore_curves(draft, history.history)
-        write_scores(draft, exported, images, scored["test"].predicted, scored["test"].probabilities)
-        size = models.model_size(model, preprocessing)
+        were_lost = restore_curves(draft, trained.history)
+        write_scores(draft, trained.exported, images, scored["test"].predicted, scored["test"].probabilities)
         record = Record(
             fingerprint=trial.fingerprint,
             status="done",
             settings=trial.settings,
             dataset=images.source.dataset,
-            params=size.params,
-            trainable_params=size.trainable_params,
-            flops=size.flops,
-            model_bytes=(draft / "model.keras").stat().st_size,
+            params=trained.size.params,
+            trainable_params=trained.size.trainable_params,
+            flops=trained.size.flops,
+            size=trained.size_in_words,
+            model_bytes=0 if trained.save is None else (draft / "model.keras").stat().st_size,
             train_images=len(train_indices),
             val_images=len(validation_indices),
             metrics=figures,
-            classes={part: those.classes for part, those in scored.items()},
+            classes={part: scores.classes for part, scores in scored.items()},
             class_names=images.class_names,
-            history={name: [float(value) for value in values] for name, values in history.history.items()},
-            weights=_which_weights(history, settings),
-            notes=(_CURVES_WERE_LOST,) if were_lost else (),
-            environment=worker.current.environment,
+            history={name: [float(value) for value in values] for name, values in trained.history.items()},
+            weights=trained.weights,
+            notes=(*trained.notes, *([_CURVES_WERE_LOST] if were_lost else [])),
+            environment={**here.environment, **trained.environment},
             measured={
                 **started_at(started),
-                "train_seconds": sum(history.epoch_seconds),
-                "epoch_seconds": history.epoch_seconds,
-                "evaluate_seconds": time.monotonic() - trained,
+                "train_seconds": trained.seconds,
+                "epoch_seconds": list(trained.epoch_seconds),
+                "evaluate_seconds": time.monotonic() - ended,
                 "peak_memory_bytes": memory.peak_bytes(),
             },
         )
@@ -183,65 +166,12 @@ def _train_and_score(context, task: Task, results: Results) -> Record:
     return record
 
 
-def _fit_and_score(context, task: Task, results: Results) -> Record:
-    """The recipe for a baseline, in order. Fitting has no epochs to stop at: a stop waits for it, twice ends it."""
-    trial, baseline = task.trial, task.trial.architecture
-    started, memory = time.time(), PeakMemory()
-    context.report({"epoch": 0, "epochs": 1})
-
-    images = _images(task)
-    train_indices, validation_indices = _split(trial, images.y_train, task.limit)
-    steps = worker.current.preprocessing(images, baseline.training, train_indices)
-    steps = steps or preprocess.fit((), images.x_train[train_indices])
-
-    def vectors(x: np.ndarray) -> np.ndarray:
-        return steps.transform(x).reshape(len(x), -1)  # float32, (n, values)
-
-    x_train, y_train = vectors(images.x_train[train_indices]), images.y_train[train_indices]
-    fitted = baselines.fit(baseline.classifier, x_train, y_train, images.num_classes, trial.seed)
-    trained = time.monotonic()
-
-    scored = {"test": Scored.of_baseline(fitted, vectors(images.x_test), images.y_test, images.num_classes)}
-    if len(validation_indices):
-        x_val, y_val = vectors(images.x_train[validation_indices]), images.y_train[validation_indices]
-        scored["val"] = Scored.of_baseline(fitted, x_val, y_val, images.num_classes)
-    with results.draft(trial.fingerprint) as draft:
-        np.savez_compressed(draft / "predictions.npz", **arrays_of(scored))
-        write_scores(draft, None, images, scored["test"].predicted, scored["test"].probabilities)
-        record = Record(
-            fingerprint=trial.fingerprint,
-            status="done",
-            settings=trial.settings,
-            dataset=images.source.dataset,
-            params=fitted.params,
-            trainable_params=fitted.params,
-            flops=None,
-            size=fitted.size,
-            train_images=len(train_indices),
-            val_images=len(validation_indices),
-            metrics=figures_of(scored),
-            classes={part: those.classes for part, those in scored.items()},
-            class_names=images.class_names,
-            notes=fitted.notes,
-            environment=worker.current.environment | {"device": "cpu", "scikit-learn": fitted.version},
-            measured={
-                **started_at(started),
-                "train_seconds": fitted.seconds,
-                "epoch_seconds": [],
-                "evaluate_seconds": time.monotonic() - trained,
-                "peak_memory_bytes": memory.peak_bytes(),
-            },
-        )
-        results.write_record(draft, record)
-    return record
-
-
 # ---- steps of the recipe ------------------------------------------------------------------------------------------
 
 
-def _images(task: Task) -> Dataset:
+def _images(task: Task, here: Worker) -> Dataset:
     """The images of a trial, if they are still those that the sweep was planned with."""
-    images = worker.current.images(task.source)
+    images = here.images(task.source)
     if images.identity != task.trial.settings["data"]:
         raise ImagesChanged(f"the images in {task.source.folder} are not those that the sweep was planned with")
     return images
@@ -260,78 +190,16 @@ def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.nda
     return pool[train], pool[validation]
 
 
-def _log_and_save(context, task: Task, results: Results, log: LiveLog, histograms):
-    """What happens between epochs: curves, progress to the parent, a checkpoint when one is due, an end when asked for.
-
-    Args:
-        histograms: called after each epoch for what `LiveLog.add` takes.
-    """
-    epochs, fingerprint = task.trial.architecture.training.epochs, task.trial.fingerprint
-    saved = time.monotonic()
-
-    def at_epoch_end(epochs_done, logs, take_checkpoint):
-        nonlocal saved
-        log.add(epochs_done - 1, logs, histograms())
-        context.report({"epoch": epochs_done, "epochs": epochs, **logs})
-        is_asked_to_stop = context.stop_requested
-        is_due = time.monotonic() - saved >= task.checkpoint_seconds and epochs_done < epochs
-        if is_asked_to_stop or is_due:
-            with results.checkpoint_draft(fingerprint) as draft:
-                take_checkpoint().write(draft)
-                keep_events(results.live_folder(fingerprint), draft)
-                (draft / "made-by.json").write_text(json.dumps(_checkpoint_origin(fingerprint)), encoding="utf-8")
-            saved = time.monotonic()
-        if is_asked_to_stop:
-            raise Stopped
-
-    return at_epoch_end
-
-
-def _load_checkpoint(context, results: Results, trial: Trial, model):
-    """The checkpoint of an interrupted run of this trial; None where there is none, or none that can be used.
-
-    Without it the trial starts again, which costs time and changes nothing; whoever waits for it is told.
-    """
-    from fmnist_mlp.training.checkpoint import BadCheckpoint, Checkpoint
-
-    folder = results.checkpoint_folder(trial.fingerprint)
-    if not folder.is_dir():
-        return None
-    try:
-        contents = results.read_checkpoint(trial.fingerprint)
-        made_by, here = json.loads(contents["made-by.json"]), _checkpoint_origin(trial.fingerprint)
-        if other := [f"{name} {made_by.get(name)}" for name in here if made_by.get(name) != here[name]]:
-            raise BadCheckpoint(f"was made with {', '.join(other)}")
-        checkpoint = Checkpoint.read(contents)
-        if not checkpoint.fits(model):
-            raise BadCheckpoint("is of another model")
-        return checkpoint
-    except DamagedFile as error:
-        reason = str(error)
-    except (BadCheckpoint, ValueError, LookupError, AttributeError) as error:
-        reason = f"{folder}: cannot be used ({error})"
-    context.report({"notice": f"{reason}; {trial.in_words} starts again without this checkpoint"})
-    return None
-
-
-def _checkpoint_origin(fingerprint: str) -> dict[str, str]:
-    """A checkpoint goes on only where it was made: other libraries or another device would mix two trainings."""
-    return {"fingerprint": fingerprint} | {k: worker.current.environment[k] for k in ("tensorflow", "keras", "device")}
-
-
 def _keep_failure(task: Task, results: Results, error: Exception, started: float, seconds: float) -> Record:
     """The record of a trial that raised; its curves are kept, they are what one wants to see of it."""
-    images, architecture = worker.current.images(task.source), task.trial.architecture
-    size = UNKNOWN_SIZE
-    if not isinstance(architecture, Baseline):
-        steps, shape = architecture.training.preprocess, images.image_shape
-        size = count(steps, architecture.layers, shape, images.num_classes)
+    here, architecture = worker.current(), task.trial.architecture
+    images = here.images(task.source)
     record = failed_record(
         task.trial,
-        size,
+        here.trainer(architecture).planned_size(architecture, images),
         images.source.dataset,
         Failure.of(error),
-        environment=worker.current.environment,
+        environment=here.environment,
         started=started,
         seconds=seconds,
         failures_before=task.failures_before,
@@ -342,10 +210,3 @@ def _keep_failure(task: Task, results: Results, error: Exception, started: float
     if not record.machine_failures:  # else the next run goes on from there
         results.drop_checkpoint(task.trial.fingerprint)
     return record
-
-
-def _which_weights(history, settings) -> str:
-    """Which weights were scored: the last epoch's, or those that early stopping restored."""
-    if history.best_epoch is None:
-        return "last epoch"
-    return f"best {settings.early_stopping.monitor}: epoch {history.best_epoch}"

@@ -1,8 +1,8 @@
 """The process that trials run in: prepared once, and what it keeps from one trial to the next.
 
-`start_worker` chooses the device, one core, and Keras as Keras ships it. `current` keeps what trials share: the images,
-and the compiled program of the architecture at hand, so that further seeds of it cost no compilation. What it keeps
-never changes a number.
+`start_worker` chooses the device, one core, and Keras as Keras ships it. The `Worker` that `current` gives keeps what
+trials share: the images, what was fitted to them, and trainers with what they have compiled. What it keeps never
+changes a number.
 """
 
 import contextlib
@@ -21,9 +21,10 @@ import numpy as np
 from fmnist_mlp.data.source import Dataset, DataSource, load_data
 from fmnist_mlp.engines import machine
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.sweepfile import stacks
-from fmnist_mlp.sweepfile.trials import Trial
+from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
 from fmnist_mlp.training import preprocess
+from fmnist_mlp.training.baseline import ClassifierTrainer
+from fmnist_mlp.training.trainer import Trainer
 
 _FITTED_KEPT = 50  # preprocessings that a worker remembers, at most 5 MB each (784 components in float64)
 
@@ -113,14 +114,14 @@ def start_worker(device: str, threads: int, source: DataSource | None = None, lo
     Raises:
         SweepError: a GPU was asked for and TensorFlow finds none.
     """
-    global current
+    global _current
     images = None if source is None else futures.ThreadPoolExecutor(1).submit(load or load_data, source)
     with quiet_start() as messages:
         with keras_as_shipped():
             import keras
             import tensorflow as tf
 
-        if current is None:  # TensorFlow takes thread counts once a process (`--jobs 0` may come here twice)
+        if _current is None:  # TensorFlow takes thread counts once a process (`--jobs 0` may come here twice)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.get_logger().setLevel("ERROR")  # a worker compiles a program for each stack; TensorFlow takes it for a slip
@@ -145,31 +146,49 @@ def start_worker(device: str, threads: int, source: DataSource | None = None, lo
         "host": platform.node(),
         "commit": _commit(),
     }
-    current = Worker(environment, source, images)
+    _current = Worker(environment, source, images)
     return environment
 
 
+_current: "Worker | None" = None
+
+
+def current() -> "Worker":
+    """The `Worker` of this process.
+
+    The one place where a process remembers something: an engine sends both the initializer (`start_worker`) and the
+    calls by name, and what it hands from the one to the others is for the parent, so it must pickle. They meet here.
+    """
+    assert _current is not None, "start_worker comes first"
+    return _current
+
+
 class Worker:
-    """The images and the last architecture's compiled program: making them costs more than a short trial.
+    """The images and all that was made of them: making it costs more than a short trial.
 
     Fitted steps are kept too. All architectures of a seed train on the same images, so they share them.
     """
 
-    def __init__(self, environment: dict[str, str], source: DataSource | None, coming: futures.Future | None):
+    def __init__(
+        self, environment: dict[str, str], source: DataSource | None = None, coming: futures.Future | None = None
+    ):
         self.environment = environment
         self._source, self._coming, self._images = source, coming, None
-        self._forget()
+        self._fitted: dict[tuple, preprocess.Preprocessing] = {}
+        self._trainers: dict[type, Trainer] = {}
 
-    def _forget(self):
-        self._fitted, self._resident = {}, (None, None)
-        self._model_key = self._models = None
+    def forget(self) -> None:
+        """Be as a new process."""
+        self._source = self._coming = self._images = None
+        self._fitted.clear()
+        self._trainers.clear()
 
     def images(self, source: DataSource) -> Dataset:
         if source != self._source or self._images is None:
-            is_coming = source == self._source and self._coming is not None
-            self._images = self._coming.result() if is_coming else load_data(source)
-            self._source, self._coming = source, None
-            self._forget()
+            coming = self._coming if source == self._source else None
+            self.forget()
+            self._images = load_data(source) if coming is None else coming.result()
+            self._source = source
         return self._images
 
     def preprocessing(self, images: Dataset, settings, train_indices: np.ndarray):
@@ -184,49 +203,21 @@ class Worker:
             self._fitted[key] = preprocess.fit(steps, images.x_train[train_indices])
         return self._fitted[key]
 
-    def resident(self, images: Dataset, settings, preprocessing):
-        """The training images as a trial's loop wants them, transformed unless each epoch changes their pixels."""
-        from fmnist_mlp.training.compiled_epoch import ResidentData
-
-        key = (preprocessing, settings.augment is not None)
-        if self._resident[1] is None or self._resident[0] != key:
-            self._resident = (None, None)  # first let go of the old ones
-            is_transformed = preprocessing is not None and settings.augment is None
-            x = preprocessing.transform(images.x_train) if is_transformed else images.x_train
-            still_to_do = None if is_transformed else preprocessing
-            self._resident = key, ResidentData(x, images.y_train, images.num_classes, still_to_do)
-        return self._resident[1]
-
-    def model(self, trial: Trial, images: Dataset, train_images: int, preprocessing):
-        """The model to train, at the start of this trial's seed, and the two that score and export it.
-
-        Returns:
-            `(model, exported, scoring)`, which share their layers.
-        """
-        from fmnist_mlp.training import fit, models
-
-        architecture, takes_pixels = trial.architecture, preprocessing is None
-        input_shape = images.image_shape if takes_pixels else preprocessing.input_shape
-        fresh = models.build_model(architecture.layers, input_shape, images.num_classes, trial.seed, takes_pixels)
-        # All that the program is compiled for; the seed is in the values of its variables only.
-        key = ({k: v for k, v in trial.settings.items() if k not in ("seed", "fold")}, train_images, input_shape)
-        if key == self._model_key:
-            model, exported, scoring, fitted = self._models
-            fit.restart(model, fresh)
-            if preprocessing is fitted:
-                return model, exported, scoring
-        else:
-            # Python frees the old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
-            self._model_key = self._models = None
-            model, is_convolutional = fresh, stacks.is_convolutional(architecture.layers)
-            fit.compile_model(model, architecture.training, train_images, jit_compile=not is_convolutional)
-        # The fixed layers are constants to a compiled `predict`: another seed's need a model of their own.
-        exported = models.exported_model(model, preprocessing)
-        self._model_key, self._models = key, (model, exported, models.scoring_model(exported), preprocessing)
-        return self._models[:3]
+    def trainer(self, architecture: Architecture | Baseline) -> Trainer:
+        """Who trains it; the same object for all of a kind."""
+        kind = type(architecture)
+        if kind not in self._trainers:
+            self._trainers[kind] = _make_trainer(kind)
+        return self._trainers[kind]
 
 
-current: Worker | None = None
+def _make_trainer(kind: type) -> Trainer:
+    if kind is Baseline:
+        return ClassifierTrainer()
+    # Imported here: the parent names `start_worker` without loading TensorFlow.
+    from fmnist_mlp.training.networks import NetworkTrainer
+
+    return NetworkTrainer()
 
 
 class PeakMemory:

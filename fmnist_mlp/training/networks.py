@@ -1,0 +1,139 @@
+"""Trains networks with Keras: the `trainer.Trainer` of architectures.
+
+It keeps the program compiled for the last architecture, so that further seeds of it cost no compilation, and the
+training images where the model computes. What it keeps never changes a number.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from fmnist_mlp.data.source import Dataset
+from fmnist_mlp.sweepfile import stacks, steps
+from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.sweep import Architecture
+from fmnist_mlp.training import models
+from fmnist_mlp.training.checkpoint import Checkpoint
+from fmnist_mlp.training.compiled_epoch import ResidentData
+from fmnist_mlp.training.fit import Learner
+from fmnist_mlp.training.gradients import histograms_of
+from fmnist_mlp.training.trainer import Assignment, Predictions, Trained
+
+_PREDICTION_BATCH_SIZE = 1000
+
+_NO_PROGRAMS = (
+    "Keras {} takes no compiled epoch (Model.train_function): trained by Keras's own loop, which is slower and differs "
+    "in last digits"
+)
+
+
+class NetworkTrainer:
+    """One network after the other."""
+
+    has_epochs = True
+
+    def __init__(self):
+        self._resident_key = self._resident = None
+        self._model_key = self._models = None
+
+    def planned_size(self, architecture: Architecture, images: Dataset) -> StackSize:
+        preprocess, layers = architecture.training.preprocess, architecture.layers
+        return steps.count(preprocess, layers, images.image_shape, images.num_classes)
+
+    def train(self, images: Dataset, assignments: Sequence[Assignment]) -> Iterator[Trained]:
+        for assignment in assignments:
+            yield self._train(images, assignment)
+
+    def _train(self, images: Dataset, assignment: Assignment) -> Trained:
+        trial, preprocessing, observer = assignment.trial, assignment.preprocessing, assignment.observer
+        settings = trial.architecture.training
+        learner, exported, scoring = self._models_for(images, assignment)
+        resident = self._resident_images(images, settings, preprocessing)
+        checkpoint = observer.load_checkpoint(lambda contents: Checkpoint.read(contents, learner.model))
+        histograms = dict
+        if observer.wants_histograms:
+            histograms = histograms_of(learner.model, resident, assignment.train_indices, settings)
+        course = learner.train(
+            resident,
+            seed=trial.seed,
+            train_indices=assignment.train_indices,
+            validation_indices=assignment.validation_indices,
+            resume=checkpoint,
+            at_epoch_end=lambda done, figures, write: observer.on_epoch(done, figures, histograms(), write),
+        )
+        lacks_programs = learner.plain_fit and trial.settings["loop"] != "plain"
+        return Trained(
+            predict=functools.partial(_predict, scoring),
+            size=_size(trial.architecture, images, preprocessing),
+            seconds=sum(course.epoch_seconds),
+            exported=exported,
+            save=functools.partial(models.save_exported, exported),
+            history=course.history,
+            epoch_seconds=course.epoch_seconds,
+            weights=_which_weights(course.best_epoch, settings.early_stopping),
+            notes=(_NO_PROGRAMS.format(keras.__version__),) if lacks_programs else (),
+        )
+
+    def _resident_images(self, images: Dataset, settings, preprocessing) -> ResidentData:
+        """The training images as a trial's loop wants them, transformed unless each epoch changes their pixels."""
+        key = (images, preprocessing, settings.augment is not None)
+        if key != self._resident_key:
+            self._resident_key = self._resident = None  # first let go of the old ones
+            is_transformed = preprocessing is not None and settings.augment is None
+            x = preprocessing.transform(images.x_train) if is_transformed else images.x_train
+            still_to_do = None if is_transformed else preprocessing
+            self._resident = ResidentData(x, images.y_train, images.num_classes, still_to_do)
+            self._resident_key = key
+        return self._resident
+
+    def _models_for(self, images: Dataset, assignment: Assignment) -> tuple[Learner, keras.Sequential, keras.Model]:
+        """The model to train, at the start of this trial's seed; those that export and score it share its layers."""
+        trial, preprocessing = assignment.trial, assignment.preprocessing
+        architecture, train_images = trial.architecture, len(assignment.train_indices)
+        takes_pixels = preprocessing is None
+        input_shape = images.image_shape if takes_pixels else preprocessing.input_shape
+        fresh = models.build_model(architecture.layers, input_shape, images.num_classes, trial.seed, takes_pixels)
+        # All that the program is compiled for; the seed is in the values of its variables only.
+        key = ({k: v for k, v in trial.settings.items() if k not in ("seed", "fold")}, train_images, input_shape)
+        if key == self._model_key:
+            learner, exported, scoring, fitted = self._models
+            learner.restart(fresh)
+            if preprocessing is fitted:
+                return learner, exported, scoring
+        else:
+            # Python frees the old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
+            self._model_key = self._models = None
+            learner = Learner(
+                fresh,
+                architecture.training,
+                train_images,
+                plain_fit=trial.settings["loop"] == "plain",
+                jit_compile=not stacks.is_convolutional(architecture.layers),
+            )
+        # The fixed layers are constants to a compiled `predict`: another seed's need a model of their own.
+        exported = models.exported_model(learner.model, preprocessing)
+        scoring = models.scoring_model(exported)
+        self._model_key, self._models = key, (learner, exported, scoring, preprocessing)
+        return learner, exported, scoring
+
+
+def _predict(scoring: keras.Model, images) -> Predictions:
+    logits, probabilities = scoring.predict(images, batch_size=_PREDICTION_BATCH_SIZE, verbose=0)
+    return Predictions(probabilities.argmax(axis=1), probabilities, logits)
+
+
+def _size(architecture: Architecture, images: Dataset, preprocessing) -> StackSize:
+    """With the true number of components, which only fitting tells where a share of variance is asked for."""
+    if preprocessing is None:
+        return stacks.count(architecture.layers, images.image_shape, images.num_classes)
+    size = stacks.count(architecture.layers, preprocessing.input_shape, images.num_classes)
+    return dataclasses.replace(size, flops=size.flops + preprocessing.flops)
+
+
+def _which_weights(best_epoch: int | None, early_stopping) -> str:
+    """Which weights are scored: the last epoch's, or those that early stopping restored."""
+    if early_stopping is None or not early_stopping.restore_best_weights:
+        return "last epoch"
+    return f"best {early_stopping.monitor}" + ("" if best_epoch is None else f": epoch {best_epoch}")
