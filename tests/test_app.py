@@ -205,10 +205,14 @@ def address(page):
 decoders = []
 
 
+def connect(address):
+    place = urllib.parse.urlsplit(address)
+    return contextlib.closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60))
+
+
 def ask(address, path="/", body=None, method=None, **headers):
     """Status, headers and content of an answer; of JSON what it says."""
-    place = urllib.parse.urlsplit(address)
-    with contextlib.closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60)) as connection:
+    with connect(address) as connection:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method or ("GET" if body is None else "POST"), path, body, names)
         answer = connection.getresponse()
@@ -317,9 +321,8 @@ def test_a_picture_of_thousands_of_scans_blocks_nobody(address):
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_unread(address):
-    place = urllib.parse.urlsplit(address)
     for length in (str(MAX_UPLOAD_BYTES + 1), str(10**15)):
-        with contextlib.closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60)) as connection:
+        with connect(address) as connection:
             connection.putrequest("POST", "/predict")
             connection.putheader("Content-Length", length)
             connection.endheaders()
@@ -353,8 +356,7 @@ def test_all_pictures_together_take_bounded_memory(address, monkeypatch):
 
 def test_a_picture_that_does_not_arrive_is_given_up(address, monkeypatch):
     monkeypatch.setattr(app, "UPLOAD_SECONDS", 0.2)
-    place = urllib.parse.urlsplit(address)
-    with contextlib.closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60)) as connection:
+    with connect(address) as connection:
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Length", "1000")
         connection.endheaders(b"the beginning")
@@ -611,8 +613,7 @@ class Browser:
 
     def drag(self, selector, places):
         """With the mouse button down from one place to the next, in pixels from the middle of the element."""
-        (element,) = self._ask("POST", "/element", {"using": "css selector", "value": selector}).values()
-        origin = {"element-6066-11e4-a52e-4f735466cecf": element}
+        origin = self._ask("POST", "/element", {"using": "css selector", "value": selector})
         moves = [{"type": "pointerMove", "duration": 20, "x": x, "y": y, "origin": origin} for x, y in places]
         steps = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
         pointer = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": steps}
@@ -631,16 +632,17 @@ class Browser:
 
     def requests(self):
         """The addresses that were asked for since the last call."""
-        entries = self._ask("POST", "/se/log", {"type": "performance"})
-        messages = [json.loads(entry["message"])["message"] for entry in entries]
-        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        return [event["request"]["url"] for event in self._events("Network.requestWillBeSent")]
 
     def statuses(self, address):
         """The statuses of the answers from there since the last call."""
+        responses = [event["response"] for event in self._events("Network.responseReceived")]
+        return [response["status"] for response in responses if response["url"].startswith(address)]
+
+    def _events(self, kind):
         entries = self._ask("POST", "/se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
-        responses = [m["params"]["response"] for m in messages if m["method"] == "Network.responseReceived"]
-        return [response["status"] for response in responses if response["url"].startswith(address)]
+        return [message["params"] for message in messages if message["method"] == kind]
 
     def complaints(self):
         """What the browser's console holds of errors."""

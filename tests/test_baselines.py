@@ -223,6 +223,10 @@ def test_sizes_are_those_counted_by_hand(classifier, params, size, tiny):
     assert (fitted.params, fitted.size) == (params, size)
 
 
+def test_of_trees_that_scikit_learn_hides_nothing_is_said():
+    assert classifiers.HistGradientBoostingClassifier().describe_size(object()) == ""
+
+
 def test_support_vectors_are_the_images_with_a_weight(tiny):
     x_train, y_train, *_ = tiny
     fitted = baseline_module.fit(classifiers.SVC(), x_train, y_train, num_classes=4, seed=0)

@@ -292,8 +292,9 @@ class HistGradientBoostingClassifier(Classifier):
     class_weight: Literal["balanced"] | None = _class_weight_field()
 
     def describe_size(self, fitted: Any) -> str:
-        # scikit-learn 1.9 has no public way to the trees; the test of this class sees it when the name changes.
-        return _trees([len(tree.nodes) for trees in fitted._predictors for tree in trees])
+        # scikit-learn 1.9 has no public way to the trees: where this name is gone, nothing is said of them.
+        predictors = getattr(fitted, "_predictors", None)
+        return "" if predictors is None else _trees([len(tree.nodes) for trees in predictors for tree in trees])
 
 
 class KNeighborsClassifier(Classifier):
