@@ -33,10 +33,10 @@ from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results import ranking
 from fmnist_mlp.results.record import DamagedRecord
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.runner import plan as plan_module
 from fmnist_mlp.sweepfile import classifiers
 from fmnist_mlp.sweepfile.checks import check_shapes
 from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
+from fmnist_mlp.sweepfile.in_words import changes
 from fmnist_mlp.sweepfile.names import name_problem
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.schema import json_schema
@@ -839,7 +839,7 @@ def test_what_changed_of_a_baseline_is_told_by_its_arguments(both, tmp_path):
     text = BOTH.replace("  - LogisticRegression", "  - {name: LogisticRegression, LogisticRegression: {C: 0.5}}")
     (tmp_path / "small.yaml").write_text(text)
     plan = list_trials(load_sweep(tmp_path / "small.yaml"), data_identity="tiny")
-    assert plan_module._changes(both.results.last_plan(both.sweep), plan) == ["LogisticRegression: C 1 -> 0.5"]
+    assert changes(both.results.last_plan(both.sweep), plan) == ["LogisticRegression: C 1 -> 0.5"]
 
 
 # ---- whole sweeps -------------------------------------------------------------------------------------------------

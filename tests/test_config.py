@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile.checks import check_shapes, find_doubts
-from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS
+from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS, Classifier
+from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS, Layer
 from fmnist_mlp.sweepfile.names import MAX_NAME_LENGTH, name_problem
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.schema import json_schema
@@ -866,6 +867,23 @@ def test_a_fingerprint_is_made_of_what_decides_the_numbers(load):
         "loop": "compiled",
         "numerics": NUMERICS_VERSION,
     }
+
+
+def test_layers_and_classifiers_are_read_back_from_what_a_record_says(load):
+    """Each by the example of its own documentation, as a sweep file and as plain JSON."""
+    layers = [kind.example for kind in LAYERS.values()]
+    classifiers = [kind.example for kind in CLASSIFIERS.values()]
+    listed = "".join(f"- [{example}]\n" for example in layers) + "baselines:\n"
+    sweep = load("seeds: 1\narchitectures:\n" + listed + "".join(f"- {example}\n" for example in classifiers))
+    assert len(sweep.architectures) == len(LAYERS) + len(CLASSIFIERS)
+    for trial in list_trials(sweep, data_identity="d"):
+        settings = json.loads(json.dumps(trial.settings))
+        if "baseline" in settings:
+            assert Classifier.from_canonical(settings) == trial.architecture.classifier
+        else:
+            layers = [Layer.from_canonical(layer) for layer in settings["layers"]]
+            assert [layer.canonical() for layer in layers] == settings["layers"]
+            assert [type(layer) for layer in layers] == [type(layer) for layer in trial.architecture.layers]
 
 
 @pytest.mark.parametrize(

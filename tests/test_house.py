@@ -35,7 +35,6 @@ TOUCHED = {
     "fit": "_STEPS_PER_EXECUTION _learning_rate",
     "idx": "_File",
     "loop": "_SECONDS_BETWEEN_TABLES _SHARE_OF_TABLES",
-    "plan": "_changes",
     "preprocess": "_CHUNK",
     "ray": "_LOOK_SECONDS _cannot_connect _check_answers",
     "source": "_synthetic_identity",

@@ -32,6 +32,7 @@ from fmnist_mlp.inference.predictor import load_model
 from fmnist_mlp.results import table
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.in_words import layers_in_words, steps_in_words
 from fmnist_mlp.sweepfile.sweep import read_folder_name
 from fmnist_mlp.training import worker
 from fmnist_mlp.words import harmless, in_markdown
@@ -454,13 +455,8 @@ def _about_data(record: Record, test_images: int) -> str:
 
 def _layers(record: Record) -> str:
     lines = ["pixels divided by 255"]
-    for step in record.settings["training"].get("preprocess", ()):  # `standardize` or `{pca: 187}`, as in a sweep file
-        lines.append(
-            in_markdown(step if isinstance(step, str) else json.dumps(step)) + ", fitted on the training images"
-        )
-    for layer in record.settings["layers"]:
-        ((kind, arguments),) = layer.items()
-        lines.append(" ".join([kind, *(f"{key}={in_markdown(str(value))}" for key, value in arguments.items())]))
+    lines += [f"{in_markdown(step)}, fitted on the training images" for step in steps_in_words(record.settings)]
+    lines += map(in_markdown, layers_in_words(record.settings))
     lines.append(f"Dense units={len(record.class_names)}, softmax")
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 

@@ -28,6 +28,7 @@ from fmnist_mlp.report.summaries import average_histories
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.record import DamagedRecord
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.in_words import arguments_in_words, value_in_words
 from fmnist_mlp.sweepfile.layers import LAYERS
 from fmnist_mlp.sweepfile.stacks import complete
 from fmnist_mlp.sweepfile.steps import input_shape_of
@@ -46,7 +47,7 @@ def architecture_page(state: ranking.SweepState, architecture: Architecture | Ba
         training = {key: value for key, value in training.items() if key in OF_A_BASELINE}
         arguments = architecture.classifier.model_dump(mode="json").items()
         lines += [f"`{architecture.in_short}` of scikit-learn, to compare with.", "", "| argument | |", "|---|---|"]
-        lines += [f"| {name} | {_in_words(value)} |" for name, value in arguments]
+        lines += [f"| {name} | {value_in_words(value)} |" for name, value in arguments]
     else:
         size = state.sizes[architecture.name]
         lines += [f"{size.params:,} parameters ({size.trainable_params:,} trainable), {size.flops:,} FLOPs an image."]
@@ -59,7 +60,8 @@ def architecture_page(state: ranking.SweepState, architecture: Architecture | Ba
         "folds": sweep.folds,
     }
     lines += ["", "| setting | |", "|---|---|"]
-    lines += [f"| {name} | {in_markdown(_in_words(value))} |" for name, value in settings.items() if value is not None]
+    given = {name: value for name, value in settings.items() if value is not None}
+    lines += [f"| {name} | {in_markdown(value_in_words(value))} |" for name, value in given.items()]
     options = "".join(f" {option}" for option in [sweep.overrides.options] if option)
     command = f"python sweep.py {shlex.quote(str(sweep.path))} --only {architecture.name}{options}"
     return "\n".join([*lines, "", f"Trained by {code_in_markdown(command)}.", ""])
@@ -72,19 +74,10 @@ def _stack_lines(architecture: Architecture, info: DataInfo) -> list[str]:
     for layer in complete(architecture.layers, shape, info.num_classes):
         params, flops = layer.params(shape)[0], layer.flops(shape)
         shape = layer.output_shape(shape)
-        arguments = {k: v for k, v in layer.keras_arguments().items() if v is not None and v is not True}
-        in_words = ", ".join(f"{name} {_in_words(value)}" for name, value in arguments.items())
+        in_words = arguments_in_words(layer.keras_arguments())
         output = " x ".join(map(str, shape))
         lines.append(f"| {type(layer).__name__} | {in_words} | {output} | {params:,} | {flops:,} |")
     return lines
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {_in_words(v)}" for k, v in value.items())
-    if isinstance(value, tuple | list):
-        return " x ".join(map(_in_words, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def architecture_events(page: str, graph: bytes | None) -> list:

@@ -23,10 +23,8 @@ from fmnist_mlp.data.source import DataInfo, describe, find_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.store import KnownSweep, Results
 from fmnist_mlp.results.views import JOURNAL, Views
-from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
-from fmnist_mlp.sweepfile.layers import LAYERS
+from fmnist_mlp.sweepfile.in_words import trial_in_short
 from fmnist_mlp.sweepfile.read import load_sweep
-from fmnist_mlp.sweepfile.stacks import stack_name
 from fmnist_mlp.sweepfile.sweep import Overrides, Sweep, read_folder_name
 from fmnist_mlp.sweepfile.trials import list_refits, list_trials
 
@@ -255,14 +253,6 @@ def _trained_what(record_folder: Path) -> str:
     """`: 256-drop0.3, seed 2, 20 epochs`, so that a person knows the record; nothing where it cannot be read."""
     try:
         settings = json.loads((record_folder / "record.json").read_bytes())["settings"]
-        fold = f", fold {settings['fold']}" if "fold" in settings else ""
-        limit = f", {settings['limit']:,} images" if settings["limit"] else ""
-        refit = ", refit" if "refit" in settings else ""
-        if "baseline" in settings:
-            classifier = CLASSIFIERS[settings["baseline"]].model_validate_json(json.dumps(settings["arguments"]))
-            return f": {classifier.in_short()}, seed {settings['seed']}{fold}{refit}{limit}"
-        layers = [LAYERS[name](**arguments) for layer in settings["layers"] for name, arguments in layer.items()]
-        epochs = settings["training"]["epochs"]
-        return f": {stack_name(layers)}, seed {settings['seed']}{fold}{refit}, {epochs} epochs{limit}"
+        return f": {trial_in_short(settings)}"
     except (OSError, ValueError, TypeError, LookupError):
         return ""

@@ -25,8 +25,7 @@ from fmnist_mlp.sweepfile import checks
 from fmnist_mlp.sweepfile import sweep as sweep_module
 from fmnist_mlp.sweepfile import trials as trials_module
 from fmnist_mlp.sweepfile.checks import check_shapes, find_doubts
-from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
-from fmnist_mlp.sweepfile.settings import Training
+from fmnist_mlp.sweepfile.in_words import changes
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline, Sweep
@@ -196,7 +195,7 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         to_train=tuple(to_train),
         to_measure=to_measure,
         doubts=find_doubts(sweep, info.image_shape, info.num_classes),
-        changes=_changes(results.last_plan(sweep), [trial for trial in to_train if not trial.is_refit]),
+        changes=changes(results.last_plan(sweep), [trial for trial in to_train if not trial.is_refit]),
         jobs=jobs,
         jobs_note=jobs_note,
         results=results,
@@ -323,44 +322,6 @@ def _latency_key(architecture: Architecture, info: DataInfo) -> str:
         "threads": architecture.training.threads,
     }
     return trials_module.fingerprint(content)
-
-
-def _changes(last_plan: Mapping[str, dict], to_train: list[Trial]) -> list[str]:
-    """What is different where a name's trials are trained again: `128-64: learning_rate 0.001 -> 0.0005`."""
-    lines = []
-    for architecture, settings in {t.architecture.name: (t.architecture, t.settings) for t in to_train}.values():
-        before = last_plan.get(architecture.name)
-        if not isinstance(before, dict):
-            continue
-        old, new = _flat(before), _flat(settings)
-        different = [key for key in {**old, **new} if key != "seed" and old.get(key) != new.get(key)]
-        if different:
-            told = (f"{key} {_in_short(key, old)} -> {_in_short(key, new)}" for key in different)
-            lines.append(f"{architecture.name}: {', '.join(told)}")
-    return lines
-
-
-def _flat(settings: dict) -> dict:
-    """Training settings and a baseline's arguments beside the others, by the names that the sweep file gives them."""
-    nested = [settings[key] for key in ("training", "arguments") if isinstance(settings.get(key), dict)]
-    flat = {key: value for key, value in settings.items() if key not in ("training", "arguments")}
-    return flat | {key: value for those in nested for key, value in those.items()}
-
-
-def _in_short(key: str, settings: dict) -> str:
-    """A value as a person would write it; what stands nowhere is at its default."""
-    classifier = CLASSIFIERS.get(str(settings.get("baseline")))
-    fields = Training.model_fields if classifier is None else classifier.model_fields
-    value = settings.get(key, fields[key].default if key in fields else None)
-    if key == "layers" and isinstance(value, list) and all(map(_is_layer, value)):
-        return "-".join(str(next(iter(layer.values())).get("units", next(iter(layer)))) for layer in value)
-    text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."
-
-
-def _is_layer(value) -> bool:
-    """Whether it is a layer as `read` writes it; what a last run left may be damaged."""
-    return isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict)
 
 
 def decide_jobs(

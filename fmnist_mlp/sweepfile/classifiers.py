@@ -7,6 +7,7 @@ left out. `random_state` and `n_jobs` are ours: the seed of the trial, and one c
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -44,6 +45,15 @@ class Classifier(Checked):
     def in_short(self) -> str:
         """As Python would write it: `LogisticRegression(C=0.1, max_iter=200)`."""
         return f"{type(self).__name__}({', '.join(f'{key}={_in_python(value)}' for key, value in self._set().items())})"
+
+    def canonical(self) -> dict[str, Any]:
+        """As part of what a trial is, in plain JSON, with the arguments that differ from their defaults."""
+        return {"baseline": type(self).__name__, "arguments": self.model_dump(mode="json", exclude_defaults=True)}
+
+    @staticmethod
+    def from_canonical(written: Mapping[str, Any]) -> "Classifier":
+        """The classifier of such a form; raises ValueError, TypeError or LookupError where it is none."""
+        return CLASSIFIERS[written["baseline"]].model_validate(written["arguments"])
 
     def rough_cost(self, images: int) -> float:
         """Seconds of one core, by a rule of thumb: so many trees or rounds of so many images as against the default."""
@@ -222,6 +232,15 @@ class SVC(Classifier):
     class_weight: Literal["balanced"] | None = _class_weight_field()
     max_iter: Annotated[int, Field(ge=-1, le=1_000_000_000)] = Field(-1, description="Most iterations; -1 is no limit.")
     tol: _AboveZero = _tol_field(1e-3)
+
+    def canonical(self) -> dict[str, Any]:
+        """As part of what a trial is, in plain JSON, with the arguments that differ from their defaults."""
+        return {"baseline": type(self).__name__, "arguments": self.model_dump(mode="json", exclude_defaults=True)}
+
+    @staticmethod
+    def from_canonical(written: Mapping[str, Any]) -> "Classifier":
+        """The classifier of such a form; raises ValueError, TypeError or LookupError where it is none."""
+        return CLASSIFIERS[written["baseline"]].model_validate(written["arguments"])
 
     def rough_cost(self, images: int) -> float:
         return self.rough_seconds * (images / 48_000) ** 2

@@ -145,6 +145,17 @@ class Layer(Checked):
         """Every argument for the Keras layer of the same name."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
+    def canonical(self) -> dict[str, Any]:
+        """As part of what a trial is, in plain JSON: `{"Dense": {"units": 64, ...}}`, with every argument."""
+        arguments = self.keras_arguments().items()
+        return {type(self).__name__: {key: list(v) if isinstance(v, tuple) else v for key, v in arguments}}
+
+    @staticmethod
+    def from_canonical(written: dict[str, Any]) -> "Layer":
+        """The layer of such a form; raises ValueError, TypeError or LookupError where it is none."""
+        ((name, arguments),) = written.items()
+        return LAYERS[name].model_validate(arguments)
+
     def with_default_activation(self, activation: str) -> Self:
         """This layer, with `activation` where it has such an argument and leaves it open."""
         if "activation" in type(self).model_fields and self.activation is None:

@@ -305,6 +305,22 @@ class Training(TrainingKeys):
             raise PydanticCustomError("conflict", "settings that do not go together", {"conflicts": conflicts})
         return self
 
+    def canonical(self) -> dict[str, Any]:
+        """As part of what a trial is, in plain JSON: what differs from its default, and what everybody asks about.
+
+        Not the activation, which stands in the layers.
+        """
+        given = self.model_dump(mode="json", exclude={"activation", "preprocess"})
+        defaults = Training(optimizer=self.optimizer).model_dump(mode="json")
+        always = ("epochs", "batch_size", "optimizer", "learning_rate")
+        kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
+        for key in ("early_stopping", "augment"):
+            if (nested := getattr(self, key)) is not None:
+                kept[key] = nested.model_dump(mode="json", exclude_defaults=True)
+        if self.preprocess:
+            kept["preprocess"] = [step.written() for step in self.preprocess]
+        return kept
+
 
 class TensorBoard(Checked):
     """What is logged beside curves and pictures; decides no numbers, so it is no part of a trial."""

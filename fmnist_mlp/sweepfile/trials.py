@@ -6,9 +6,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fmnist_mlp.sweepfile.classifiers import Classifier
-from fmnist_mlp.sweepfile.layers import Layer
-from fmnist_mlp.sweepfile.settings import Training
 from fmnist_mlp.sweepfile.stacks import is_convolutional
 from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline, Sweep
 
@@ -122,19 +119,19 @@ def canonical_settings(
     A baseline has its classifier in place of layers, with the arguments that differ from their defaults.
     """
     settings = {
-        "training": _canonical_training(architecture.training),
+        "training": architecture.training.canonical(),
         "data": data_identity,
         "limit": limit,
         "seed": seed,
         "numerics": NUMERICS_VERSION,
     }
     if isinstance(architecture, Baseline):
-        settings |= _canonical_classifier(architecture.classifier)
+        settings |= architecture.classifier.canonical()
         settings["training"] = {key: v for key, v in settings["training"].items() if key in OF_A_BASELINE}
     else:
         plain = plain_fit or is_convolutional(architecture.layers)
         settings |= {
-            "layers": [_canonical_layer(layer) for layer in architecture.layers],
+            "layers": [layer.canonical() for layer in architecture.layers],
             "backend": "tensorflow",
             "loop": "plain" if plain else "compiled",
         }
@@ -151,31 +148,3 @@ def fingerprint(settings: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON of `settings`, in hexadecimal."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _canonical_training(training: Training) -> dict[str, Any]:
-    given = training.model_dump(mode="json", exclude={"activation", "preprocess"})  # the layers have the first already
-    defaults = Training(optimizer=training.optimizer).model_dump(mode="json")
-    always = ("epochs", "batch_size", "optimizer", "learning_rate")
-    kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
-    if training.early_stopping is not None:
-        kept["early_stopping"] = training.early_stopping.model_dump(mode="json", exclude_defaults=True)
-    if training.preprocess:
-        kept["preprocess"] = [step.written() for step in training.preprocess]
-    if training.augment is not None:
-        kept["augment"] = training.augment.model_dump(mode="json", exclude_defaults=True)
-    return kept
-
-
-def _canonical_layer(layer: Layer) -> dict[str, Any]:
-    arguments = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in layer.keras_arguments().items()
-    }
-    return {type(layer).__name__: arguments}
-
-
-def _canonical_classifier(classifier: Classifier) -> dict[str, Any]:
-    return {
-        "baseline": type(classifier).__name__,
-        "arguments": classifier.model_dump(mode="json", exclude_defaults=True),
-    }
