@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-pass  # TODO self import
-
 # What means something to Markdown. An underscore does so only at the beginning or the end of a word.
 _MARKS = re.compile(r"[\\|`*\[\]<>&~$]|(?<![^\W_])_|_(?![^\W_])")
 

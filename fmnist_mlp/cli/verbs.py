@@ -74,11 +74,11 @@ def _clean(parsed: argparse.Namespace, screen: Screen) -> int:
     # Imported here: no other verb cleans.
     from fmnist_mlp.runner import clean
 
-    results_dir, logs_dir = parsed.results_dir, parsed.logs_dir
+    results_dir, logs_dir, trash = parsed.results_dir, parsed.logs_dir, parsed.results_dir / "_trash"
     if parsed.empty_trash:
         megabytes = clean.trash_bytes(results_dir) / 1e6
         clean.empty_trash(results_dir)
-        screen.say(f"deleted what clean had moved to {results_dir / '_trash'}, {megabytes:.1f} MB")
+        screen.say(f"deleted what clean had moved to {trash}, {megabytes:.1f} MB")
         return DONE
     leftovers = clean.find_leftovers(results_dir, logs_dir, data_dir_argument(parsed), gone=parsed.gone)
     for leftover in leftovers.found:
@@ -87,19 +87,16 @@ def _clean(parsed: argparse.Namespace, screen: Screen) -> int:
     if not leftovers.found:
         screen.say("nothing to clean: every record that a sweep once asked for is asked for by a sweep file")
     elif parsed.yes:
-        trash = clean.move_to_trash(leftovers, results_dir, logs_dir)
-        back = f"cp -a {shlex.quote(f'{trash}/results/.')} {shlex.quote(str(results_dir))}"
-        screen.say(f"moved to {trash}: {size}; to bring it back: {back}; to delete it for good: clean --empty-trash")
+        moved_to = clean.move_to_trash(leftovers, results_dir, logs_dir)
+        back = f"cp -a {shlex.quote(f'{moved_to}/results/.')} {shlex.quote(str(results_dir))}"
+        screen.say(f"moved to {moved_to}: {size}; to bring it back: {back}; to delete it for good: clean --empty-trash")
     else:
-        screen.say(
-            f"{counted(len(leftovers.found), 'place')}, {size}; move them to {results_dir / '_trash'} with --yes"
-        )
+        screen.say(f"{counted(len(leftovers.found), 'place')}, {size}; move them to {trash} with --yes")
     if leftovers.unknown:
-        screen.say(
-            f"{counted(leftovers.unknown, 'record')} stay: no sweep that is known here is known to have asked for them"
-        )
+        unknown = counted(leftovers.unknown, "record")
+        screen.say(f"{unknown} stay: no sweep that is known here is known to have asked for them")
     if not parsed.yes and (megabytes := clean.trash_bytes(results_dir) / 1e6):
-        screen.say(f"{results_dir / '_trash'} holds {megabytes:.1f} MB; delete them for good with --empty-trash")
+        screen.say(f"{trash} holds {megabytes:.1f} MB; delete them for good with --empty-trash")
     return DONE
 
 
