@@ -205,36 +205,34 @@ class Display(Listener):
 
 
 def print_table(state: ranking.SweepState, rows: list[dict], sort_by: str | None, screen: Screen) -> None:
-    select_by = state.select_by
-    names = ["architecture", ">parameters", ">test loss", ">test accuracy", "verdict"]
-    has_refits = any(row["refit_trials"] for row in rows)
-    if is_wide := screen.out.width >= 110:
-        names[4:4] = [f">{select_by.replace('_', ' ')}"]
-        names += [">trials"] if has_refits else ["Pareto", ">trials"]  # a line holds so much
-    names += [">refit: test accuracy"] if has_refits else []
-    columns = new_table(*names, title=f"{state.sweep.title} on {printable(state.dataset)}")
+    is_wide, has_refits = screen.out.width >= 110, any(row["refit_trials"] for row in rows)
+    cells = {
+        "architecture": lambda row: escape(row["architecture"]),
+        ">parameters": lambda row: table.count_in_words(row["params"]),
+        ">test loss": lambda row: "" if row["test_loss"] is None else f"{row['test_loss']:.4f}",
+        ">test accuracy": lambda row: table.with_spread(row, "test_accuracy"),
+    }
+    if is_wide:
+        cells[f">{state.select_by.replace('_', ' ')}"] = lambda row: table.with_spread(row, state.select_by)
+    cells["verdict"] = _verdict
+    if is_wide and not has_refits:  # a line holds so much
+        cells["Pareto"] = table.pareto_in_words
+    if is_wide:
+        cells[">trials"] = lambda row: f"{row['trials']}" + (f" ({row['failed']} failed)" if row["failed"] else "")
+    if has_refits:
+        cells[">refit: test accuracy"] = lambda row: table.with_spread(row, "refit_test_accuracy")
+    columns = new_table(*cells, title=f"{state.sweep.title} on {printable(state.dataset)}")
     for row in table.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
-        cells = [
-            escape(row["architecture"]),
-            table.count_in_words(row["params"]),
-            "" if row["test_loss"] is None else f"{row['test_loss']:.4f}",
-            table.with_spread(row, "test_accuracy"),
-            Text(table.verdict_in_words(row, in_short=True), style=_VERDICT_STYLES.get(row["verdict"], "")),
-        ]
-        if is_wide:
-            cells[4:4] = [table.with_spread(row, select_by)]
-            failed = f" ({row['failed']} failed)" if row["failed"] else ""
-            cells += [] if has_refits else [table.pareto_in_words(row)]
-            cells.append(f"{row['trials']}{failed}")
-        cells += [table.with_spread(row, "refit_test_accuracy")] if has_refits else []
-        columns.add_row(*cells)
+        columns.add_row(*(cell(row) for cell in cells.values()))
     screen.out.print(columns)
     for note in table.notes(state, rows):
         screen.say(note)
 
 
-# Colours only underline what the words say.
-_VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
+def _verdict(row: dict) -> Text:
+    """Colours only underline what the words say."""
+    styles = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
+    return Text(table.verdict_in_words(row, in_short=True), style=styles.get(row["verdict"], ""))
 
 
 def print_changed(results: Results, screen: Screen) -> None:
