@@ -4,7 +4,9 @@ A `SweepError` is about the sweep file, the data, a path or a missing extra: `cl
 traceback and exits with code 2. Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 
 class SweepError(Exception):
@@ -27,3 +29,12 @@ def cannot_write(path, error: OSError) -> SweepError:
         f"cannot write {path}: {error.strerror or error}; what is finished is kept: {remedy}, or choose another "
         "--results-dir or --logs-dir, and run again"
     )
+
+
+@contextlib.contextmanager
+def writing(path) -> Iterator[None]:
+    """What goes wrong with a file or folder in here is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -4,12 +4,13 @@ import base64
 import os
 import re
 import struct
-from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_files import write_idx
+from pages import read_page
 
 from fmnist_mlp.data.source import DataSource, find_data
 from fmnist_mlp.data.split import limit_indices
@@ -26,21 +27,6 @@ from fmnist_mlp.report.image_statistics import (
 )
 
 
-def write_idx(folder, x_train, y_train, x_test, y_test):
-    """The four files of a data set; returns the source that reads them."""
-    folder.mkdir(parents=True)
-    for stem, array in [
-        ("train-images-idx3", x_train),
-        ("train-labels-idx1", y_train),
-        ("t10k-images-idx3", x_test),
-        ("t10k-labels-idx1", y_test),
-    ]:
-        array = np.asarray(array, np.uint8)
-        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-        (folder / f"{stem}-ubyte").write_bytes(header + array.tobytes())
-    return DataSource("idx", folder)
-
-
 def draw_images(train, test=6, classes=3, height=4, width=5, value=None):
     """Random images, or constant ones of gray level `value`; the labels count up and begin again."""
     rng = np.random.default_rng(0)
@@ -51,49 +37,9 @@ def draw_images(train, test=6, classes=3, height=4, width=5, value=None):
     return arrays
 
 
-class Page(HTMLParser):
-    """What a page says: its text, pictures, tables and facts. Fails where tags are not closed in order."""
-
-    VOID = ("meta", "img")
-
-    def __init__(self, path):
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.text, self.images, self.rows, self.facts, self.tags, self.ids, self.links = "", [], [], {}, [], [], []
-        self._open = []
-        self.feed(self.source)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.tags.append(tag)
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        self.links += [attributes["href"]] if "href" in attributes else []
-        if tag == "img":
-            self.images.append(attributes)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag == "dt":
-            self._name = ""
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, text):
-        if "style" in self._open:
-            return
-        self.text += text
-        if "td" in self._open or "th" in self._open:
-            self.rows[-1][-1] += text
-        elif "dt" in self._open:
-            self._name += text
-        elif "dd" in self._open:
-            self.facts[self._name] = self.facts.get(self._name, "") + text
+def look(source, folder, **options):
+    """What the page says."""
+    return read_page(explore(source, folder, **options))
 
 
 @pytest.fixture
@@ -209,16 +155,17 @@ def test_the_sample_holds_every_class_in_its_share_and_follows_the_seed():
 def test_the_page_is_whole_and_needs_nothing_but_itself(tmp_path, source):
     lines = []
     path = explore(source, tmp_path / "out", sample=60, notify=lines.append)
-    page = Page(path)
+    page = read_page(path)
 
     assert path == tmp_path / "out" / "index.html"
     assert {file.name for file in path.parent.iterdir()} == {"index.html", *PICTURE_NAMES}
     markup = re.sub(r'src="data:image/png;base64,[\w+/=]+"', "", page.source)
     assert not re.search(r"//|src=|@import|url\(|<script|<link", markup)
     assert page.tags.count("h1") == page.tags.count("main") == page.tags.count("title") == 1
-    assert len(page.ids) == len(set(page.ids))
-    assert page.links
-    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    ids, links = page.attributes("id"), page.attributes("href")
+    assert len(ids) == len(set(ids))
+    assert links
+    assert {link.removeprefix("#") for link in links} <= set(ids)
     saved = {name: (path.parent / name).read_bytes() for name in PICTURE_NAMES}
     shown = [base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in page.images]
     assert shown == list(saved.values())
@@ -235,7 +182,7 @@ def test_the_page_is_whole_and_needs_nothing_but_itself(tmp_path, source):
 def test_the_pages_numbers_are_those_of_the_data(tmp_path, source, tiny_images):
     x, y = tiny_images
     x_train, y_train, x_test, y_test = x[:150], y[:150], x[150:], y[150:]
-    page = Page(explore(source, tmp_path / "out", sample=1000))
+    page = look(source, tmp_path / "out", sample=1000)
 
     assert page.facts["Training images"] == "150 training images"
     assert page.facts["Image"].startswith("8 × 8 pixels")
@@ -268,7 +215,7 @@ def test_the_class_that_a_class_is_confused_with_is_named(tmp_path):
     levels, labels = np.array(train).T
     images = np.repeat(levels, 4).reshape(-1, 2, 2)
     source = write_idx(tmp_path / "line", images, labels, images, labels)
-    page = Page(explore(source, tmp_path / "out"))
+    page = look(source, tmp_path / "out")
     assert ["0", "2", "0.0", "1", "100.0"] in page.rows
     assert ["1", "5", "60.0", "0", "40.0"] in page.rows
     assert ["2", "2", "100.0", "none", ""] in page.rows
@@ -297,14 +244,14 @@ def test_names_from_outside_are_escaped_and_drawn_as_they_are(tmp_path):
         b"<script>$\\frac{$&\"'\n\xff\xe6\xbc\xa2"
     )  # ends with a byte that is no UTF-8 and a Chinese sign
     path = explore(write_idx(tmp_path / name, *draw_images(12)), tmp_path / "out")
-    page = Page(path)
+    page = read_page(path)
     assert "script" not in page.tags
     assert "idx:<script>$\\frac{$&\"'" in page.text
 
 
 def test_the_generated_stand_in_is_named_in_the_title_with_the_reason(tmp_path):
     source = DataSource("synthetic", fallback_reason="there is <no> network & nothing cached")
-    page = Page(explore(source, tmp_path / "out", sample=10, limit=40))
+    page = look(source, tmp_path / "out", sample=10, limit=40)
     assert re.search("<title>Generated stand-in .synthetic.", page.source)
     assert "These are not Fashion-MNIST's images" in page.text
     assert "There is <no> network & nothing cached." in page.text
@@ -366,7 +313,7 @@ PCA = {"pca_spectrum.png", "pca_components.png"}
 )
 def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path, arrays, options, missing, says):
     path = explore(write_idx(tmp_path / "ugly", *arrays), tmp_path / "out", **options)
-    page = Page(path)
+    page = read_page(path)
     assert {file.name for file in path.parent.iterdir()} == {"index.html", *PICTURE_NAMES} - missing
     assert len(page.images) == len(PICTURE_NAMES) - len(missing)
     for phrase in says:
@@ -376,7 +323,7 @@ def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path, arrays, op
 
 def test_indices_on_the_page_are_those_of_the_files_whatever_the_limit(tmp_path, source, tiny_images):
     x, y = tiny_images[0][:150], tiny_images[1][:150]
-    page = Page(explore(source, tmp_path / "out", limit=50))
+    page = look(source, tmp_path / "out", limit=50)
     pairs = [row for row in page.rows if len(row) == 7 and row[0].isdigit()]
     assert len(pairs) == 20
     for _, label, i, other_label, j, distance, _ in pairs:
@@ -388,7 +335,7 @@ def test_a_limit_that_leaves_only_high_classes_of_many_draws_those(tmp_path):
     x_train, _, x_test, y_test = draw_images(100, 50, classes=50)
     y_train = np.concatenate([np.arange(50), np.full(50, 40)]).astype(np.uint8)
     assert y_train[limit_indices(y_train, 1)] == [40]  # else this test shows nothing
-    page = Page(explore(write_idx(tmp_path / "many", x_train, y_train, x_test, y_test), tmp_path / "out", limit=1))
+    page = look(write_idx(tmp_path / "many", x_train, y_train, x_test, y_test), tmp_path / "out", limit=1)
     assert "The first 1 of 50 classes." in page.text
 
 
@@ -396,13 +343,15 @@ def test_images_that_vary_outside_the_sample_only_have_no_map_by_tsne(tmp_path):
     x_train, y_train, x_test, y_test = draw_images(300, value=9)
     left_out = np.setdiff1d(np.arange(300), stratified_sample(y_train, 20, seed=0))[0]
     x_train[left_out, 0, 0] = 200
-    page = Page(explore(write_idx(tmp_path / "mine", x_train, y_train, x_test, y_test), tmp_path / "out", sample=20))
+    page = read_page(
+        explore(write_idx(tmp_path / "mine", x_train, y_train, x_test, y_test), tmp_path / "out", sample=20)
+    )
     assert "the images of the sample are all the same" in page.text
 
 
 def test_large_images_have_their_components_from_a_sample_that_is_named(tmp_path):
     source = write_idx(tmp_path / "large", *draw_images(1010, height=65, width=64, classes=2))
-    page = Page(explore(source, tmp_path / "out", sample=10))
+    page = look(source, tmp_path / "out", sample=10)
     assert "PCA (scikit-learn) of a sample of 1,000 of the 1,010 training images (seed 0)" in page.text
 
 
@@ -450,7 +399,7 @@ def test_fashion_mnist_needs_187_components_for_95_percent(tmp_path):
     folder = os.environ.get("FASHION_MNIST_DIR")
     if not folder:
         pytest.skip("FASHION_MNIST_DIR is not set")
-    page = Page(explore(find_data("fashion_mnist", Path(folder)), tmp_path / "out", sample=500))
+    page = look(find_data("fashion_mnist", Path(folder)), tmp_path / "out", sample=500)
     assert page.facts["95 % of the variance"] == "187 components of 784"
     assert page.facts["90 % of the variance"] == "84 components of 784"
     assert "Fashion-MNIST: a look at the images" in page.text

@@ -4,13 +4,14 @@ import base64
 import csv
 import dataclasses
 import struct
-from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from idx_files import write_idx
+from pages import read_page
 from sweeping import Made
 
 from fmnist_mlp.data.source import DataSource, describe, load_data, load_test_images
@@ -71,52 +72,6 @@ def write_report(made, source=None, again=False, **changes):
 
 def plots(made):
     return {path.name: path.read_bytes() for path in made.folder.glob("plots/*")}
-
-
-class Page(HTMLParser):
-    """What a page says. Fails where tags are not closed in order."""
-
-    VOID = ("meta", "img")
-
-    def __init__(self, path):
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.text, self.title, self.images, self.tables, self.tags, self.attributes = "", "", [], [], [], []
-        self._open = []
-        self.feed(self.source)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        attributes = dict(attributes)
-        if tag == "img":
-            self.images.append(attributes)
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("td", "th"):
-            self.tables[-1][-1].append({"tag": tag, "text": "", **attributes})
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, text):
-        if "style" in self._open or "script" in self._open:
-            return
-        self.text += text
-        if "title" in self._open:
-            self.title += text
-        if "td" in self._open or "th" in self._open:
-            self.tables[-1][-1][-1]["text"] += text
-
-    def table(self, beginning):
-        """The table whose first column has this heading: its rows, the headings first."""
-        return next(rows for rows in self.tables if rows[0][0]["text"] == beginning)
 
 
 @pytest.fixture
@@ -227,7 +182,7 @@ def test_settings_are_shared_or_differ_among_those_that_have_them():
 
 
 def test_the_numbers_of_the_page_are_those_of_results_csv(three, quick):
-    page = Page(write_report(three))
+    page = read_page(write_report(three))
     with (three.folder / "results.csv").open(newline="") as file:
         expected = {row["architecture"]: row for row in csv.DictReader(file)}
     head, *rows = page.table("architecture")
@@ -265,18 +220,18 @@ def test_the_numbers_of_the_page_are_those_of_results_csv(three, quick):
 
 
 def test_the_page_is_one_file_that_refers_to_nothing_else(three, quick):
-    page = Page(write_report(three))
-    references = [value for name, value in page.attributes if name in ("src", "href", "srcset", "action", "data")]
+    page = read_page(write_report(three))
+    references = page.attributes("src", "href", "srcset", "action", "data")
     assert references
     assert all(value.startswith(("data:image/png;base64,", "#s")) for value in references)
     assert not any(word in page.source for word in ("http:", "https:", "url(", "@import", "<link", "fetch("))
-    ids = [value for name, value in page.attributes if name == "id"]
+    ids = page.attributes("id")
     assert len(ids) == len(set(ids))
     assert {value[1:] for value in references if value.startswith("#")} <= set(ids)
 
 
 def test_pictures_have_words_and_headings_have_a_scope(three, quick):
-    page = Page(write_report(three))
+    page = read_page(write_report(three))
     assert len(page.images) >= 10
     assert all(len(image["alt"]) > 40 for image in page.images)
     for rows in page.tables:
@@ -288,7 +243,7 @@ def test_pictures_have_words_and_headings_have_a_scope(three, quick):
 def test_the_pictures_of_the_page_are_the_files_in_plots_and_no_others_of_ours_lie_there(three):
     three.results.write_report(three.sweep, "<html>an older page</html>", {"of_an_older_page.png": b"old"})
     (three.folder / "plots" / "mine.png").write_bytes(b"mine")
-    page = Page(write_report(three))
+    page = read_page(write_report(three))
     inside = [base64.b64decode(image["src"].partition(",")[2]) for image in page.images]
     assert sorted([*inside, b"mine"]) == sorted(plots(three).values())
     for image, content in zip(page.images, inside, strict=True):
@@ -343,7 +298,7 @@ def test_another_record_makes_another_page(three, quick):
     before = write_report(three).read_bytes()
     trial = three.plan[0]
     keep(three, three.records[trial.fingerprint], environment={"device": "gpu: <b>mine</b>", "tensorflow": "9.9"})
-    page = Page(write_report(three))
+    page = read_page(write_report(three))
     assert page.source.encode() != before
     assert "gpu: <b>mine</b> (1 trial)" in page.text
     assert "b" not in page.tags
@@ -351,7 +306,7 @@ def test_another_record_makes_another_page(three, quick):
     before = three.records[trial.fingerprint].environment
     # Of this no row of the table says anything.
     keep(three, three.records[trial.fingerprint], environment=before | {"host": "elsewhere"})
-    assert "elsewhere (1 trial)" in Page(write_report(three)).text
+    assert "elsewhere (1 trial)" in read_page(write_report(three)).text
 
 
 def test_what_differs_between_architectures_is_listed_and_the_rest_said_once(tmp_path, quick):
@@ -362,7 +317,7 @@ architectures:
   - {name: plain, layers: [8]}
   - {name: slow, layers: [8, BatchNormalization], learning_rate: 0.0005, early_stopping: {patience: 2}}
 """
-    page = Page(write_report(invent(Made(tmp_path, text))))
+    page = read_page(write_report(invent(Made(tmp_path, text))))
     rows = [[cell["text"] for cell in row] for row in page.tables[-1]]
     assert rows[0] == ["architecture", "layers", "learning rate", "early stopping"]
     assert sorted(rows[1:]) == [["plain", "8", "0.001", "none"], ["slow", "8-bn", "0.0005", "patience 2"]]
@@ -372,10 +327,10 @@ architectures:
 
 def test_a_stand_in_is_named_in_the_title_with_its_reason(three, quick):
     source = DataSource("synthetic", fallback_reason="no <network> and no folder")
-    page = Page(write_report(three, source, dataset="synthetic"))
+    page = read_page(write_report(three, source, dataset="synthetic"))
     assert "not Fashion-MNIST" in page.title
     assert "No <network> and no folder" in page.text
-    assert "not Fashion-MNIST" not in Page(write_report(three)).title
+    assert "not Fashion-MNIST" not in read_page(write_report(three)).title
 
 
 # ---- ugly sweeps
@@ -383,7 +338,7 @@ def test_a_stand_in_is_named_in_the_title_with_its_reason(three, quick):
 
 def whole_page(made, source=None, **changes):
     """The page of a report whose pictures are all there; it says nothing that only a program would."""
-    page = Page(write_report(made, source, **changes))
+    page = read_page(write_report(made, source, **changes))
     assert len(page.images) == len(plots(made))
     words = {word.strip(".,;:()") for word in page.text.split()}
     assert words & {"None", "nan", "NaN", "inf", "Infinity", "{}", "[]"} == set()
@@ -460,7 +415,7 @@ def test_baselines_without_curves_and_parameters_have_their_place(three, quick):
         | ({"params": None, "flops": None, "pareto": None, "epochs": None} if row["architecture"] == "net-1" else {})
         for row in table.make_table(three.state, three.results, is_final=False)
     ]
-    page = Page(report(state, rows, three.results))
+    page = read_page(report(state, rows, three.results))
     row = next(row for row in page.table("architecture") if row[0]["text"] == "net-1")
     assert row[1]["text"] == ""
     panels = next(image["alt"] for image in page.images if "training images (dashed)" in image["alt"])
@@ -483,7 +438,7 @@ def test_a_best_that_gives_no_probabilities_has_neither_loss_nor_calibration(thr
 
 @pytest.mark.parametrize("what", ["missing", "cut off", "without probabilities", "of another length", "of no images"])
 def test_without_predictions_the_page_says_so_until_it_is_made_again(three, quick, what):
-    page = Page(write_report(three))
+    page = read_page(write_report(three))
     best = page.table("architecture")[1][0]["text"]
     trial = ranking.rank(three.state).best_trials[best]
     path = three.results.record_folder(trial.fingerprint) / "predictions.npz"
@@ -555,19 +510,9 @@ def test_of_many_architectures_pictures_show_the_best_and_the_table_all(tmp_path
 @pytest.fixture
 def with_images(tmp_path):
     """A sweep on images that lie in a folder: the sweep and its source."""
-    folder, rng = tmp_path / "images", np.random.default_rng(1)
-    folder.mkdir()
-    for stem, shape, most in [
-        ("train-images-idx3", (20, 8, 6), 256),
-        ("train-labels-idx1", (20,), 4),
-        ("t10k-images-idx3", (40, 8, 6), 256),
-        ("t10k-labels-idx1", (40,), 4),
-    ]:
-        values = rng.integers(0, most, shape).astype(np.uint8) if len(shape) > 1 else np.arange(shape[0]) % most
-        content = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + values.astype(np.uint8).tobytes()
-        (folder / f"{stem}-ubyte").write_bytes(content)
+    x = np.random.default_rng(1).integers(0, 256, (60, 8, 6))
+    source = write_idx(tmp_path / "images", x[:20], np.arange(20) % 4, x[20:], np.arange(40) % 4)
     made = Made(tmp_path, sweep_text(2, 2))
-    source = DataSource("idx", folder)
     made.plan = list_trials(made.sweep, data_identity=load_data(source).identity)
     return invent(made), source
 

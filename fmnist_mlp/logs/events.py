@@ -1,15 +1,13 @@
 """Event files, written and read with TensorBoard's protocol buffers and without TensorFlow (0.1 s to import)."""
 
-import contextlib
 import io
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp.errors import cannot_write
 from fmnist_mlp.files import write_whole
 from fmnist_mlp.report.page import png_size
 
@@ -70,12 +68,13 @@ def _as_record(event) -> bytes:
     return content.getvalue()
 
 
-def hparams_value(metadata, tag: str, content):
+def hparams_value(tag: str, **content):
+    """A summary value of the HParams plugin: an experiment, a session's start or end."""
     from tensorboard.compat.proto import summary_pb2
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-    return summary_pb2.Summary.Value(
-        tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR
-    )
+    kind = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**content))
+    return summary_pb2.Summary.Value(tag=tag, metadata=kind, tensor=metadata.NULL_TENSOR)
 
 
 def scalar_value(tag: str, value: float):
@@ -88,15 +87,17 @@ def scalar_value(tag: str, value: float):
     return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
 
 
-def tensor_value(tag: str, array: np.ndarray, kind):
-    """A float32 tensor of any shape."""
-    from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
+def tensor_value(tag: str, content: np.ndarray | bytes | list[bytes], kind):
+    """A summary value of numbers or strings.
 
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_content=array.astype("<f4").tobytes())
-    for length in array.shape:
-        tensor.tensor_shape.dim.add(size=length)
-    kind.data_class = summary_pb2.DATA_CLASS_TENSOR
-    return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
+    Args:
+        kind: what the `create_summary_metadata` of a plugin gives.
+    """
+    from tensorboard.compat.proto import summary_pb2
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    kind.data_class = kind.data_class or summary_pb2.DATA_CLASS_TENSOR
+    return summary_pb2.Summary.Value(tag=tag, tensor=make_tensor_proto(content), metadata=kind)
 
 
 def histogram_value(tag: str, numbers: np.ndarray):
@@ -107,23 +108,10 @@ def histogram_value(tag: str, numbers: np.ndarray):
     return histogram_pb(tag, numbers[np.isfinite(numbers)]).value[0]
 
 
-def strings_value(tag: str, strings: Sequence[bytes], kind, is_scalar: bool = False):
-    from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
-
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=strings)
-    if not is_scalar:
-        tensor.tensor_shape.dim.add(size=len(strings))
-    if not kind.data_class:
-        kind.data_class = summary_pb2.DATA_CLASS_TENSOR
-    return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=kind)
-
-
 def text_value(tag: str, markdown: str):
     from tensorboard.plugins.text import metadata
 
-    return strings_value(
-        tag, [markdown.encode(errors="replace")], metadata.create_summary_metadata(tag, ""), is_scalar=True
-    )
+    return tensor_value(tag, markdown.encode(errors="replace"), metadata.create_summary_metadata(tag, ""))
 
 
 def image_value(tag: str, png: bytes, description: str):
@@ -133,7 +121,7 @@ def image_value(tag: str, png: bytes, description: str):
     kind = metadata.create_summary_metadata(tag, description)
     kind.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
     # TensorBoard's layout of one image: width and height in words, then the file.
-    return strings_value(tag, [*(b"%d" % length for length in png_size(png)), png], kind)
+    return tensor_value(tag, [*(b"%d" % length for length in png_size(png)), png], kind)
 
 
 def is_whole(path: Path) -> bool:
@@ -157,14 +145,6 @@ def epochs_in(folder: Path) -> set[int]:
             epochs |= {event.step for value in event.summary.value if value.tag == "epoch_loss"}
             position += 12 + length + 4
     return epochs
-
-
-@contextlib.contextmanager
-def writing(folder: Path):
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 def read_text(path: Path) -> str | None:

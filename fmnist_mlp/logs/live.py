@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import SweepError, writing
 from fmnist_mlp.logs.events import (
     CURVE_RUNS,
     CURVES,
@@ -20,7 +20,6 @@ from fmnist_mlp.logs.events import (
     scalar_value,
     serialized,
     write_run,
-    writing,
 )
 
 

@@ -4,13 +4,11 @@
 embedding projector.
 """
 
-import contextlib
 import io
 import json
 import shlex
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ import numpy as np
 from fmnist_mlp.data.class_names import present
 from fmnist_mlp.data.source import DataInfo, DataSource, describe, load_test_images
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.events import CURVES, image_value, scalar_value, strings_value, text_value
+from fmnist_mlp.logs.events import CURVES, image_value, scalar_value, tensor_value, text_value
 from fmnist_mlp.logs.trial_run import HIDDEN, projector_sample
 from fmnist_mlp.report import plots
 from fmnist_mlp.report.content import subtitle_of
@@ -130,16 +128,9 @@ def _output_shapes(layers: Sequence[dict]) -> list[tuple[int, ...]]:
 
 def _set_attribute(node, name: str, value: Any) -> None:
     """Of a layer's settings those that say something: numbers, words, truths."""
-    if name in ("name", "trainable"):
-        return
-    if isinstance(value, bool):
-        node.attr[name].b = value
-    elif isinstance(value, int):
-        node.attr[name].i = value
-    elif isinstance(value, float):
-        node.attr[name].f = value
-    elif isinstance(value, str):
-        node.attr[name].s = value.encode()
+    kind = {bool: "b", int: "i", float: "f", str: "s"}.get(type(value))
+    if kind and name not in ("name", "trainable"):
+        setattr(node.attr[name], kind, value.encode() if kind == "s" else value)
 
 
 # ---- the run of the whole sweep -----------------------------------------------------------------------------------
@@ -206,13 +197,10 @@ def _layout_value(networks: Sequence[str]):
             tag = _curve_tag(name, measure)
             chart = category.chart.add(title=name)
             chart.margin.series.add(value=tag, lower=f"{tag}_lowest", upper=f"{tag}_highest")
-    kind = metadata.create_summary_metadata()
-    return strings_value(metadata.CONFIG_SUMMARY_TAG, [layout.SerializeToString()], kind, is_scalar=True)
+    return tensor_value(metadata.CONFIG_SUMMARY_TAG, layout.SerializeToString(), metadata.create_summary_metadata())
 
 
-def projector_files(
-    results: Results, trial: Trial | None, source: DataSource, info: DataInfo
-) -> dict[str, str | bytes]:
+def projector_files(results: Results, trial: Trial, source: DataSource, info: DataInfo) -> dict[str, str | bytes]:
     """The files of the embedding projector: the last hidden layer of the best network, an image and a label a point.
 
     Nothing where they cannot be had: a record of an earlier version, predictions that cannot be read, other images.
@@ -220,17 +208,26 @@ def projector_files(
     from google.protobuf import text_format
     from tensorboard.plugins.projector import projector_config_pb2
 
-    points = None if trial is None else _load_points(results, trial)
-    images = None if points is None else _load_test_images(source, results, trial)
-    if images is None or len(images) != len(points.labels) or len(points.hidden) != len(points.sample):
+    try:
+        record = results.load_record(trial.fingerprint)
+        (hidden,) = results.load_arrays(trial.fingerprint, f"events/{HIDDEN}", "hidden")
+        labels, predicted, chances = results.load_predictions(trial.fingerprint, "label", "predicted", "probabilities")
+        # By what is remembered of the files, if they stand.
+        is_same = describe(source, results.load_data_memory()).identity == trial.settings["data"]
+        images = load_test_images(source) if is_same else ()
+    except (DamagedRecord, SweepError):
         return {}
-    names = [name.replace("\t", " ") for name in present(info.class_names, points.class_names)]
+    sample, confidence = projector_sample(labels), chances.max(axis=1).astype(np.float32)
+    fits = len(labels) == len(predicted) == len(images) and len(hidden) == len(sample)
+    highest = max(labels.max(initial=0), predicted.max(initial=0))
+    if record is None or not fits or highest >= len(record.class_names):
+        return {}
+    names = [name.replace("\t", " ") for name in present(info.class_names, record.class_names)]
     lines = ["class\tpredicted\tright\tconfidence\ttest image"]
-    for i in points.sample:
-        label, predicted = points.labels[i], points.predicted[i]
-        is_right = "right" if predicted == label else "wrong"
-        lines.append(f"{names[label]}\t{names[predicted]}\t{is_right}\t{points.confidence[i]:.3f}\t{i}")
-    numbers = ("\t".join(f"{value:.5g}" for value in row) for row in points.hidden.astype(np.float64).tolist())
+    for i in sample:
+        is_right = "right" if predicted[i] == labels[i] else "wrong"
+        lines.append(f"{names[labels[i]]}\t{names[predicted[i]]}\t{is_right}\t{confidence[i]:.3f}\t{i}")
+    numbers = ("\t".join(f"{value:.5g}" for value in row) for row in hidden.astype(np.float64).tolist())
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add(
         tensor_name=f"{trial.architecture.name}, seed {trial.seed}: last hidden layer",
@@ -242,42 +239,9 @@ def projector_files(
     return {
         "labels.tsv": "".join(f"{line}\n" for line in lines),
         "last_hidden_layer.tsv": "".join(f"{line}\n" for line in numbers),
-        "sprite.png": image_png(_sprite(images[points.sample])),
+        "sprite.png": image_png(_sprite(images[sample])),
         "projector_config.pbtxt": text_format.MessageToString(config),
     }
-
-
-@dataclass(frozen=True, eq=False)
-class _Points:
-    """What the projector shows of a trial: `hidden` has a row for each image of `sample`, the rest all test images."""
-
-    sample: np.ndarray
-    hidden: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    class_names: Sequence[str]
-
-
-def _load_points(results: Results, trial: Trial) -> _Points | None:
-    """None where they cannot be read."""
-    try:
-        (hidden,) = results.load_arrays(trial.fingerprint, f"events/{HIDDEN}", "hidden")
-        names = results.load_record(trial.fingerprint).class_names
-        labels, predicted, chances = results.load_predictions(trial.fingerprint, "label", "predicted", "probabilities")
-    except (DamagedRecord, AttributeError):  # AttributeError: there is no record any more
-        return None
-    confidence = chances.max(axis=1).astype(np.float32)
-    is_whole = len(labels) == len(predicted) and max(labels.max(initial=0), predicted.max(initial=0)) < len(names)
-    return _Points(projector_sample(labels), hidden, labels, predicted, confidence, names) if is_whole else None
-
-
-def _load_test_images(source: DataSource, results: Results, trial: Trial) -> np.ndarray | None:
-    """The test images, where they are still those of the trial: by what is remembered of the files, if they stand."""
-    with contextlib.suppress(SweepError):
-        if describe(source, results.load_data_memory()).identity == trial.settings["data"]:
-            return load_test_images(source)
-    return None
 
 
 def _sprite(images: np.ndarray):

@@ -67,32 +67,22 @@ def hparams_session(group: str, trial: Trial, record: Record) -> list:
     """
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
+    hyperparameters, figures = _hyperparameters(trial, record), {"params": record.params, **record.metrics}
     started = float(record.measured.get("started_at_seconds", 0.0))
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=started, group_name=group)
-    for name, value in _hyperparameters(trial, record).items():
-        if isinstance(value, str):
-            start.hparams[name].string_value = value
-        else:
-            start.hparams[name].number_value = value
+    for name, value in hyperparameters.items():
+        setattr(start.hparams[name], "string_value" if isinstance(value, str) else "number_value", value)
     end = plugin_data_pb2.SessionEndInfo(
         status=api_pb2.STATUS_SUCCESS if record.is_done else api_pb2.STATUS_FAILURE,
         end_time_secs=started + float(record.measured.get("train_seconds") or 0.0),
     )
-    experiment = _experiment(_hyperparameters(trial, record))
-    figures = {"params": record.params, **record.metrics}
     values = [
-        hparams_value(metadata, metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment)),
-        hparams_value(
-            metadata, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
-        ),
-        *(
-            scalar_value(name, value)
-            for name, value in figures.items()
-            if name in ("params", *_METRICS) and value is not None
-        ),
-        hparams_value(metadata, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)),
+        hparams_value(metadata.EXPERIMENT_TAG, experiment=_experiment(hyperparameters)),
+        hparams_value(metadata.SESSION_START_INFO_TAG, session_start_info=start),
+        hparams_value(metadata.SESSION_END_INFO_TAG, session_end_info=end),
     ]
-    return [(0, values)]
+    shown = ((name, value) for name, value in figures.items() if name in ("params", *_METRICS) and value is not None)
+    return [(0, values + [scalar_value(name, value) for name, value in shown])]
 
 
 # TensorBoard's table shows the hyperparameters that differ first, then the metrics in this order.
@@ -177,7 +167,7 @@ def _precision_recall_values(labels: np.ndarray, probabilities: np.ndarray, clas
         )
         about = f"Precision against recall of {name}, by the least probability that counts; test images."
         kind = metadata.create_summary_metadata(name, about, thresholds)
-        values.append(tensor_value(f"precision_recall/{name}", curve, kind))
+        values.append(tensor_value(f"precision_recall/{name}", curve.astype(np.float32), kind))
     return values
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist_mlp.data.source import DataInfo, DataSource
-from fmnist_mlp.errors import SweepError
+from fmnist_mlp.errors import SweepError, writing
 from fmnist_mlp.files import made_of
-from fmnist_mlp.logs.events import CURVE_RUNS, EVENTS, event_file, is_whole, read_text, writing
+from fmnist_mlp.logs.events import CURVE_RUNS, EVENTS, event_file, is_whole, read_text
 from fmnist_mlp.logs.sweep_run import (
     MOST_CHARTS,
     architecture_events,
@@ -164,7 +164,7 @@ class SweepLogs:
         if self._views.is_in_step(_SWEEP_RUN, key):
             return
         networks = rank_networks(state)
-        contents = projector_files(results, best[networks[0]] if networks else None, source, info)
+        contents = projector_files(results, best[networks[0]], source, info) if networks else {}
         for run_name, prefix in CURVE_RUNS.items():
             name, content = event_file("curves", mean_curves(state, networks[:MOST_CHARTS], prefix))
             contents[f"{run_name}/{name}"] = content

@@ -9,16 +9,16 @@ here depends on the clock. Leaves to others: where the images come from (`data`)
 called (`cli`).
 """
 
-import secrets
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from fmnist_mlp.data.source import Dataset, DataSource, load_data
 from fmnist_mlp.data.split import limit_indices
-from fmnist_mlp.errors import cannot_write
+from fmnist_mlp.errors import writing
 from fmnist_mlp.files import write_whole
 from fmnist_mlp.report import image_statistics as statistics
 from fmnist_mlp.report.page import Page
@@ -81,10 +81,12 @@ def explore(
     if sample < 1:
         raise ValueError(f"sample must be at least 1, got {sample}")
     folder, notify = Path(folder), notify or (lambda line: None)
-    _check_writable(folder)  # before computing for half a minute
+    with writing(folder):  # tried before computing for half a minute
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
     notify(f"Reading {source.dataset}")
-    images = _choose_images(load_data(source), sample, limit, seed)
+    images = _Images(load_data(source), sample, limit, seed)
     page = Page()
     with statistics.one_thread(), own_style():
         notify(f"Counting classes, pixels and duplicates of {images.training}")
@@ -117,7 +119,8 @@ def explore(
     for name, content in page.pictures.items():
         write_whole(folder / name, content)
     for name in sorted({*PICTURE_NAMES} - {*page.pictures}):
-        _delete(folder / name)
+        with writing(folder / name):
+            (folder / name).unlink(missing_ok=True)
     write_whole(folder / PAGE_NAME, text)
     return folder / PAGE_NAME
 
@@ -125,33 +128,38 @@ def explore(
 # ---- Which images ----
 
 
-@dataclass(frozen=True)
 class _Images:
     """The images that are looked at, and how the page calls them.
 
-    Args:
-        x_train, y_train: what `limit` leaves.
-        train_indices: int32: their places among all training images, ascending.
-        sample: int32, indices into `x_train`, ascending.
-        pca_indices: as `sample`: what PCA is fitted on, all of them unless that would take too much memory.
-        why_no_pca: a sentence, or empty where PCA can be fitted.
-        name: the data set's name for the page.
-        training, test, sampled, for_pca: a phrase each that says which images and how many.
+    `training`, `test`, `sampled` and `for_pca` are a phrase each that says which images and how many.
     """
 
-    data: Dataset
-    x_train: np.ndarray
-    y_train: np.ndarray
-    train_indices: np.ndarray
-    sample: np.ndarray
-    pca_indices: np.ndarray
-    why_no_pca: str
-    seed: int
-    name: str
-    training: str
-    test: str
-    sampled: str
-    for_pca: str
+    def __init__(self, data: Dataset, sample: int, limit: int | None, seed: int):
+        self.data, self.seed = data, seed
+        self.name = _NAMES.get(data.source.dataset, data.source.dataset)
+        self.train_indices = limit_indices(data.y_train, limit)  # int32, ascending; what follows is about these
+        self.x_train, self.y_train = data.x_train[self.train_indices], data.y_train[self.train_indices]
+        # int32, into `x_train`, ascending; PCA has all of them unless that would take too much memory.
+        self.sample = statistics.stratified_sample(self.y_train, sample, seed)
+        self.pca_indices = statistics.pca_sample(self.x_train, self.y_train, seed)
+        everything = counted(len(data.x_train), "training image")
+        is_limited = len(self.x_train) < len(data.x_train)
+        self.training = f"{len(self.x_train):,} of the {everything} (limit)" if is_limited else everything
+        self.test = counted(len(data.x_test), "test image")
+        self.sampled, self.for_pca = self._in_words(self.sample), self._in_words(self.pca_indices)
+
+    def _in_words(self, indices: np.ndarray) -> str:
+        everything = counted(len(self.x_train), "training image")
+        is_sample = len(indices) < len(self.x_train)
+        return f"a sample of {len(indices):,} of the {everything} (seed {self.seed})" if is_sample else self.training
+
+    @cached_property
+    def why_no_pca(self) -> str:
+        """A sentence, or empty where PCA can be fitted."""
+        x = self.x_train[self.pca_indices]
+        if len(x) < 2:
+            return "Principal components need at least two images, and there is one."
+        return "All images are the same, so there is no variance to explain." if (x == x[0]).all() else ""
 
     def subtitle(self, subset: str) -> str:
         """Below a picture's title: the data set, in letters that the font has, and which images."""
@@ -179,46 +187,7 @@ class _Images:
         return note + ("" if RATIOS[0] <= height / width <= RATIOS[1] else " The images are stretched.")
 
 
-def _choose_images(data, sample, limit, seed):
-    chosen = limit_indices(data.y_train, limit)
-    x_train, y_train = data.x_train[chosen], data.y_train[chosen]
-    training = counted(len(x_train), "training image")
-    if len(x_train) < len(data.x_train):
-        training = f"{len(x_train):,} of the {counted(len(data.x_train), 'training image')} (limit)"
-    sample_indices = statistics.stratified_sample(y_train, sample, seed)
-    pca_indices = statistics.pca_sample(x_train, y_train, seed)
-
-    def in_words(indices):
-        if len(indices) == len(x_train):
-            return training
-        return f"a sample of {len(indices):,} of the {counted(len(x_train), 'training image')} (seed {seed})"
-
-    return _Images(
-        data=data,
-        x_train=x_train,
-        y_train=y_train,
-        train_indices=chosen,
-        sample=sample_indices,
-        pca_indices=pca_indices,
-        why_no_pca=_why_no_pca(x_train[pca_indices]),
-        seed=seed,
-        name=_NAMES.get(data.source.dataset, data.source.dataset),
-        training=training,
-        test=counted(len(data.x_test), "test image"),
-        sampled=in_words(sample_indices),
-        for_pca=in_words(pca_indices),
-    )
-
-
 _NAMES = {"fashion_mnist": "Fashion-MNIST", "synthetic": "Generated stand-in (synthetic)"}
-
-
-def _why_no_pca(x):
-    if len(x) < 2:
-        return "Principal components need at least two images, and there is one."
-    if (x == x[0]).all():
-        return "All images are the same, so there is no variance to explain."
-    return ""
 
 
 # ---- The head of the page ----
@@ -256,11 +225,8 @@ def _show_contents(page, images):
             ("Identity of the data", data.identity),
         ]
     )
-    page.table(
-        "Pixels",
-        ["", "training", "test"],
-        list(zip(_PIXEL_FACTS, _pixel_facts(images.x_train), _pixel_facts(data.x_test), strict=True)),
-    )
+    train, test = _pixel_facts(images.x_train), _pixel_facts(data.x_test)
+    page.table("Pixels", ["", "training", "test"], [[name, train[name], test[name]] for name in train])
     never_varies = int((np.ptp(images.x_train, axis=0) == 0).sum())
     page.paragraph(f"{never_varies:,} of {counted(height * width, 'pixel')} never vary among {images.training}.")
 
@@ -272,16 +238,6 @@ def _say_classes(images):
     return said if occurring == data.num_classes else f"{said}; {occurring} of them occur among the training images"
 
 
-_PIXEL_FACTS = (
-    "images",
-    "smallest, gray level",
-    "largest, gray level",
-    "mean, gray levels",
-    "standard deviation, gray levels",
-    "pixels that are zero, %",
-)
-
-
 def _pixel_facts(x):
     counts = statistics.count_values(x)
     levels, total = np.arange(256), counts.sum()
@@ -289,7 +245,14 @@ def _pixel_facts(x):
     std = np.sqrt((counts * (levels - mean) ** 2).sum() / total)
     occurring = np.flatnonzero(counts)
     zeros = 100.0 * counts[0] / total
-    return [f"{len(x):,}", str(occurring[0]), str(occurring[-1]), f"{mean:.2f}", f"{std:.2f}", f"{zeros:.2f}"]
+    return {
+        "images": f"{len(x):,}",
+        "smallest, gray level": str(occurring[0]),
+        "largest, gray level": str(occurring[-1]),
+        "mean, gray levels": f"{mean:.2f}",
+        "standard deviation, gray levels": f"{std:.2f}",
+        "pixels that are zero, %": f"{zeros:.2f}",
+    }
 
 
 def _show_classes(page, images):
@@ -572,24 +535,3 @@ def _lightened_pair(image, other):
     """Two images side by side, gray levels 0 to 255, the dark ones lifted."""
     gap = np.full((image.shape[0], max(1, image.shape[1] // 28)), np.nan)
     return 255.0 * (np.hstack([image, gap, other]) / 255.0) ** _PAIR_GAMMA
-
-
-# ---- Files ----
-
-
-def _check_writable(folder):
-    """Makes the folder and tries it out, or SweepError."""
-    draft = folder / f".{secrets.token_hex(8)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.touch()
-        draft.unlink()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-
-
-def _delete(path):
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error

@@ -175,15 +175,17 @@ def add_axes(figure, left: float, top: float, width: float, height: float):
     return figure.add_axes((left / WIDTH, 1 - (top + height) / whole, width / WIDTH, height / whole))
 
 
-def label_width(labels: Sequence[str]) -> float:
-    """Inches to the left of axes that name something a row."""
-    return 0.25 + 0.065 * max(map(len, labels))
-
-
-def name_rows(axes, labels: Sequence[str]) -> None:
+def figure_of_rows(
+    title: str, subtitle: str, labels: Sequence[str], row_height: float, top: float = 0.6, below: float = 0.55
+):
+    """A figure and its axes, with a row for each label; lengths in inches."""
+    left, height = 0.25 + 0.065 * max(map(len, labels)), row_height * len(labels)
+    figure = titled_figure(top + height + below, title, subtitle)
+    axes = add_axes(figure, left, top, WIDTH - left - 0.15, height)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+    return figure, axes
 
 
 def add_legend(figure, axes, columns: int = 0, **options) -> None:

@@ -18,8 +18,7 @@ from fmnist_mlp.report.plots import (
     WIDTH,
     add_axes,
     add_legend,
-    label_width,
-    name_rows,
+    figure_of_rows,
     titled_figure,
     to_png,
 )
@@ -124,12 +123,9 @@ def draw_counts(subtitle: str, names: Sequence[str], train: np.ndarray, test: np
     """How many images each class has; `names` and both counts are `(classes,)`."""
     parts = ((train, "training", BLUE, -0.2), (test, "test", AMBER, 0.2))
     if len(names) <= MOST_CLASSES_NAMED:
-        left, height = label_width(names), 0.3 * len(names)
-        figure = titled_figure(1.3 + height, "Images a class", subtitle)
-        axes = add_axes(figure, left, 0.6, WIDTH - left - 0.15, height)
+        figure, axes = figure_of_rows("Images a class", subtitle, names, 0.3, below=0.7)
         for counts, part, colour, shift in parts:
             axes.barh(np.arange(len(names)) + shift, counts, 0.38, color=colour, label=part)
-        name_rows(axes, names)
         axes.set_xlabel("images")
         count_axis = axes.xaxis
     else:

@@ -22,9 +22,8 @@ from fmnist_mlp.report.plots import (
     add_axes,
     add_legend,
     choose_limits,
+    figure_of_rows,
     is_loss,
-    label_width,
-    name_rows,
     short_labels,
     shortened,
     titled_figure,
@@ -284,10 +283,8 @@ def draw_trials(subtitle: str, trials: Mapping[str, Mapping[str, Sequence[float]
         trials: `test_accuracy` and `val_accuracy` of each architecture's trials, by its name.
         labels: short names by architecture name.
     """
-    named = [labels[name] for name in trials]
-    left, height = label_width(named), 0.34 * len(trials)
-    figure = titled_figure(1.3 + height, "Accuracy of every trial", subtitle)
-    axes = add_axes(figure, left, 0.75, WIDTH - left - 0.15, height)
+    names = [labels[name] for name in trials]
+    figure, axes = figure_of_rows("Accuracy of every trial", subtitle, names, 0.34, top=0.75)
     everything = []
     for i, those in enumerate(trials.values()):
         for metric, mark, colour, shift in (("test_accuracy", "^", ORANGE, -0.17), ("val_accuracy", "o", BLUE, 0.17)):
@@ -299,7 +296,6 @@ def draw_trials(subtitle: str, trials: Mapping[str, Mapping[str, Sequence[float]
             style = {"markerfacecolor": "none", "markersize": 4.5, "color": colour, "markeredgewidth": 0.9}
             axes.plot(values, np.full(len(values), i + shift), mark, label=label, **style)
             axes.vlines(values.mean(), i + shift - 0.15, i + shift + 0.15, color=INK, linewidth=1.6)
-    name_rows(axes, named)
     limits = choose_limits(np.concatenate(everything or [[0.0]]))
     axes.set_xlim(*limits)
     axes.set_xlabel("accuracy, %")
@@ -314,15 +310,12 @@ def draw_calibration_errors(subtitle: str, rows: Sequence[dict], labels: Mapping
         rows: of the table, each with a `test_ece`.
         labels: short names by architecture name.
     """
-    named = [labels[row["architecture"]] for row in rows]
-    left, height = label_width(named), 0.26 * len(rows)
-    figure = titled_figure(1.15 + height, "Expected calibration error", subtitle)
-    axes = add_axes(figure, left, 0.6, WIDTH - left - 0.15, height)
+    names = [labels[row["architecture"]] for row in rows]
+    figure, axes = figure_of_rows("Expected calibration error", subtitle, names, 0.26)
     values, ends = _values_with_ends(rows, "test_ece")
     low, high = _limits_with_ends(values, ends)
     axes.hlines(range(len(rows)), *np.clip(ends, low, high), color=BLUE, linewidth=1.2)
     axes.plot(np.clip(values, low, high), range(len(rows)), "D", markersize=4.5, color=BLUE)
-    name_rows(axes, named)
     axes.set_xlim(low, high)
     axes.set_xlabel("expected calibration error, %")
     return to_png(figure)
@@ -339,11 +332,8 @@ def draw_f1(subtitle: str, scores: np.ndarray, labels: Sequence[str], class_name
         labels: short names of the architectures.
     """
     values = 100 * scores
-    left, height = label_width(labels), max(0.24 * len(labels), 0.3)
     is_named = len(class_names) <= MOST_CLASSES_NAMED
-    figure = titled_figure(1.5 + height, "F1 of each class, %", subtitle)
-    axes = add_axes(figure, left, 0.6, WIDTH - left - 0.15, height)
-    axes.set_yticks(range(len(labels)), labels)
+    figure, axes = figure_of_rows("F1 of each class, %", subtitle, labels, max(0.24, 0.3 / len(labels)), below=0.9)
     low = float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
     _draw_cells(axes, values, low, 100.0, class_names)
     if not is_named:

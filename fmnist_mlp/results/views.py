@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fmnist_mlp import files
-from fmnist_mlp.errors import cannot_write
+from fmnist_mlp.errors import writing
 
 JOURNAL = "_journal"
 _NOTHING = "-"  # in place of a checksum: the file was removed; of a stamp: it is about to be written
@@ -127,7 +127,7 @@ class Views:
             SweepError: a file cannot be written.
         """
         wanted = {name: _kept(content) for name, content in contents.items()}
-        with _writing(self._journal):
+        with writing(self._journal):
             to_write, known, written = [], [], []
             for name, kept in wanted.items():
                 entry = self._entries.get(name)
@@ -172,7 +172,7 @@ class Views:
             with source.open("rb") as file:
                 file.seek(size)
                 tail = file.read()
-        with _writing(path):
+        with writing(path):
             sum_so_far = sum_so_far.copy()
             if tail:
                 sum_so_far.update(tail)
@@ -202,7 +202,7 @@ class Views:
         names = list(names)
         for name in names:
             path = self.folder / name
-            with _writing(path):
+            with writing(path):
                 if os.path.lexists(path):
                     if not self._is_ours(name):
                         self._set_aside(name)
@@ -216,7 +216,7 @@ class Views:
                     break
                 with contextlib.suppress(OSError):  # not empty
                     parent.rmdir()
-        with _writing(self._journal):
+        with writing(self._journal):
             self._note([(name, _Entry(_NOTHING, _NOTHING, _NOTHING, _NOTHING)) for name in names])
         if not self._entries and [path.name for path in self.folder.glob("*")] == [JOURNAL]:
             with contextlib.suppress(OSError):
@@ -225,7 +225,7 @@ class Views:
 
     def set_aside(self, name: str) -> None:
         """Give a file another name, one that nothing reads by itself, and say so. Raises: SweepError."""
-        with _writing(self.folder / name):
+        with writing(self.folder / name):
             self._set_aside(name, name in self._sums)
 
     # ---- one file
@@ -398,11 +398,3 @@ def _line(name: str, entry: _Entry) -> str:
 
 def _check(text: str) -> str:
     return f"{zlib.crc32(text.encode(errors='replace')):08x}"
-
-
-@contextlib.contextmanager
-def _writing(path: Path):
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(path, error) from error
