@@ -178,12 +178,7 @@ def test_overrides_replace_what_the_file_says(load):
         ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=2), "mine", ""),
         ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=3), "mine+seeds-3", ", a quick look (3 seeds, the file asks for 2 and 5 refits)"),
         ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=5), "mine", " (5 seeds, the file asks for 2)"),
-        (
-            "",
-            Overrides(epochs=2, limit=1000, seeds=1),
-            "mine+epochs-2+limit-1000+seeds-1",
-            ", a quick look (2 epochs, 1,000 training images, 1 seed, the file asks for 5)",
-        ),
+        ("", Overrides(epochs=2, limit=1000, seeds=1), "mine+epochs-2+limit-1000+seeds-1", ", a quick look (2 epochs, 1,000 training images, 1 seed, the file asks for 5)"),
         ("", Overrides(epochs=2, seeds=6), "mine+epochs-2", ", a quick look (2 epochs, 6 seeds, the file asks for 5)"),
     ],
 )  # fmt: skip
@@ -356,13 +351,74 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("training: {momentum: 0.9}", "momentum is for optimizer: sgd only, here it is adam; set it to 0"),
         ("training: {warmup_epochs: 20}", "warmup_epochs must be below epochs (20), got 20"),
         ("training: {schedule: one_cycle, warmup_epochs: 2}", "warmup_epochs does not go with schedule: one_cycle, which warms up by itself"),
+        ("training: {preprocess: 5}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got 5"),
+        ("training: {preprocess: standardise}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got 'standardise'; did you mean 'standardize'?"),
+        ("training: {preprocess: {}}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got a mapping"),
+        ("training: {preprocess: [[standardize]]}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got a list"),
+        ("training: {preprocess: {standardize: true}}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got {standardize: true}"),
+        ("training: {preprocess: {pca: 3, wihten: true}}", "preprocess pca is written {pca: 187} or {pca: 0.95, whiten: true}, got {pca: 3, wihten: true}"),
+        ("training: {preprocess: pca}", "preprocess pca is written {pca: 187} or {pca: 0.95, whiten: true}, got 'pca'"),
+        ("training: {preprocess: {pca: 0}}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got 0"),
+        ("training: {preprocess: {pca: 1.0}}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got 1.0"),
+        ("training: {preprocess: {pca: true}}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got true"),
+        ("training: {preprocess: {pca: .nan}}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got nan"),
+        ("training: {preprocess: {pca: }}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got nothing"),
+        ("training: {preprocess: {pca: 9, whiten: 1}}", "preprocess whiten must be true or false, got 1"),
+        ("training: {preprocess: {scale: 0}}", "preprocess scale must be a number from 0.000001 to 1,000, got 0"),
+        ("training: {preprocess: {center: .inf}}", "preprocess center must be a number from -1,000 to 1,000, got inf"),
+        ("training: {preprocess: {center: half}}", "preprocess center must be a number from -1,000 to 1,000, got 'half'"),
+        ("training: {preprocess: [{pca: 9}, {pca: 3}]}", "preprocess may have pca once: a second one would only drop components of the first"),
+        (f"training: {{preprocess: [{', '.join(['standardize'] * 11)}]}}", "preprocess may have at most 10 steps, got 11"),
+        ("training: {augment: true}", "augment must be a mapping such as {horizontal_flip: true}, got true"),
+        ("training: {augment: {flip: true}}", "augment has no key 'flip'; known: horizontal_flip, vertical_flip, shift, erase, mixup"),
+        ("training: {augment: {shift: -1}}", "augment shift must be from 0 to 1,000, got -1"),
+        ("training: {augment: {shift: 1.5}}", "augment shift must be a whole number from 0 to 1,000, got 1.5"),
+        ("training: {augment: {vertical_flip: 1}}", "augment vertical_flip must be true or false, got 1"),
+        ("training: {augment: {erase: 10}}", "augment erase must be from 0 to 1, got 10"),
+        ("training: {augment: {mixup: alpha}}", "augment mixup must be a number from 0 to 100, got 'alpha'"),
+        ("training: {optimizer: SGD}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'SGD'; did you mean 'sgd'?"),
+        ("training: {optimizer: Adam}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'Adam'; did you mean 'adam'?"),
+        ("training: {optimizer: keras.optimizers.AdamW}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'keras.optimizers.AdamW'; did you mean 'adamw'?"),
+        ("training: {optimizer: Adam(1e-3)}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'Adam(1e-3)'; did you mean 'adam'?"),
+        ("training: {optimizer: {name: Adam, learning_rate: 1e-3}}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a mapping (key: value); write optimizer: adam, and its arguments as keys of their own, as learning_rate: 1e-3"),
+        ("training: {optimizer: {adam: {lr: 1e-3}}}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a mapping (key: value); write optimizer: adam, and its arguments as keys of their own, as learning_rate: 1e-3"),
+        ("training: {activation: ReLU}", "activation must be the name of an activation (linear is none), got 'ReLU'; did you mean 'relu'?"),
+        ("training: {activation: LeakyReLU}", "activation must be the name of an activation (linear is none), got 'LeakyReLU'; did you mean 'leaky_relu'?"),
+        ("training: {learning_rate: '1e-3'}", "learning_rate must be a number above 0 and at most 1,000, got '1e-3'; write it without quotes: learning_rate: 1e-3"),
+        ("training: {epochs: '20'}", "epochs must be a whole number from 1 to 100,000, got '20'; write it without quotes: epochs: 20"),
+        ("training: {validation_split: 20%}", "validation_split must be a number above 0 and below 1, got '20%'; write validation_split: 0.2"),
+        ("limit: 10k", "limit must be a whole number from 1 to 1,000,000,000, got '10k'; write limit: 10000"),
+        ("limit: '10,000'", "limit must be a whole number from 1 to 1,000,000,000, got '10,000'; write limit: 10_000"),
+        ("training: {epoch: 5}", "unknown key 'epoch' in training; did you mean 'epochs'?"),
+        ("training: {batch: 5}", "unknown key 'batch' in training; did you mean 'batch_size'?"),
+        ("training: {batchSize: 5}", "unknown key 'batchSize' in training; did you mean 'batch_size'?"),
+        ("training: {learning-rate: 5}", "unknown key 'learning-rate' in training; did you mean 'learning_rate'?"),
+        ("training: {solver: sgd}", "unknown key 'solver' in training; did you mean 'optimizer'?"),
+        ("training: {dropout: 0.3}", "unknown key 'dropout' in training; dropout is a layer: write {Dropout: 0.3} in layers, after the Dense that it is for"),
+        ("training: {loss: mse}", "unknown key 'loss' in training; the loss is cross-entropy for every stack: remove it"),
+        ("training: {metrics: [accuracy]}", "unknown key 'metrics' in training; which figures are taken is the same for every stack (results/README.md): remove it"),
+        ("training: {validation_data: x}", "unknown key 'validation_data' in training; validation images are set aside from the training images, see validation_split: remove it"),
+        ("training: {verbose: 2}", "unknown key 'verbose' in training; --quiet on the command line says less: remove it"),
+        ("training: {shuffle: true}", "unknown key 'shuffle' in training; images are shuffled in every epoch, by seed: remove it"),
+        ("training: {pca: 50}", "unknown key 'pca' in training; write preprocess: {pca: 50}"),
+        ("training: {normalize: true}", "unknown key 'normalize' in training; write preprocess: standardize (pixels are scaled to 0-1 anyway)"),
+        ("seed: 42", "unknown key 'seed'; write seeds: [42]"),
+        ("models: [[64]]", "unknown key 'models'; did you mean 'architectures'?"),
+        ("dataset: /data/mine", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got '/data/mine'; write dataset: {idx: /data/mine}"),
+        ("dataset: {path: ../mine}", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value); write dataset: {idx: ../mine}"),
+        ("dataset: KMNIST", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'KMNIST'; other data sets are read from their four IDX files: {idx: FOLDER}"),
+        ("_defaults: {epochs: 3}", "unknown key '_defaults'; write x-defaults, for keys of your own begin with x-"),
+        ("defaults: {epochs: 3}", "unknown key 'defaults'; write x-defaults, for keys of your own begin with x-"),
+        ("training: {activation: [relu, tanh]}", "activation must be the name of an activation (linear is none), got a list; each layer has one of its own: write {Dense: {units: 64, activation: relu}} in layers"),
+        ("training: {activation: None}", "activation must be the name of an activation (linear is none), got 'None'; did you mean 'linear'?"),
+        ("n_jobs: 4", "unknown key 'n_jobs'; --jobs on the command line says how many train side by side: remove it"),
     ],
 )  # fmt: skip
 def test_one_mistake_in_a_setting_gets_one_message(complain, line, message):
     """Two architectures: what both inherit is said once."""
     shown, echo = complain(f"{line}\n{STACK}  - [8]\n")
-    assert shown.removeprefix("architectures.yaml:1: ") == message
-    assert echo == "    " + line
+    assert shown == f"architectures.yaml:1: {message}"
+    assert f"    {line}".startswith(echo.removesuffix("…"))  # a long line is cut
 
 
 @pytest.mark.parametrize(
@@ -440,28 +496,12 @@ def test_a_rule_between_keys_names_the_line_to_change(complain):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "architectures:\n- [64, 32]\n- [8]\n- {name: again, layers: [64, {Dense: 32}], epochs: 20}\n",
-            "architectures.yaml:4: architecture 'again' would be the same trials as '64-32' in line 2; "
-            "remove line 2 or line 4, or change one",
-        ),
-        (
-            "architectures:\n- {name: a, layers: [8]}\n- {name: A, layers: [9]}\n",
-            "architectures.yaml:3: two architectures are named 'A', in line 2 (as 'a': upper and lower case do not "
-            "count) and in line 3; give one of them another name:",
-        ),
-        (
-            "architectures:\n- {name: a, layers: [8]}\n- {name: a, layers: [9]}\n",
-            "architectures.yaml:3: two architectures are named 'a', in line 2 and in line 3; "
-            "give one of them another name:",
-        ),
-        (
-            "architectures:\n- {layers: [8], name: '64'}\n- [64]\n",
-            "architectures.yaml:3: two architectures are named '64', in line 2 and in line 3; "
-            "give one of them another name:",
-        ),
+        ("architectures:\n- [64, 32]\n- [8]\n- {name: again, layers: [64, {Dense: 32}], epochs: 20}\n", "architectures.yaml:4: architecture 'again' would be the same trials as '64-32' in line 2; remove line 2 or line 4, or change one"),
+        ("architectures:\n- {name: a, layers: [8]}\n- {name: A, layers: [9]}\n", "architectures.yaml:3: two architectures are named 'A', in line 2 (as 'a': upper and lower case do not count) and in line 3; give one of them another name:"),
+        ("architectures:\n- {name: a, layers: [8]}\n- {name: a, layers: [9]}\n", "architectures.yaml:3: two architectures are named 'a', in line 2 and in line 3; give one of them another name:"),
+        ("architectures:\n- {layers: [8], name: '64'}\n- [64]\n", "architectures.yaml:3: two architectures are named '64', in line 2 and in line 3; give one of them another name:"),
     ],
-)
+)  # fmt: skip
 def test_architectures_that_are_the_same_are_reported_with_both_lines(complain, text, message):
     assert complain(text)[0] == message
     assert len(complain(text)) == 2
@@ -716,51 +756,6 @@ def test_a_layer_in_other_words_gets_the_line_to_write(complain, layer, message)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("training: {optimizer: SGD}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'SGD'; did you mean 'sgd'?"),
-        ("training: {optimizer: Adam}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'Adam'; did you mean 'adam'?"),
-        ("training: {optimizer: keras.optimizers.AdamW}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'keras.optimizers.AdamW'; did you mean 'adamw'?"),
-        ("training: {optimizer: Adam(1e-3)}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got 'Adam(1e-3)'; did you mean 'adam'?"),
-        ("training: {optimizer: {name: Adam, learning_rate: 1e-3}}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a mapping (key: value); write optimizer: adam, and its arguments as keys of their own, as learning_rate: 1e-3"),
-        ("training: {optimizer: {adam: {lr: 1e-3}}}", "optimizer must be sgd, adam, adamw, rmsprop, nadam or lion, got a mapping (key: value); write optimizer: adam, and its arguments as keys of their own, as learning_rate: 1e-3"),
-        ("training: {activation: ReLU}", "activation must be the name of an activation (linear is none), got 'ReLU'; did you mean 'relu'?"),
-        ("training: {activation: LeakyReLU}", "activation must be the name of an activation (linear is none), got 'LeakyReLU'; did you mean 'leaky_relu'?"),
-        ("training: {learning_rate: '1e-3'}", "learning_rate must be a number above 0 and at most 1,000, got '1e-3'; write it without quotes: learning_rate: 1e-3"),
-        ("training: {epochs: '20'}", "epochs must be a whole number from 1 to 100,000, got '20'; write it without quotes: epochs: 20"),
-        ("training: {validation_split: 20%}", "validation_split must be a number above 0 and below 1, got '20%'; write validation_split: 0.2"),
-        ("limit: 10k", "limit must be a whole number from 1 to 1,000,000,000, got '10k'; write limit: 10000"),
-        ("limit: '10,000'", "limit must be a whole number from 1 to 1,000,000,000, got '10,000'; write limit: 10_000"),
-        ("training: {epoch: 5}", "unknown key 'epoch' in training; did you mean 'epochs'?"),
-        ("training: {batch: 5}", "unknown key 'batch' in training; did you mean 'batch_size'?"),
-        ("training: {batchSize: 5}", "unknown key 'batchSize' in training; did you mean 'batch_size'?"),
-        ("training: {learning-rate: 5}", "unknown key 'learning-rate' in training; did you mean 'learning_rate'?"),
-        ("training: {solver: sgd}", "unknown key 'solver' in training; did you mean 'optimizer'?"),
-        ("training: {dropout: 0.3}", "unknown key 'dropout' in training; dropout is a layer: write {Dropout: 0.3} in layers, after the Dense that it is for"),
-        ("training: {loss: mse}", "unknown key 'loss' in training; the loss is cross-entropy for every stack: remove it"),
-        ("training: {metrics: [accuracy]}", "unknown key 'metrics' in training; which figures are taken is the same for every stack (results/README.md): remove it"),
-        ("training: {validation_data: x}", "unknown key 'validation_data' in training; validation images are set aside from the training images, see validation_split: remove it"),
-        ("training: {verbose: 2}", "unknown key 'verbose' in training; --quiet on the command line says less: remove it"),
-        ("training: {shuffle: true}", "unknown key 'shuffle' in training; images are shuffled in every epoch, by seed: remove it"),
-        ("training: {pca: 50}", "unknown key 'pca' in training; write preprocess: {pca: 50}"),
-        ("training: {normalize: true}", "unknown key 'normalize' in training; write preprocess: standardize (pixels are scaled to 0-1 anyway)"),
-        ("seed: 42", "unknown key 'seed'; write seeds: [42]"),
-        ("models: [[64]]", "unknown key 'models'; did you mean 'architectures'?"),
-        ("dataset: /data/mine", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got '/data/mine'; write dataset: {idx: /data/mine}"),
-        ("dataset: {path: ../mine}", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value); write dataset: {idx: ../mine}"),
-        ("dataset: KMNIST", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'KMNIST'; other data sets are read from their four IDX files: {idx: FOLDER}"),
-        ("_defaults: {epochs: 3}", "unknown key '_defaults'; write x-defaults, for keys of your own begin with x-"),
-        ("defaults: {epochs: 3}", "unknown key 'defaults'; write x-defaults, for keys of your own begin with x-"),
-        ("training: {activation: [relu, tanh]}", "activation must be the name of an activation (linear is none), got a list; each layer has one of its own: write {Dense: {units: 64, activation: relu}} in layers"),
-        ("training: {activation: None}", "activation must be the name of an activation (linear is none), got 'None'; did you mean 'linear'?"),
-        ("n_jobs: 4", "unknown key 'n_jobs'; --jobs on the command line says how many train side by side: remove it"),
-    ],
-)  # fmt: skip
-def test_a_setting_in_other_words_gets_the_line_to_write(complain, line, message):
-    assert complain(f"{line}\n{STACK}")[0] == f"architectures.yaml:1: {message}"
-
-
-@pytest.mark.parametrize(
     ("written", "hint"),
     [
         ("{small: [64], large: [128, 64]}", "got a mapping (key: value); write - {name: small, layers: [64]}"),
@@ -974,16 +969,10 @@ def test_each_fold_is_a_trial_inside_its_seed(load):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "seeds: 10000\nfolds: 50\n",
-            "asks for 500,000 trials; at most 100,000 are allowed, use fewer seeds, folds or ",
-        ),
-        (
-            "seeds: 10000\nrefit: {seeds: 5}\n",
-            "asks for 110,055 trials; at most 100,000 are allowed, use fewer seeds or stacks",
-        ),
+        ("seeds: 10000\nfolds: 50\n", "asks for 500,000 trials; at most 100,000 are allowed, use fewer seeds, folds or "),
+        ("seeds: 10000\nrefit: {seeds: 5}\n", "asks for 110,055 trials; at most 100,000 are allowed, use fewer seeds or stacks"),
     ],
-)
+)  # fmt: skip
 def test_more_trials_than_can_be_planned_at_once_are_too_many(load, text, message):
     architectures = STACK + "".join(f"  - [{units}]\n" for units in range(1, 11)) * ("refit" in text)
     with pytest.raises(SweepError, match=re.escape(message)):
@@ -1101,41 +1090,6 @@ def test_steps_in_front_of_a_stack(load, written, steps):
     assert fingerprints(own) == fingerprints(load(f"seeds: 1\n{text}"))
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("preprocess: 5", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got 5"),
-        ("preprocess: standardise", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got 'standardise'; did you mean 'standardize'?"),
-        ("preprocess: {}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got a mapping"),
-        ("preprocess: [[standardize]]", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got a list"),
-        ("preprocess: {standardize: true}", "preprocess steps are standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}, got {standardize: true}"),
-        ("preprocess: {pca: 3, wihten: true}", "preprocess pca is written {pca: 187} or {pca: 0.95, whiten: true}, got {pca: 3, wihten: true}"),
-        ("preprocess: pca", "preprocess pca is written {pca: 187} or {pca: 0.95, whiten: true}, got 'pca'"),
-        ("preprocess: {pca: 0}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got 0"),
-        ("preprocess: {pca: 1.0}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got 1.0"),
-        ("preprocess: {pca: true}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got true"),
-        ("preprocess: {pca: .nan}", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got nan"),
-        ("preprocess: {pca: }", "preprocess pca must be a whole number of components, or the share of the variance that they keep, above 0 and below 1, got nothing"),
-        ("preprocess: {pca: 9, whiten: 1}", "preprocess whiten must be true or false, got 1"),
-        ("preprocess: {scale: 0}", "preprocess scale must be a number from 0.000001 to 1,000, got 0"),
-        ("preprocess: {center: .inf}", "preprocess center must be a number from -1,000 to 1,000, got inf"),
-        ("preprocess: {center: half}", "preprocess center must be a number from -1,000 to 1,000, got 'half'"),
-        ("preprocess: [{pca: 9}, {pca: 3}]", "preprocess may have pca once: a second one would only drop components of the first"),
-        (f"preprocess: [{', '.join(['standardize'] * 11)}]", "preprocess may have at most 10 steps, got 11"),
-        ("augment: true", "augment must be a mapping such as {horizontal_flip: true}, got true"),
-        ("augment: {flip: true}", "augment has no key 'flip'; known: horizontal_flip, vertical_flip, shift, erase, mixup"),
-        ("augment: {shift: -1}", "augment shift must be from 0 to 1,000, got -1"),
-        ("augment: {shift: 1.5}", "augment shift must be a whole number from 0 to 1,000, got 1.5"),
-        ("augment: {vertical_flip: 1}", "augment vertical_flip must be true or false, got 1"),
-        ("augment: {erase: 10}", "augment erase must be from 0 to 1, got 10"),
-        ("augment: {mixup: alpha}", "augment mixup must be a number from 0 to 100, got 'alpha'"),
-    ],
-)  # fmt: skip
-def test_one_mistake_in_preprocess_or_augment_gets_one_message(complain, value, message):
-    shown, _ = complain(f"training: {{{value}}}\n{STACK}")
-    assert shown == f"architectures.yaml:1: {message}"
-
-
 def test_a_wrong_step_is_named_by_its_own_line(complain):
     shown, echo = complain("training:\n  preprocess:\n  - standardize\n  - {pca: 2.5}\n" + STACK)
     assert shown.startswith("architectures.yaml:4: preprocess pca must be a whole number")
@@ -1209,45 +1163,15 @@ def test_sizes_are_those_behind_the_steps(load):
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        (
-            "training:\n  preprocess: {pca: 785}\narchitectures:\n- [8]\n- [4]\n",
-            ["2: preprocess pca can have at most 784 components, for 784 values, got 785"],
-        ),
-        (
-            "limit: 100\narchitectures:\n- [8]\n- layers: [4]\n  preprocess:\n  - {pca: 81}\n",
-            ["5: preprocess pca can have at most 80 components, for 80 training images, got 81"],
-        ),
-        (
-            "limit: 100\nfolds: 3\ntraining: {preprocess: {pca: 67}}\narchitectures:\n- [8]\n",
-            ["3: preprocess pca can have at most 66 components, for 66 training images, got 67"],
-        ),
-        (
-            "training: {preprocess: {pca: 9}}\narchitectures:\n- layers:\n  - 8\n  - {Conv2D: {filters: 2, kernel_size: 3}}\n",
-            ["5: Conv2D needs an image of height x width x channels, but gets a vector of 8 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture '8-conv2x3')"],
-        ),
-        (
-            "training: {preprocess: {pca: 9}}\narchitectures:\n- [MaxPooling2D]\n- [{Reshape: [3, 3, 1]}, MaxPooling2D]\n",
-            ["3: MaxPooling2D needs an image of height x width x channels, but gets a vector of 9 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture 'maxpool2')"],
-        ),
-        (
-            "limit: 80\ntraining: {validation_split: 0.5, preprocess: {pca: 40, whiten: true}}\narchitectures:\n- [8]\n",
-            ["2: preprocess pca can whiten at most 39 components of 40 training images"],
-        ),
-        (
-            "limit: 10\ntraining: {epochs: 2}\narchitectures:\n- [8]\n- layers: [4]\n  validation_split: 0.3\n",
-            [
-                "4: validation_split 0.2 of 10 training images leaves none to validate with, for each class keeps one to train on; use 20 images or more (limit), or a larger share",
-                "6: validation_split 0.3 of 10 training images leaves none to validate with, for each class keeps one to train on; use 20 images or more (limit), or a larger share",
-            ],
-        ),
-        (
-            "limit: 20\ntraining: {validation_split: 0.01}\narchitectures: [[8]]\n",
-            ["2: validation_split 0.01 of 20 training images leaves none to validate with, for each class keeps one to train on; use 100 images or more (limit), or a larger share"],
-        ),
-        (
-            "limit: 20\nbaselines:\n- {KNeighborsClassifier: {n_neighbors: 17}}\n- {KNeighborsClassifier: {n_neighbors: 16}}\n",
-            ["3: n_neighbors must be at most the 16 training images (baseline 'KNeighborsClassifier-n_neighbors17')"],
-        ),
+        ("training:\n  preprocess: {pca: 785}\narchitectures:\n- [8]\n- [4]\n", ["2: preprocess pca can have at most 784 components, for 784 values, got 785"]),
+        ("limit: 100\narchitectures:\n- [8]\n- layers: [4]\n  preprocess:\n  - {pca: 81}\n", ["5: preprocess pca can have at most 80 components, for 80 training images, got 81"]),
+        ("limit: 100\nfolds: 3\ntraining: {preprocess: {pca: 67}}\narchitectures:\n- [8]\n", ["3: preprocess pca can have at most 66 components, for 66 training images, got 67"]),
+        ("training: {preprocess: {pca: 9}}\narchitectures:\n- layers:\n  - 8\n  - {Conv2D: {filters: 2, kernel_size: 3}}\n", ["5: Conv2D needs an image of height x width x channels, but gets a vector of 8 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture '8-conv2x3')"]),
+        ("training: {preprocess: {pca: 9}}\narchitectures:\n- [MaxPooling2D]\n- [{Reshape: [3, 3, 1]}, MaxPooling2D]\n", ["3: MaxPooling2D needs an image of height x width x channels, but gets a vector of 9 values; put it before the Dense and Flatten layers, or a Reshape before it; pca leaves no image, only its components (architecture 'maxpool2')"]),
+        ("limit: 80\ntraining: {validation_split: 0.5, preprocess: {pca: 40, whiten: true}}\narchitectures:\n- [8]\n", ["2: preprocess pca can whiten at most 39 components of 40 training images"]),
+        ("limit: 10\ntraining: {epochs: 2}\narchitectures:\n- [8]\n- layers: [4]\n  validation_split: 0.3\n", ["4: validation_split 0.2 of 10 training images leaves none to validate with, for each class keeps one to train on; use 20 images or more (limit), or a larger share", "6: validation_split 0.3 of 10 training images leaves none to validate with, for each class keeps one to train on; use 20 images or more (limit), or a larger share"]),
+        ("limit: 20\ntraining: {validation_split: 0.01}\narchitectures: [[8]]\n", ["2: validation_split 0.01 of 20 training images leaves none to validate with, for each class keeps one to train on; use 100 images or more (limit), or a larger share"]),
+        ("limit: 20\nbaselines:\n- {KNeighborsClassifier: {n_neighbors: 17}}\n- {KNeighborsClassifier: {n_neighbors: 16}}\n", ["3: n_neighbors must be at most the 16 training images (baseline 'KNeighborsClassifier-n_neighbors17')"]),
         ("training: {augment: {shift: 28}}\n" + STACK, ["1: augment shift must be below the images' 28 pixels, got 28"]),
         ("training: {augment: {shift: 27}, preprocess: {pca: 784}}\n" + STACK, []),
     ],

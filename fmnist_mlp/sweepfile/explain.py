@@ -4,7 +4,7 @@ An error has a place, such as `("layers", 2, "Dropout", "rate")`. Followed along
 line and to what the user wrote; its words are the subject of the message. What was wanted is in the error (`wants`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,13 +52,14 @@ class Entry:
     Attributes:
         kind: `top`, `training`, `architecture`, `baseline` or `grid`.
         line: of its key, or of the item of a list.
-        suffix: ends each message that is not on the entry as a whole, or its name: ` (architecture '64-32')`.
+        suffix: gives the end of each message that is not on the entry as a whole, or its name:
+            ` (architecture '64-32')`.
     """
 
     kind: str
     node: Node
     line: int
-    suffix: str = ""
+    suffix: Callable[[], str] = str
 
     def follow(self, place: Iterable[str | int]) -> tuple[int, Node]:
         """The line of what stands there, and its node; as far as it goes where the file says it more shortly."""
@@ -96,7 +97,7 @@ def explain(error: ValidationError, entry: Entry) -> Iterator[tuple[int, str]]:
 def _with_suffix(entry: Entry, place: tuple, message: str) -> str:
     if (entry.kind == "architecture" and place in ((), ("name",))) or (entry.kind == "baseline" and place == ("name",)):
         return message
-    return message + (" (after_each of grid)" if place[:1] == ("after_each",) else entry.suffix)
+    return message + (" (after_each of grid)" if place[:1] == ("after_each",) else entry.suffix())
 
 
 def _subject(entry: Entry, place: tuple) -> str:

@@ -6,10 +6,11 @@ what is wrong. Here entries become architectures: what they inherit, what they a
 other. `checks` judges what only the data can tell.
 """
 
+import functools
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,6 +138,22 @@ class _Reader:
         for line, message in explain(error, entry):
             self._problems.add(line, message)
 
+    def _read_entry(self, model: type[_Model], entry: Entry) -> _Model | None:
+        """The model of an entry; None where it is not valid, which is reported."""
+        try:
+            return model.model_validate(entry.node.plain())
+        except ValidationError as error:
+            self._report(error, entry)
+            return None
+
+    def _read_list(self, root: Node, key: str, of: str, hint: Callable[[Node], str] = lambda node: "") -> list[Node]:
+        """The items of a section of the file; none where it is not there, or is no list, which is reported."""
+        line, node = root.value.get(key, (None, Node([], 0)))
+        if line is not None and (not isinstance(node.value, list) or not node.value):
+            self._problems.add(line, f"{key} must be a list of {of} in its own line, got {node.shown()}{hint(node)}")
+            return []
+        return node.value
+
     def _read_keys(self, model: type[_Model], entry: Entry, context: dict | None = None) -> tuple[_Model, bool]:
         """The model of the keys that are valid, and whether that is all of them."""
         keys = entry.node.plain()
@@ -214,71 +231,56 @@ class _Reader:
             where = ", with --limit" if "limit" in self._overrides else ""
             self._problems.add(own["folds"][0], f"folds must be at most limit ({limit:,}), got {folds}{where}")
 
-    def _report_idle_split(self, node: Node, suffix: str = "") -> None:
+    def _report_idle_split(self, node: Node, suffix: Callable[[], str] = str) -> None:
         """A share for validation that decides nothing is a misunderstanding: better said than ignored."""
         if self._folds is not None and "validation_split" in node.value:
             self._problems.add(
                 node.value["validation_split"][0],
-                f"validation_split does not go with folds: each fold keeps 1/{self._folds} for validation{suffix}",
+                f"validation_split does not go with folds: each fold keeps 1/{self._folds} for validation{suffix()}",
             )
 
     # -- architectures --
 
     def read_architectures(self, root: Node) -> list[Architecture]:
-        line, node = root.value.get("architectures", (None, None))
-        if node is None:
-            sources = ["architectures", "grid", "baselines"]
-            likely = any(nearest(key, sources) for key in root.value)
-            if not likely:  # else it is there, or a misspelt key, which is reported already
-                self._problems.add(
-                    None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
-                )
-            return []
-        if not isinstance(node.value, list) or not node.value:
+        # One of them is there, or misspelt, which is reported already.
+        if not any(nearest(key, ["architectures", "grid", "baselines"]) for key in root.value):
             self._problems.add(
-                line,
-                f"architectures must be a list of layer stacks, such as '- [64, 32]' in its own line, "
-                f"got {node.shown()}{misreadings.architectures_hint(node)}",
+                None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
             )
+        hint = misreadings.architectures_hint
+        items = self._read_list(root, "architectures", "layer stacks, such as '- [64, 32]'", hint)
+        if items and (numbers := hint(root.value["architectures"][1])):
+            words = "architectures must be a list of layer stacks, each a list itself, got numbers alone"
+            self._problems.add(root.value["architectures"][0], words + numbers)
             return []
-        if hint := misreadings.architectures_hint(node):
-            self._problems.add(
-                line, f"architectures must be a list of layer stacks, each a list itself, got numbers alone{hint}"
-            )
-            return []
-        read = (self._read_architecture(item, number) for number, item in enumerate(node.value, start=1))
-        return [architecture for architecture in read if architecture is not None]
+        architectures = (self._read_architecture(item, number) for number, item in enumerate(items, start=1))
+        return [architecture for architecture in architectures if architecture is not None]
 
     def _read_architecture(self, node: Node, number: int) -> Architecture | None:
         """A list of layers, or a mapping with `layers`, perhaps `name`, and keys of `Training`; None if unusable."""
         line = node.line
         if isinstance(node.value, list):
             node = replace(node, value={"layers": (line, node)})
-        is_mapping = isinstance(node.value, dict)
-        is_pasted, node = self._without_pasted_output(node, number) if is_mapping else (False, node)
-        try:
-            entry = ArchitectureEntry.model_validate(node.plain())
-        except ValidationError as error:
-            suffix = _which_architecture(node, number, is_pasted) if is_mapping else ""
-            self._report(error, Entry("architecture", node, line, suffix))
-            if is_mapping:
-                self._report_idle_split(node, suffix)
+        if not isinstance(node.value, dict):
+            self._read_entry(ArchitectureEntry, Entry("architecture", node, line))
             return None
-        suffix = _which_architecture(node, number, is_pasted)
+        is_pasted, node = self._without_pasted_output(node, number)
+        suffix = functools.cache(lambda: _which_architecture(node, number, is_pasted))  # known where it is needed
+        entry = self._read_entry(ArchitectureEntry, Entry("architecture", node, line, suffix))
         self._report_idle_split(node, suffix)
-        if is_pasted or not self._training_is_sound:
+        if entry is None or is_pasted or not self._training_is_sound:
             return None
         own, lines = entry.given, {key: at for key, (at, _) in node.value.items() if key in Training.model_fields}
         training, conflicts = self._effective_training(own, lines)
         for conflict in conflicts:
-            self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else suffix))
+            self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else suffix()))
         if training is None:
             return None
         layers = tuple(layer.with_default_activation(training.activation) for layer in entry.layers)
         stack_name = stacks.stack_name(entry.layers, default_activation=None)
         name = entry.name or _automatic_name(stack_name, own_in_name(own, training))
         key_lines = self._training_lines | lines
-        self._report_softmax(layers, key_lines, line, suffix if "activation" in own else "")
+        self._report_softmax(layers, key_lines, line, suffix if "activation" in own else str)
         layer_lines = tuple(item.line for item in node.value["layers"][1].value)
         max_params = entry.max_params if "max_params" in entry.model_fields_set else self._max_params
         return Architecture(name, layers, training, line, layer_lines, max_params, key_lines, entry.layers)
@@ -296,13 +298,15 @@ class _Reader:
         layers = replace(layers, value=layers.value[:position])
         return True, replace(node, value={**node.value, "layers": (line, layers)})
 
-    def _report_softmax(self, layers: Sequence[Layer], key_lines: dict[str, int], line: int, suffix: str) -> None:
+    def _report_softmax(
+        self, layers: Sequence[Layer], key_lines: dict[str, int], line: int, suffix: Callable[[], str]
+    ) -> None:
         """`activation: softmax`, meant for the output layer, would stand on every hidden one."""
         if layers and getattr(layers[-1], "activation", None) in ("softmax", "log_softmax"):
             self._problems.add(
                 key_lines.get("activation", line),
                 "activation is that of the hidden layers, and softmax would end them: the output layer is added for "
-                f"you, with its softmax: remove it{suffix}",
+                f"you, with its softmax: remove it{suffix()}",
             )
 
     def _effective_training(
@@ -335,29 +339,18 @@ class _Reader:
     # -- baselines --
 
     def read_baselines(self, root: Node) -> list[Baseline]:
-        line, node = root.value.get("baselines", (None, None))
-        if node is None:
-            return []
-        if not isinstance(node.value, list) or not node.value:
-            self._problems.add(
-                line,
-                "baselines must be a list of scikit-learn's classifiers, such as '- LogisticRegression' in its own "
-                f"line, got {node.shown()}",
-            )
-            return []
-        read = (self._read_baseline(item, number) for number, item in enumerate(node.value, start=1))
-        return [baseline for baseline in read if baseline is not None]
+        items = self._read_list(root, "baselines", "scikit-learn's classifiers, such as '- LogisticRegression'")
+        baselines = (self._read_baseline(item, number) for number, item in enumerate(items, start=1))
+        return [baseline for baseline in baselines if baseline is not None]
 
     def _read_baseline(self, node: Node, number: int) -> Baseline | None:
         """A classifier's name, or a mapping with it and its arguments, perhaps `name` and `preprocess`."""
         if isinstance(node.value, str):
             node = replace(node, value={node.value: (node.line, Node(None, node.line))})
-        try:
-            entry = BaselineEntry.model_validate(node.plain())
-        except ValidationError as error:
-            name = _valid_name(node)
-            suffix = f" (baseline '{name}')" if name else f" (baseline number {number})"
-            self._report(error, Entry("baseline", node, node.line, suffix))
+        name = _valid_name(node)
+        suffix = f" (baseline '{name}')" if name else f" (baseline number {number})"
+        entry = self._read_entry(BaselineEntry, Entry("baseline", node, node.line, lambda: suffix))
+        if entry is None:
             return None
         own = {"preprocess": entry.preprocess} if "preprocess" in entry.model_fields_set else {}
         inherited = {key: value for key, value in self._training.items() if key in OF_A_BASELINE}
@@ -385,13 +378,9 @@ class _Reader:
     def _read_grid(self, node: Node, line: int, others: int) -> list[Architecture]:
         """The stacks of one grid: by depth, then shape, units and the keys of `Training` in their order."""
         if isinstance(node.value, dict):
-            self._report_idle_split(node, " (in grid)")
-        try:
-            entry = grid_entry().model_validate(node.plain())
-        except ValidationError as error:
-            self._report(error, Entry("grid", node, line))
-            return []
-        if not self._training_is_sound:
+            self._report_idle_split(node, lambda: " (in grid)")
+        entry = self._read_entry(grid_entry(), Entry("grid", node, line))
+        if entry is None or not self._training_is_sound:
             return []
 
         # Whether it can be expanded, before anything is.
@@ -426,7 +415,7 @@ class _Reader:
             stack_name = stacks.stack_name(raw, default_activation=None)
             for training, in_name in settings:
                 layers = activated[training.activation]
-                self._report_softmax(layers, key_lines, line, " (in grid)")
+                self._report_softmax(layers, key_lines, line, lambda: " (in grid)")
                 name = _automatic_name(stack_name, in_name)
                 architectures.append(Architecture(name, layers, training, line, layer_lines, max_params, key_lines))
         return architectures
@@ -497,13 +486,18 @@ def _valid_name(node: Node) -> str | None:
     return name.value if isinstance(name.value, str) and not name_problem(name.value) else None
 
 
+@functools.cache  # only a file with a mistake needs it
+def _layers() -> TypeAdapter:
+    return TypeAdapter(Layers)
+
+
 def _which_architecture(node: Node, number: int, is_pasted: bool) -> str:
     """The end of a message: ` (architecture 'wide')`, by its name, else by its layers, else by its number."""
     name = _valid_name(node)
     is_named = "name" in node.value and node.value["name"][1].value is not None
     if not is_named and not is_pasted and "layers" in node.value:
         try:
-            layers = TypeAdapter(Layers).validate_python(node.value["layers"][1].plain())
+            layers = _layers().validate_python(node.value["layers"][1].plain())
             name = stacks.stack_name(layers, default_activation=None)
         except ValidationError:
             pass
