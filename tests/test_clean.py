@@ -141,10 +141,36 @@ def test_what_killed_processes_left_is_found(fake):
 # ---- missing proof
 
 
-def test_a_sweep_file_with_mistakes_is_to_be_mended_before_anything_is_cleaned(fake):
+def memory(fake):
+    return fake.folder / "results" / "_sweeps" / "fake.json"
+
+
+def leave_the_empty_mark_of_an_earlier_version(fake):
+    shutil.rmtree(fake.folder / "results" / "_sweeps")
+    for folder in ("results", "logs"):
+        (fake.folder / folder / "fake" / "_journal").unlink()
+    (fake.folder / "results" / "fake" / "sweep.json").write_text("")
+
+
+DAMAGED = "nothing is cleaned: .*is missing or damaged"
+NO_PROOF = {
+    "a sweep file with mistakes": (
+        lambda fake: fake.write(SWEEP.replace("seeds: 2", "seeds: two")),
+        r"nothing is cleaned.*fake asks for: .*fake\.yaml:4: seeds must be",
+    ),
+    "images that are gone": (lambda fake: shutil.rmtree(fake.folder / "images"), "nothing is cleaned.*images"),
+    "an empty memory": (lambda fake: memory(fake).write_bytes(b""), DAMAGED),
+    "no memory": (lambda fake: memory(fake).unlink(), DAMAGED),
+    "the empty mark of an earlier version": (leave_the_empty_mark_of_an_earlier_version, DAMAGED),
+}
+
+
+@pytest.mark.parametrize("phrase", NO_PROOF)
+def test_without_proof_nothing_is_cleaned(fake, phrase):
+    damage, message = NO_PROOF[phrase]
     fake.run()
-    fake.write(SWEEP.replace("seeds: 2", "seeds: two"))
-    with pytest.raises(SweepError, match=r"nothing is cleaned.*fake asks for: .*fake\.yaml:4: seeds must be"):
+    damage(fake)
+    with pytest.raises(SweepError, match=message):
         leftovers(fake)
 
 
@@ -156,42 +182,16 @@ def test_the_stand_in_is_no_proof(fake, monkeypatch):
         leftovers(fake)
 
 
-def test_images_that_cannot_be_read_are_no_proof(fake):
-    fake.run()
-    shutil.rmtree(fake.folder / "images")
-    with pytest.raises(SweepError, match=r"nothing is cleaned.*images"):
-        leftovers(fake)
-
-
 @pytest.mark.parametrize("position", [0, 20, 75, 90, 200, -200, -2])
 def test_a_memory_that_is_damaged_is_no_proof_until_the_sweep_is_run_again(fake, position):
     fake.run()
-    memory = fake.folder / "results" / "_sweeps" / "fake.json"
-    content = bytearray(memory.read_bytes())
+    content = bytearray(memory(fake).read_bytes())
     content[position] ^= 1
-    memory.write_bytes(content)
-    with pytest.raises(SweepError, match=rf"nothing is cleaned: {re.escape(str(memory))} is missing or damaged"):
+    memory(fake).write_bytes(content)
+    with pytest.raises(SweepError, match=rf"nothing is cleaned: {re.escape(str(memory(fake)))} is missing or damaged"):
         leftovers(fake)
     fake.run()
     assert leftovers(fake) == {}
-
-
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), lambda path: path.unlink()])
-def test_a_memory_that_is_empty_or_gone_is_no_proof(fake, damage):
-    fake.run()
-    damage(fake.folder / "results" / "_sweeps" / "fake.json")
-    with pytest.raises(SweepError, match=r"nothing is cleaned: .*is missing or damaged"):
-        leftovers(fake)
-
-
-def test_the_mark_of_an_earlier_version_that_is_empty_is_no_proof(fake):
-    fake.run()
-    shutil.rmtree(fake.folder / "results" / "_sweeps")
-    for folder in ("results", "logs"):
-        (fake.folder / folder / "fake" / "_journal").unlink()
-    (fake.folder / "results" / "fake" / "sweep.json").write_text("")
-    with pytest.raises(SweepError, match=r"nothing is cleaned: .*is missing or damaged"):
-        leftovers(fake)
 
 
 @pytest.mark.parametrize("unmount", [lambda folder: shutil.rmtree(folder), lambda folder: _empty(folder)])
