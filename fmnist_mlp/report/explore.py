@@ -285,21 +285,21 @@ def _span(counts):
 
 def _show_duplicates(page, images):
     data = images.data
-    found = statistics.count_duplicates(images.x_train, images.y_train, data.x_test, data.y_test)
+    duplicates = statistics.count_duplicates(images.x_train, images.y_train, data.x_test, data.y_test)
     page.section("Exact duplicates")
     page.paragraph(f"Images that equal another one in every pixel, among {images.training} and {images.test}.")
     in_train, in_test = f"of {len(images.x_train):,}", f"of {len(data.x_test):,}"
     page.facts(
         [
-            ("Within training", f"{found.in_train:,} {in_train} images equal an earlier one"),
-            ("Within test", f"{found.in_test:,} {in_test} images equal an earlier one"),
-            ("Between training and test", f"{found.test_in_train:,} {in_test} test images equal a training image"),
-            ("With different labels", f"{counted(found.with_other_class, 'image')} with more than one class"),
+            ("Within training", f"{duplicates.in_train:,} {in_train} images equal an earlier one"),
+            ("Within test", f"{duplicates.in_test:,} {in_test} images equal an earlier one"),
+            ("Between training and test", f"{duplicates.test_in_train:,} {in_test} test images equal a training image"),
+            ("With different labels", f"{counted(duplicates.with_other_class, 'image')} with more than one class"),
         ]
     )
-    if not found.groups:
+    if not duplicates.groups:
         return
-    groups, most = found.groups, 100
+    groups, most = duplicates.groups, 100
     how_many = f", the first {most} of {len(groups):,} groups" if len(groups) > most else ""
     page.table(
         f"Equal images (indices in the files, from 0{how_many})",

@@ -194,7 +194,7 @@ def find_neighbours(x, y, pairs: int = 20) -> Neighbours:
     squares = np.concatenate([np.square(vectors[block], dtype=np.float64).sum(axis=1) for block in blocks])  # (n,)
 
     shortest, nearest = np.full(n, np.inf), np.full(n, -1)
-    found = np.empty((0, 3))  # columns: squared distance, smaller index, larger index
+    closest = np.empty((0, 3))  # columns: squared distance, smaller index, larger index
     for i, rows in enumerate(blocks):
         left = vectors[rows].astype(np.float64)
         for columns in blocks[i:]:
@@ -208,8 +208,8 @@ def find_neighbours(x, y, pairs: int = 20) -> Neighbours:
             distances[y[rows, None] == y[columns]] = np.inf
             if rows == columns:
                 distances[np.tril_indices_from(distances)] = np.inf  # each pair once
-            found = _keep_nearest_pairs(found, distances, rows.start, columns.start, pairs)
-    return Neighbours(nearest, found[:, 1:].astype(int), np.sqrt(found[:, 0]))
+            closest = _keep_nearest_pairs(closest, distances, rows.start, columns.start, pairs)
+    return Neighbours(nearest, closest[:, 1:].astype(int), np.sqrt(closest[:, 0]))
 
 
 def _keep_nearer(shortest, nearest, rows, distances, first_column):
@@ -221,14 +221,14 @@ def _keep_nearer(shortest, nearest, rows, distances, first_column):
     nearest[rows] = np.where(is_nearer, columns + first_column, nearest[rows])
 
 
-def _keep_nearest_pairs(found, distances, first_row, first_column, pairs):
+def _keep_nearest_pairs(closest, distances, first_row, first_column, pairs):
     """The nearest `pairs` of those found so far and a block's; distances of infinity are no pairs."""
     bound = np.partition(distances, pairs - 1, axis=None)[pairs - 1] if distances.size > pairs else np.inf
-    if len(found) == pairs:
-        bound = min(bound, found[-1, 0])
+    if len(closest) == pairs:
+        bound = min(bound, closest[-1, 0])
     rows, columns = np.nonzero((distances <= bound) & np.isfinite(distances))
     block = np.column_stack([distances[rows, columns], rows + first_row, columns + first_column])
-    both = np.concatenate([found, block])
+    both = np.concatenate([closest, block])
     return both[np.lexsort((both[:, 2], both[:, 1], both[:, 0]))][:pairs]
 
 

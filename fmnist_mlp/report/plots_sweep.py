@@ -193,7 +193,7 @@ def draw_curves(subtitle: str, curves: Mapping[str, Mapping[str, Curve]], labels
     figure = titled_figure(4.75 + below, "Validation loss and accuracy against epochs", subtitle)
     for k, metric in enumerate(("val_loss", "val_accuracy")):
         axes = add_axes(figure, 0.6, 0.6 + 2.1 * k, 4.25, 1.8)
-        means = [_scaled(metric, those[metric].mean) for those in curves.values()]
+        means = [_scaled(metric, by_figure[metric].mean) for by_figure in curves.values()]
         limits = choose_limits(np.concatenate(means), _REACH_OF_CURVES)
         for i, (name, mean) in enumerate(zip(curves, means, strict=True)):
             style = {
@@ -231,17 +231,17 @@ def draw_panels(
     )
     metric, loss = f"val_{name}", name == "loss"
     factor = 1 if loss else 100
-    means = [factor * those[key].mean for those in curves.values() for key in (name, metric)]
+    means = [factor * by_figure[key].mean for by_figure in curves.values() for key in (name, metric)]
     limits = choose_limits(np.concatenate(means), _REACH_OF_CURVES)
     epochs = max(map(len, means))
-    for i, (architecture, those) in enumerate(curves.items()):
+    for i, (architecture, by_figure) in enumerate(curves.items()):
         row, column = divmod(i, columns)
         axes = add_axes(figure, 0.5 + column * (width + 0.15), 0.75 + row * (height + 0.25), width, height)
         for key, colour, line, label in (
             (name, ORANGE, (0, (4, 1.5)), "training"),
             (metric, BLUE, "-", "validation"),
         ):
-            curve = those[key]
+            curve = by_figure[key]
             x = _epochs(curve.mean)
             mean, low, high = (_cut(factor * values, limits) for values in curve[:3])
             axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
@@ -286,9 +286,9 @@ def draw_trials(subtitle: str, trials: Mapping[str, Mapping[str, Sequence[float]
     names = [labels[name] for name in trials]
     figure, axes = figure_of_rows("Accuracy of every trial", subtitle, names, 0.34, top=0.75)
     everything = []
-    for i, those in enumerate(trials.values()):
+    for i, accuracies in enumerate(trials.values()):
         for metric, mark, colour, shift in (("test_accuracy", "^", ORANGE, -0.17), ("val_accuracy", "o", BLUE, 0.17)):
-            values = 100 * np.array(those[metric])
+            values = 100 * np.array(accuracies[metric])
             if not len(values):
                 continue
             everything.append(values)

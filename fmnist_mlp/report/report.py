@@ -133,7 +133,7 @@ def _mark(key: str, pictures: Collection[str]) -> str:
 def _summary(content: Content) -> list[str]:
     """What the sweep found, in a few sentences."""
     best, state = content.best, content.state
-    trials, done = len(state.trials), sum(len(those) for those in content.done.values())
+    trials, done = len(state.trials), sum(map(len, content.done.values()))
     counts = f"{counted(len(content.rows), 'architecture')}, {done:,} of {counted(trials, 'trial')} done."
     if best is None:
         return [f"Nothing is trained yet. {counts}"]
@@ -160,14 +160,14 @@ def _summary(content: Content) -> list[str]:
 
 def _warnings(content: Content) -> list[str]:
     """What a reader must not overlook, a sentence or two each."""
-    state, said = content.state, []
+    state, warnings = content.state, []
     if state.dataset == "synthetic":
         reason = content.source.fallback_reason if content.source else None
-        said.append("These figures are not Fashion-MNIST's: the images are drawings made by a program in their place.")
-        said[-1] += f" {capitalized(reason)}." if reason else ""
+        warning = "These figures are not Fashion-MNIST's: the images are drawings made by a program in their place."
+        warnings.append(f"{warning} {capitalized(reason)}." if reason else warning)
     if content.failed:
         names = list(dict.fromkeys(trial.architecture.name for trial, _ in content.failed))
-        said.append(f"{counted(len(content.failed), 'trial')} failed, counted in no mean: {listed(names)}.")
+        warnings.append(f"{counted(len(content.failed), 'trial')} failed, counted in no mean: {listed(names)}.")
     by_verdict = {
         "over budget": "larger than max_params allows and not trained",
         "not trained": "not trained yet",
@@ -176,27 +176,27 @@ def _warnings(content: Content) -> list[str]:
     for verdict, words in by_verdict.items():
         names = [row["architecture"] for row in content.rows if row["verdict"] == verdict]
         if names:
-            said.append(f"{counted(len(names), 'architecture')} {words}: {listed(names)}.")
+            warnings.append(f"{counted(len(names), 'architecture')} {words}: {listed(names)}.")
     asked = Counter(trial.architecture.name for trial in state.trials)
     partly = [
         row["architecture"] for row in content.rows if 0 < row["trials"] + row["failed"] < asked[row["architecture"]]
     ]
     if partly:
-        said.append(f"Not all trials are there yet: {listed(partly)}.")
+        warnings.append(f"Not all trials are there yet: {listed(partly)}.")
     mixed = [f"{row['architecture']} ({row['mixed']})" for row in content.rows if row["mixed"]]
     if mixed:
-        said.append(f"Not all trials ran alike, so small differences may come from that: {listed(mixed)}.")
+        warnings.append(f"Not all trials ran alike, so small differences may come from that: {listed(mixed)}.")
     for what, is_baseline in (("scikit-learn warned", True), ("While they trained", False)):
-        noted = ((t, r) for those in content.done.values() for t, r in those if r.is_baseline == is_baseline)
+        noted = ((t, r) for pairs in content.done.values() for t, r in pairs if r.is_baseline == is_baseline)
         if notes := [f"{trial.in_words}: {note}" for trial, record in noted for note in record.notes]:
-            said.append(f"{what}: {listed(notes, 3)}.")
+            warnings.append(f"{what}: {listed(notes, 3)}.")
     if state.sweep.is_quick_look:
-        said.append(
+        warnings.append(
             f"A quick look: {state.sweep.overrides_in_words}. The full sweep's results have a place of their own."
         )
     elif state.sweep.limit:
-        said.append(f"Trained on {state.sweep.limit:,} of the training images only.")
-    return said + content.problems
+        warnings.append(f"Trained on {state.sweep.limit:,} of the training images only.")
+    return warnings + content.problems
 
 
 # ---- The sections of the page, in order ----
@@ -321,13 +321,13 @@ def _show_cost(page, content, metric: str, cost: str) -> None:
 def _show_curves(page, content):
     page.section("Training curves")
     curves = {row["architecture"]: _curves(content, row["architecture"]) for row in content.shown}
-    curves = {name: those for name, those in curves.items() if any(len(curve.mean) for curve in those.values())}
+    curves = {name: by_figure for name, by_figure in curves.items() if any(len(c.mean) for c in by_figure.values())}
     if not curves:
         page.paragraph("No trial has curves.")
         return
-    epochs = max(len(curve.mean) for those in curves.values() for curve in those.values())
+    epochs = max(len(curve.mean) for by_figure in curves.values() for curve in by_figure.values())
     of_whom = content.which_shown if len(curves) == len(content.shown) else counted(len(curves), "architecture")
-    ends = ", ".join(f"{name} {_last(those['val_loss'])}" for name, those in curves.items() if _last(those["val_loss"]))
+    ends = ", ".join(f"{name} {end}" for name, by_figure in curves.items() if (end := _last(by_figure["val_loss"])))
     page.picture(
         "curves.png",
         draw_curves(content.subtitle, curves, content.labels),
@@ -358,7 +358,7 @@ def _last(curve: Curve) -> str:
 
 def _gaps_in_words(curves: Mapping[str, Mapping[str, Curve]], figure: str) -> str:
     """What the panels show, for who does not see them: `At the end, training and validation: 64-32 0.220, 0.332`."""
-    pairs = [(name, _last(those[figure]), _last(those[f"val_{figure}"])) for name, those in curves.items()]
+    pairs = [(name, _last(c[figure]), _last(c[f"val_{figure}"])) for name, c in curves.items()]
     return "At the end, training and validation: " + "; ".join(f"{n} {a or 'none'}, {b or 'none'}" for n, a, b in pairs)
 
 
@@ -366,9 +366,9 @@ def _show_trials(page, content):
     page.section("Spread over trials")
     trials = {row["architecture"]: _accuracies(content, row["architecture"]) for row in content.shown}
     spreads = [
-        f"{name} {min(those['test_accuracy']):.4f} to {max(those['test_accuracy']):.4f}"
-        for name, those in trials.items()
-        if those["test_accuracy"]
+        f"{name} {min(accuracies['test_accuracy']):.4f} to {max(accuracies['test_accuracy']):.4f}"
+        for name, accuracies in trials.items()
+        if accuracies["test_accuracy"]
     ]
     page.picture(
         "trials.png",
@@ -381,8 +381,8 @@ def _show_trials(page, content):
 
 
 def _accuracies(content, name: str) -> dict[str, list[float]]:
-    found = [record.metrics for _, record in content.done[name]]
-    return {metric: [own[metric] for own in found if metric in own] for metric in ("test_accuracy", "val_accuracy")}
+    figures = [record.metrics for _, record in content.done[name]]
+    return {key: [metrics[key] for metrics in figures if key in metrics] for key in ("test_accuracy", "val_accuracy")}
 
 
 def _show_classes(page, content):
@@ -429,9 +429,9 @@ def _show_classes(page, content):
 
 def _f1_scores(content) -> np.ndarray:
     """Fractions, `(architectures, classes)`, NaN for no score."""
-    found = {(row["architecture"], row["class"]): row["f1"] for row in content.class_rows}
+    f1 = {(row["architecture"], row["class"]): row["f1"] for row in content.class_rows}
     classes = range(len(content.class_names))
-    scores = [[found.get((row["architecture"], k)) for k in classes] for row in content.shown]
+    scores = [[f1.get((row["architecture"], k)) for k in classes] for row in content.shown]
     return np.array(scores, float).reshape(len(content.shown), -1)
 
 
@@ -478,7 +478,7 @@ def _show_samples(page, content):
     which = content.best_trial.in_words
     mistakes = int((label != predicted).sum())
     names = content.class_names
-    said = [f"{_name_of(names, label[i])} taken for {_name_of(names, predicted[i])}" for i in samples.confident[:3]]
+    surest = [f"{_name_of(names, label[i])} taken for {_name_of(names, predicted[i])}" for i in samples.confident[:3]]
     headings = ("Right", "Wrong", "The surest mistakes")
     rows = [
         Row([Tile(images[i], _beside_image(content, i)) for i in chosen], heading=heading)
@@ -489,7 +489,7 @@ def _show_samples(page, content):
     page.picture(
         "samples.png",
         draw_sheet(title, content.subtitle, rows, columns=5, title_size=6),
-        alt=f"Test images with what {which} says of them. Most confident mistakes: {'; '.join(said) or 'none'}.",
+        alt=f"Test images with what {which} says of them. Most confident mistakes: {'; '.join(surest) or 'none'}.",
         caption=f"Test images and what {which} says of them, the best architecture's best trial by validation: of "
         "each class the first that it gets right and the first that it gets wrong, and of its "
         f"{counted(mistakes, 'mistake')} those that it was surest of, at most {MOST_SAMPLES} each.",
@@ -501,8 +501,8 @@ def _beside_image(content, index: int) -> str:
     """What stands beside a test image: its class, what the best trial says it is, and how surely."""
     label, predicted, confidence = content.predictions
     names = [plots.shortened(_name_of(content.class_names, which[index]), 13) for which in (label, predicted)]
-    said = "right" if label[index] == predicted[index] else f"said {names[1]}"
-    return f"{names[0]}\n{said}, {100 * confidence[index]:.0f} %"
+    answer = "right" if label[index] == predicted[index] else f"said {names[1]}"
+    return f"{names[0]}\n{answer}, {100 * confidence[index]:.0f} %"
 
 
 def _name_of(names: Sequence[str], number: int) -> str:
