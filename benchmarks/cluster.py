@@ -42,7 +42,6 @@ from measure import (
     write_report,
 )
 
-from fmnist_mlp.engines import process
 from fmnist_mlp.engines.calls import Call
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -140,8 +139,9 @@ def _growth(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
     from sweeping import Made
 
     from fmnist_mlp.data.source import DataSource
-    from fmnist_mlp.engines.calls import Call, WorkerSettings
-    from fmnist_mlp.runner import cluster
+    from fmnist_mlp.engines.calls import WorkerSettings
+    from fmnist_mlp.engines.pool import Pool
+    from fmnist_mlp.runner import cluster, loop
     from fmnist_mlp.training.trial import Task
 
     made = Made(folder, f"dataset: synthetic\nseeds: {options.trials}\narchitectures: [[8]]\n", "growth.yaml")
@@ -155,25 +155,20 @@ def _growth(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[s
     rows = []
     with cluster.Home(made.results) as home:
         home._on_message = lambda call, message: None
-        calls = [
-            Call(
-                one.fingerprint,
-                "fmnist_mlp.training.trial:run_trial",
-                (Task(one, DataSource("synthetic"), None, made.root, folder, None),),
-            )
-            for one in made.plan
-        ]
+        tasks = [Task(one, DataSource("synthetic"), None, made.root, folder, None) for one in made.plan]
+        calls = [Call(task.trial.fingerprint, loop.RUN_TRIAL, (task,)) for task in tasks]
         files = {name: os.urandom(size) for name, size in _RECORD_BYTES.items()}
-        engine_class = _stub_engine(lambda call: _answer(made, call, files))
-        engine = engine_class(options.workers, WorkerSettings(), prepare_call=home.prepare_call, on_message=home.hear)
+        stubs = _Stubs(lambda call: _answer(made, call, files))
+        hooks = {"prepare_call": home.prepare_call, "on_message": home.hear}
+        engine = Pool(options.workers, WorkerSettings(), stubs, **hooks)
         before, is_counting[0] = resource.getrusage(resource.RUSAGE_SELF), True
         started = at_mark = time.perf_counter()
-        cpu_at_mark, done_at_mark = before.ru_utime + before.ru_stime - engine.stub_seconds, 0
+        cpu_at_mark, done_at_mark = before.ru_utime + before.ru_stime - stubs.seconds, 0
         marks = {options.trials // 10, options.trials // 2, options.trials}
         for done, _ in enumerate(home.run(engine, calls), 1):
             if done in marks:
                 usage = resource.getrusage(resource.RUSAGE_SELF)
-                cpu, now = usage.ru_utime + usage.ru_stime - engine.stub_seconds, time.perf_counter()
+                cpu, now = usage.ru_utime + usage.ru_stime - stubs.seconds, time.perf_counter()
                 count, operations_so_far = done - done_at_mark, sum(operations.values())
                 rows.append(
                     [
@@ -205,63 +200,67 @@ def _answer(made, call, files: dict[str, bytes]) -> bytes:
     return pickle.dumps((record, files | {"record.json": content}))
 
 
-def _stub_engine(answer):
-    """`RayEngine` with links that answer by themselves; its loop, hand-out and bookkeeping are the real ones."""
-    from fmnist_mlp.engines.ray import RayEngine
+class _Stubs:
+    """A workplace whose workers answer by themselves; the pool's loop, hand-out and bookkeeping are the real ones."""
 
-    class StubEngine(RayEngine):
-        stub_seconds = 0.0  # of CPU that workers would spend, not the driver
+    longest_wait, may_kill_at_any_time = 60.0, True
 
-        def run(self, calls):
-            return super(RayEngine, self).run(calls)
+    def __init__(self, answer):
+        self.answer = answer
+        self.seconds = 0.0  # of CPU that workers would spend, not the driver
 
-        def _start_worker(self):
-            number = min(set(range(self.jobs)) - {worker.number for worker in self._workers})
-            link = StubLink(self)
-            self._workers.append(process.Worker(number, link, link))
+    def make_process(self, number, settings, wake):
+        return _StubProcess(self, wake)
 
-        def _wait(self):
-            return [worker for worker in self._workers if worker.pipe.poll()]
+    def look_after(self, processes):
+        pass
 
-    class StubLink:
-        node_id = machine = "stub"
 
-        def __init__(self, owner):
-            self.owner, self.inbox = owner, deque([("ready", pickle.dumps({}))])
+class _StubProcess:
+    sources = ()
 
-        def poll(self):
-            return bool(self.inbox)
+    def __init__(self, stubs, wake):
+        self.stubs, self.wake, self.inbox, self.has_ended = stubs, wake, deque(), False
 
-        def recv(self):
-            message = self.inbox.popleft()
-            if message == process.END:
-                raise EOFError
-            return message
+    def start(self):
+        self._say(("ready", pickle.dumps({})))
 
-        def send(self, payload):
-            if payload in (process.END, process._STOP):
-                self.inbox.append(process.END)
-                return
+    def send(self, message):
+        kind, *content = message
+        if kind == "call":
             began = time.process_time()
-            _, args = pickle.loads(payload)
-            call = Call("", "", args)
-            self.inbox += [("message", pickle.dumps({"epoch": epoch, "epochs": 20})) for epoch in range(21)]
-            self.inbox.append(("result", "done", answer(call), None, 0.0, 0))
-            self.owner.stub_seconds += time.process_time() - began
+            _, args = pickle.loads(*content)
+            answer = self.stubs.answer(Call("", "", args))
+            messages = [("message", pickle.dumps({"epoch": epoch, "epochs": 20})) for epoch in range(21)]
+            self.stubs.seconds += time.process_time() - began
+            self._say(*messages, ("result", "done", answer, None, 0.0, 0))
+        elif kind == "end":
+            self.kill()
 
-        def is_machine_lost(self):
-            return False
+    def poll(self):
+        return bool(self.inbox) or self.has_ended
 
-        def is_alive(self):
-            return True
+    def receive(self):
+        if not self.inbox:
+            raise EOFError
+        message = self.inbox.popleft()
+        if self.poll():
+            self.wake()
+        return message
 
-        def kill(self):
-            pass
+    def kill(self):
+        self.has_ended = True
+        self.wake()
 
-        def end(self):
-            return "ended"
+    def end(self, patience):
+        return "ended"
 
-    return StubEngine
+    def has_lost_its_machine(self):
+        return False
+
+    def _say(self, *messages):
+        self.inbox += messages
+        self.wake()
 
 
 def _options() -> argparse.Namespace:

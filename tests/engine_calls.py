@@ -171,6 +171,13 @@ def die_when_asked(context):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def wait_for_messages(context, count):
+    context.report("ready")
+    messages = []
+    wait_until(lambda: messages.extend(context.messages()) or len(messages) == count)
+    return messages
+
+
 def variables(context, *names):
     return [os.environ.get(name) for name in names]
 
@@ -199,10 +206,6 @@ def initialize_first_quickly(first, mark):
 
 def initialize_badly(message, error_class=SweepError):
     raise error_class(message)
-
-
-def die_in_initializer():
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def pid_as_variable():

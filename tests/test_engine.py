@@ -1,6 +1,8 @@
 """The engine: one body over this process and worker processes where both promise the same, then the faults."""
 
 import contextlib
+import dataclasses
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -16,10 +18,10 @@ import engine_calls
 import pytest
 from engine_calls import is_held, wait_until
 
-from fmnist_mlp.engines.calls import Call, EngineError, WorkerSettings
+from fmnist_mlp.engines.calls import Call, EngineError, Outcome, WorkerSettings
 from fmnist_mlp.engines.inline import InlineEngine
 from fmnist_mlp.engines.machine import available_cores, available_memory_bytes
-from fmnist_mlp.engines.pool import LocalEngine
+from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import SweepError
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +33,7 @@ def make_engine(request):
         settings = settings or WorkerSettings()
         if request.param == "in this process":
             return InlineEngine(0, settings, **options)
-        return LocalEngine(1 if request.param == "one worker" else 2, settings, **options)
+        return Pool(1 if request.param == "one worker" else 2, settings, **options)
 
     return make
 
@@ -65,7 +67,7 @@ def call(function, *args, key=None, **options):
 
 
 def local(jobs=1, environment=None, initializer=None, initargs=(), **options):
-    return LocalEngine(jobs, WorkerSettings(environment or {}, initializer, initargs), **options)
+    return Pool(jobs, WorkerSettings(environment or {}, initializer, initargs), **options)
 
 
 # Over every engine.
@@ -277,26 +279,52 @@ def test_what_a_call_sent_in_time_counts_however_late_it_is_read():
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
 
 
-def test_workers_that_die_while_they_start_are_given_up():
-    engine = local(2, initializer="engine_calls:die_in_initializer")
-    with pytest.raises(EngineError, match=r"3 workers in a row died .* killed by SIGKILL"):
+@pytest.mark.parametrize(
+    ("function", "args", "cause"),
+    [("die", (None,), "killed by SIGKILL"), ("leave", (None, 1), "ended with exit code 1")],
+)
+def test_workers_that_die_while_they_start_are_given_up(function, args, cause):
+    engine = local(2, initializer=f"engine_calls:{function}", initargs=args)
+    with pytest.raises(EngineError, match=f"3 workers in a row died before they could work, the last one {cause}"):
         run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(8)))
 
 
-def test_workers_whose_main_module_does_not_import_are_given_up(tmp_path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(
-        "import engine_calls\n"
-        "from fmnist_mlp.engines.pool import *\n"
-        "list(LocalEngine(1, WorkerSettings()).run([Call('a', 'engine_calls:nothing')]))\n"
-    )
+UNGUARDED = """
+from fmnist_mlp.engines.calls import Call, WorkerSettings
+from fmnist_mlp.engines.pool import Pool
+print([outcome.value for outcome in Pool(1, WorkerSettings()).run([Call('a', 'engine_calls:double', (21,))])])
+"""
+# As IPython does: a main module that has no file.
+NOTEBOOK = f"""
+import sys, types
+main = sys.modules['__main__'] = types.ModuleType('__main__')
+exec({UNGUARDED!r}, vars(main))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["unguarded.py"], None),
+        (["-m", "unguarded"], None),
+        (["-c", UNGUARDED], None),
+        (["-"], UNGUARDED),
+        (["-c", NOTEBOOK], None),
+    ],
+    ids=["script", "module", "command", "standard input", "notebook"],
+)
+def test_workers_need_no_guard_and_no_file_of_the_main_module(tmp_path, arguments, stdin):
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
     done = subprocess.run(
-        [sys.executable, script], env=script_environment(), capture_output=True, text=True, timeout=20
+        [sys.executable, *arguments],
+        input=stdin,
+        env=script_environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        cwd=tmp_path,
     )
-    assert (
-        "EngineError: 3 workers in a row died before they could work, the last one ended with exit code 1"
-        in done.stderr
-    )
+    assert (done.stdout, done.stderr) == ("[42]\n", "")
 
 
 def test_no_process_can_be_started(monkeypatch):
@@ -406,6 +434,28 @@ def test_calls_that_want_to_be_alone_run_last_one_at_a_time_on_a_warm_worker(tmp
     assert {outcome.value[2] for outcome in outcomes[4:]} <= {outcome.value for outcome in outcomes[:4]}
 
 
+def test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker(tmp_path):
+    prepared = []
+
+    def prepare(one):
+        prepared.append(one.key)
+        if one.key == "known":
+            return Outcome(one, "done", "known already", attempts=0)
+        return dataclasses.replace(one, args=(tmp_path / "mark",))
+
+    calls = [call(engine_calls.die_once, "not this", key="dies"), call(engine_calls.die, key="known")]
+    outcomes = run(local(prepare_call=prepare), *calls)
+    assert outcomes["dies"].value == "survived"
+    assert outcomes["known"].value == "known already"
+    assert sorted(prepared) == ["dies", "dies", "known"]
+
+
+def test_calls_that_run_alone_follow_calls_that_needed_no_worker():
+    engine = local(prepare_call=lambda one: one if one.alone else Outcome(one, "done", attempts=0))
+    outcomes = run(engine, call(engine_calls.die), call(engine_calls.double, 4, alone=True))
+    assert outcomes["double"].value == 8
+
+
 def test_calls_that_want_to_be_alone_are_beside_no_other_of_their_kind(tmp_path):
     """Each would hold the lock that the other looks for."""
     calls = [call(engine_calls.held_and_seen, [tmp_path / "1"], key="look", alone=True)]
@@ -441,6 +491,117 @@ def test_the_group_with_the_most_to_do_comes_first_and_ties_keep_their_order():
     expected = ["long1", "long2", "alone", "small", "small too"]
     assert list(run(local(), *calls)) == expected
     assert list(run(InlineEngine(), *calls)) == expected
+
+
+# Calls that are not known beforehand, and calls that are told something.
+
+
+def test_calls_drawn_one_by_one_may_depend_on_what_came_out(make_engine):
+    """Each number is twice the one before; None says that the next is not known yet."""
+    values, drawn_at = [1], []
+
+    def calls():
+        for number in range(5):
+            while len(values) <= number:
+                yield None
+            drawn_at.append(len(values))
+            yield call(engine_calls.double, values[number], key=str(number))
+
+    for outcome in make_engine().run(calls()):
+        values.append(outcome.value)
+    assert values == [1, 2, 4, 8, 16, 32]
+    assert drawn_at == [1, 2, 3, 4, 5]
+
+
+def test_no_more_calls_are_drawn_than_there_are_workers(make_engine):
+    engine, drawn = make_engine(), []
+    calls = (drawn.append(n) or call(engine_calls.double, n, key=str(n)) for n in itertools.count())
+    outcomes = engine.run(calls)
+    assert [next(outcomes).status for _ in range(4)] == ["done"] * 4
+    assert len(drawn) <= 3 + (engine.jobs or 1)
+    outcomes.close()
+
+
+def test_a_run_whose_calls_are_not_known_while_nothing_runs_ends(make_engine):
+    assert list(make_engine().run(iter([None]))) == []
+    (outcome,) = make_engine().run(iter([call(engine_calls.double, 1), None, None]))
+    assert outcome.value == 2
+
+
+def test_an_error_while_calls_are_drawn_ends_the_run(make_engine):
+    def calls():
+        yield call(engine_calls.double, 1)
+        raise OSError("no proposals")
+
+    with pytest.raises(OSError, match="no proposals"):
+        list(make_engine().run(calls()))
+
+
+def test_a_call_drawn_by_itself_that_wants_to_be_alone_has_no_other_beside_it(tmp_path):
+    """In the order of the iterator: two that meet, one alone, two that meet."""
+    paths = [tmp_path / str(n) for n in range(4)]
+    calls = [call(engine_calls.hold, path, pair, key=path.name) for pair in (paths[:2], paths[2:]) for path in pair]
+    calls.insert(2, call(engine_calls.held_and_seen, paths, key="alone", alone=True))
+    outcomes = list(local(2).run(iter(calls)))
+    assert outcomes[2].call.alone
+    assert outcomes[2].value[:2] == (0, 2)
+    assert len(outcomes) == 5
+
+
+def test_what_is_sent_reaches_the_running_call(make_engine):
+    told = []
+
+    def answer(one, message):
+        if message == "ready":
+            told.extend(engine.send(key, f"to {key}") for key in (one.key, one.key, "nobody"))
+
+    engine = make_engine(on_message=answer)
+    outcomes = run(engine, *(call(engine_calls.wait_for_messages, 2, key=key) for key in ("one", "two", "three")))
+    assert {key: outcome.value for key, outcome in outcomes.items()} == {key: [f"to {key}"] * 2 for key in outcomes}
+    assert told == [True, True, False] * 3
+    assert engine.send("one", "too late") is False
+
+
+def test_what_was_sent_to_a_call_is_not_for_the_next_one():
+    engine = local(on_message=lambda one, message: engine.send(one.key, one.key))
+    calls = [call(engine_calls.report_numbers, 3, key="deaf"), call(engine_calls.wait_for_messages, 1, key="next")]
+    assert run(engine, *calls)["next"].value == ["next"]
+
+
+def test_workers_stay_warm_from_one_run_to_the_next(make_engine):
+    hellos = []
+    with make_engine(on_worker=lambda worker, value: hellos.append(worker)) as engine:
+        pids = {outcome.value for n in range(3) for outcome in engine.run([call(engine_calls.pid)])}
+        assert not engine.is_stopped
+    assert len(pids) == len(hellos) == 1
+    assert multiprocessing.active_children() == []
+
+
+def test_a_warm_engine_keeps_no_worker_that_is_busy_when_a_run_is_left(tmp_path):
+    with local(2) as engine:
+        run(engine, call(engine_calls.pid))
+        endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless")
+        for _ in engine.run([endless, call(engine_calls.wait_until_held, tmp_path / "lock")]):
+            break
+        assert not is_held(tmp_path / "lock")
+        assert len(multiprocessing.active_children()) == 1
+        assert len(run(engine, *(call(engine_calls.double, n, key=str(n)) for n in range(4)))) == 4
+
+
+def test_a_warm_worker_that_died_between_two_runs_is_no_fault_of_the_next_call():
+    with local(retries=0) as engine:
+        for _ in range(4):
+            outcome = run(engine, call(engine_calls.pid))["pid"]
+            assert (outcome.status, outcome.attempts) == ("done", 1)
+            os.kill(outcome.value, signal.SIGKILL)
+            os.waitid(os.P_PID, outcome.value, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_stopped_engine_keeps_nothing_warm():
+    with local(2, on_message=lambda call, message: engine.stop()) as engine:
+        run(engine, call(engine_calls.finish_when_asked))
+        assert multiprocessing.active_children() == []
+        assert engine.is_stopped
 
 
 # Size and speed.
@@ -535,16 +696,17 @@ import signal
 import sys
 from pathlib import Path
 import engine_calls
-from fmnist_mlp.engines import pool as engine
-from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
+from fmnist_mlp.engines import pool
+from fmnist_mlp.engines.calls import Call, WorkerSettings
+from fmnist_mlp.engines.pool import Pool
 
 if __name__ == "__main__":
-    engine._MAX_IDLE_DEATHS = 1
+    pool._MAX_IDLE_DEATHS = 1
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     Path(sys.argv[1]).touch()
     calls = [Call(str(n), "engine_calls:double", (n,)) for n in range(50)]
-    outcomes = list(LocalEngine(2, WorkerSettings(), recycle_after=10).run(calls))
+    outcomes = list(Pool(2, WorkerSettings(), recycle_after=10).run(calls))
     print({(outcome.status, outcome.attempts) for outcome in outcomes}, len(outcomes))
 """
 
@@ -573,12 +735,13 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import engine_calls
-from fmnist_mlp.engines.pool import Call, LocalEngine, WorkerSettings
+from fmnist_mlp.engines.calls import Call, WorkerSettings
+from fmnist_mlp.engines.pool import Pool
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     calls = [Call(name, "engine_calls:compute_for_ever", (folder / name,)) for name in ("one", "two")]
-    engine = LocalEngine(2, WorkerSettings(), on_message=lambda call, message: (folder / f"{call.key}.holds").touch())
+    engine = Pool(2, WorkerSettings(), on_message=lambda call, message: (folder / f"{call.key}.holds").touch())
     outcomes = engine.run([Call("first", "engine_calls:wait_until_held", (folder / "one",), cost=9), *calls])
     assert next(outcomes).status == "done"
     if "exit" not in sys.argv:

@@ -27,6 +27,7 @@ from test_engine import (  # noqa: F401 - collected here too, with this module's
     run,
     test_a_bug_in_the_initializer_keeps_its_traceback,
     test_a_call_beyond_the_timeout_loses_its_worker_only,
+    test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker,
     test_a_call_may_finish_after_a_gentle_stop,
     test_a_call_that_always_kills_its_worker_has_crashed,
     test_a_call_that_raises_fails_alone_and_once,
@@ -41,7 +42,10 @@ from test_engine import (  # noqa: F401 - collected here too, with this module's
     test_a_users_error_in_the_initializer_reaches_the_user_as_it_is,
     test_an_exception_in_a_callback_ends_the_run,
     test_as_many_calls_as_jobs_run_at_once,
+    test_calls_drawn_one_by_one_may_depend_on_what_came_out,
+    test_calls_that_run_alone_follow_calls_that_needed_no_worker,
     test_calls_that_want_to_be_alone_run_last_one_at_a_time_on_a_warm_worker,
+    test_closing_the_generator_ends_the_workers,
     test_every_call_gives_its_value,
     test_large_arguments_and_results_pass,
     test_messages_arrive_in_order_and_before_the_outcome,
@@ -50,13 +54,16 @@ from test_engine import (  # noqa: F401 - collected here too, with this module's
     test_the_environment_is_set_before_the_interpreter_starts,
     test_the_environment_reaches_the_calls_and_is_restored,
     test_the_initializer_runs_before_the_calls_and_says_hello,
+    test_what_is_sent_reaches_the_running_call,
     test_workers_stay_warm,
+    test_workers_stay_warm_from_one_run_to_the_next,
     test_workers_that_die_while_they_start_are_given_up,
 )
 
 from fmnist_mlp.engines import ray as engine_ray
 from fmnist_mlp.engines.calls import Call, Outcome, WorkerSettings
-from fmnist_mlp.engines.ray import Needs, RayEngine
+from fmnist_mlp.engines.pool import Pool
+from fmnist_mlp.engines.ray import Machines, Needs
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.runner import cluster
 
@@ -104,20 +111,20 @@ def ray_here(short_folder):
 @pytest.fixture(params=["one worker", "two workers"])
 def make_engine(request, ray_here):
     def make(settings=None, **options):
-        return RayEngine(1 if request.param == "one worker" else 2, settings or WorkerSettings(), **options)
+        return Pool(1 if request.param == "one worker" else 2, settings or WorkerSettings(), Machines(), **options)
 
     return make
 
 
+def on_ray(jobs=1, environment=None, initializer=None, initargs=(), machines=None, **options):
+    return Pool(jobs, WorkerSettings(environment or {}, initializer, initargs), machines or Machines(), **options)
+
+
 @pytest.fixture(autouse=True)
 def _bodies_of_local_workers_run_on_ray(monkeypatch, request):
-    """What test_engine.py asks of `LocalEngine` by its `local(...)`, asked of Ray."""
+    """What test_engine.py asks of workers here by its `local(...)`, asked of Ray."""
     if getattr(request.function, "__module__", "") == "test_engine":
         request.getfixturevalue("ray_here")
-
-        def on_ray(jobs=1, environment=None, initializer=None, initargs=(), **options):
-            return RayEngine(jobs, WorkerSettings(environment or {}, initializer, initargs), **options)
-
         monkeypatch.setattr(test_engine, "local", on_ray)
 
 
@@ -125,7 +132,7 @@ def _bodies_of_local_workers_run_on_ray(monkeypatch, request):
 
 
 def test_ray_started_here_listens_to_this_machine_alone(ray_here):
-    run(RayEngine(1, WorkerSettings()), call(engine_calls.nothing))
+    run(on_ray(), call(engine_calls.nothing))
     import psutil  # Ray brings one along
 
     listening = []
@@ -137,57 +144,17 @@ def test_ray_started_here_listens_to_this_machine_alone(ray_here):
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
 
 
-def test_closing_the_generator_ends_the_workers(ray_here, tmp_path):
-    holding = []
-    engine = RayEngine(2, WorkerSettings(), on_message=lambda call, message: holding.append(call.key))
-    endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless", cost=100)
-    outcomes = engine.run([endless, *(call(engine_calls.report_numbers, 1, key=str(n)) for n in range(1000))])
-    wait_until(lambda: next(outcomes).status == "done" and "endless" in holding)
-    assert is_held(tmp_path / "lock")
-    outcomes.close()
-    assert not is_held(tmp_path / "lock")
-
-
 def test_the_environment_may_be_decided_where_the_worker_starts(ray_here):
-    settings = WorkerSettings(engine_calls.pid_as_variable)
-    outcome = run(RayEngine(1, settings), call(engine_calls.variables, "ENGINE_TEST_PID"))["variables"]
+    engine = on_ray(environment=engine_calls.pid_as_variable)
+    outcome = run(engine, call(engine_calls.variables, "ENGINE_TEST_PID"))["variables"]
     assert int(outcome.value[0]) != os.getpid()
-
-
-def test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker(ray_here, tmp_path):
-    prepared = []
-
-    def prepare(one):
-        prepared.append(one.key)
-        if one.key == "known":
-            return Outcome(one, "done", "known already", attempts=0)
-        return dataclasses.replace(one, args=(tmp_path / "mark",))
-
-    calls = [Call("dies", "engine_calls:die_once", ("not this",)), Call("known", "engine_calls:die")]
-    outcomes = run(RayEngine(1, WorkerSettings(), prepare_call=prepare), *calls)
-    assert outcomes["dies"].value == "survived"
-    assert outcomes["known"].value == "known already"
-    assert sorted(prepared) == ["dies", "dies", "known"]
-
-
-def test_calls_that_run_alone_follow_calls_that_needed_no_worker(ray_here):
-    def prepare(one):
-        return one if one.alone else Outcome(one, "done", attempts=0)
-
-    engine = RayEngine(1, WorkerSettings(), prepare_call=prepare)
-    outcomes = run(engine, call(engine_calls.die), call(engine_calls.double, 4, alone=True))
-    assert outcomes["double"].value == 8
 
 
 def test_a_shipment_reaches_the_initializer_of_every_worker(ray_here):
     hellos = []
-    engine = RayEngine(
-        2,
-        WorkerSettings(initializer="engine_calls:initialize", initargs=(3,)),
-        prepare_node="engine_calls:fetch_times",
-        shipment=b"ab",
-        on_worker=lambda worker, value: hellos.append(value[0]),
-    )
+    machines = Machines(prepare_node="engine_calls:fetch_times", shipment=b"ab")
+    engine = on_ray(2, {}, "engine_calls:initialize", (3,), machines)
+    engine.on_worker = lambda worker, value: hellos.append(value[0])
     run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(4)))
     assert set(hellos) == {b"ababab"}
 
@@ -221,7 +188,7 @@ def test_a_busy_cluster_is_waited_for_with_a_word(ray_here, monkeypatch):
         notices.append(line)
         ray.kill(occupied)
 
-    outcomes = run(RayEngine(1, WorkerSettings(), on_notice=notice), call(engine_calls.double, 2))
+    outcomes = run(on_ray(machines=Machines(on_notice=notice)), call(engine_calls.double, 2))
     assert outcomes["double"].value == 4
     assert notices[0] == "waiting for the Ray cluster: no machine has 1 core free now (ray status)"
 
@@ -235,15 +202,16 @@ DRIVER = """
 import sys
 from pathlib import Path
 import engine_calls
-from fmnist_mlp.engines.pool import Call, WorkerSettings
-from fmnist_mlp.engines.ray import RayEngine, connected
+from fmnist_mlp.engines.calls import Call, WorkerSettings
+from fmnist_mlp.engines.pool import Pool
+from fmnist_mlp.engines.ray import Machines, connected
 
 folder = Path(sys.argv[1])
 def mark(call, message):
     (folder / f"{call.key}.holds").touch()
 calls = [Call(name, "engine_calls:compute_for_ever", (folder / name,)) for name in ("one", "two")]
 with connected("local"):
-    list(RayEngine(2, WorkerSettings(), on_message=mark).run(calls))
+    list(Pool(2, WorkerSettings(), Machines(), on_message=mark).run(calls))
 """
 
 
@@ -489,7 +457,7 @@ architectures: [[16], [24, 16]]
 """
 
 
-class Machines:
+class Loopback:
     """A cluster on loopback: processes of `ray start --block`, ended by their ids."""
 
     def __init__(self, folder, environment):
@@ -519,7 +487,7 @@ def machines(short_folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    machines = Machines(short_folder, ray_environment(short_folder))
+    machines = Loopback(short_folder, ray_environment(short_folder))
     machines.address = f"127.0.0.1:{port}"
     machines.head = machines.start("--head", f"--port={port}", "--include-dashboard=false")
     wait_until(lambda: is_answering(port), seconds=60)

@@ -36,7 +36,7 @@ from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.idx import FILES, MAX_FILE_BYTES
 from fmnist_mlp.data.source import DataSource, find_data, load_data
 from fmnist_mlp.engines.calls import Call, WorkerSettings
-from fmnist_mlp.engines.pool import LocalEngine
+from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.files import load_json, save_json, seal
 from fmnist_mlp.logs.views import SweepLogs
@@ -806,7 +806,7 @@ def test_a_clock_that_jumps_all_the_time_changes_no_number_and_measures_nothing_
 @pytest.mark.parametrize("seconds", [1e-9, 2_592_000.0, 1e300], ids=["no time at all", "30 days", "for ever"])
 def test_a_timeout_of_any_length_can_be_waited_for(seconds):
     """poll(2) counts milliseconds in 32 bits: 24.8 days."""
-    engine = LocalEngine(1, WorkerSettings(), timeout=seconds)
+    engine = Pool(1, WorkerSettings(), timeout=seconds)
     (outcome,) = engine.run([Call("one", "engine_calls:double", (21,))])
     assert (outcome.status, outcome.value) in [("done", 42)] + [("timed_out", None)] * (seconds < 1)
 

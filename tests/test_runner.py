@@ -293,7 +293,7 @@ def test_where_tensorflow_finds_no_gpu_there_is_a_worker_a_core_all_the_same(job
             assert self.jobs == 1
             yield from super().run(calls)
 
-    monkeypatch.setattr("fmnist_mlp.runner.loop.LocalEngine", Engine)
+    monkeypatch.setattr("fmnist_mlp.runner.loop.Pool", Engine)
     _, summary = fake.run(jobs=jobs)
     assert (summary.trained, engines[0].jobs) == (6, workers)
 

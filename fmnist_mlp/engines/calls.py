@@ -5,16 +5,25 @@ files. What every engine promises, so that its caller need not know which one it
 
 - `run` yields one `Outcome` for every call that was started, in the order in which they end, and returns when none is
   left. The order in which calls are handed out, and to whom, decides how long a run takes and nothing else.
+- A list of calls, or another collection, is drawn whole before anything starts, so that the longest can go first. From
+  any other iterable a call is drawn when a worker would have nothing to do, after the consumer has dealt with every
+  earlier outcome: what comes next may depend on what came out. Where such an iterator gives None, it has nothing for
+  now: it is asked again when something has happened, and where nothing runs any more the run ends. After a call that
+  wants to be alone it is asked again when that one has ended.
 - A call that raises, or whose result cannot be sent, is `failed`, and not tried again: it would raise again. A call
   whose worker died is tried again on a fresh worker, at most `retries` times, then it is `crashed`. A call that takes
   longer than `timeout` seconds loses its worker and is `timed_out`. No call's fate touches another call.
 - Messages of a call reach `on_message` in the order they were sent, all of them before the call's outcome is yielded;
   what the initializer returned reaches `on_worker` before the worker's first call. Both are called by `run`, in the
   consumer's thread and while it waits for the next outcome; an exception in them ends the run.
+- `send` reaches a running call, in whatever process: `Context.messages` gives what was sent to its present attempt.
 - After `stop()` no call is handed out or tried again; running calls see `stop_requested` and end as they like
   (`stopped` where they raise `Stopped`); calls that were never started are not yielded. `stop(now=True)` ends running
   calls at once, as `stopped`. A stopped engine stays stopped.
-- Nothing outlives `run`: when it ends, is closed, raises, or its process dies, so do its workers.
+- Nothing outlives `run`: when it ends, is closed, raises, or its process dies, so do its workers. In a `with` block of
+  the engine idle workers stay warm for the next `run`, and nothing outlives the block. Busy ones do not outlive `run`.
+- A worker imports what it is to call and nothing of the main module, which may be a script without a guard, a notebook
+  or standard input.
 
 Left to others: what the calls do, what becomes of the outcomes, which signals mean stop (`cli` calls `stop` from its
 handlers), how many workers are wise. Tried on Linux; elsewhere signals may reach workers, and memory is not watched on
@@ -22,8 +31,10 @@ Windows.
 """
 
 import math
+import pickle
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -123,13 +134,18 @@ class WorkerSettings:
 class Context:
     """What a function may say to and ask of the process that called it; its first argument."""
 
-    def __init__(self, send: Callable[[Any], None], stop: threading.Event):
+    def __init__(self, send: Callable[[Any], None], stop: threading.Event, inbox: deque[bytes] | None = None):
         self._send = send
         self._stop = stop
+        self._inbox = deque() if inbox is None else inbox
 
     def report(self, message):
         """Send any picklable message to `on_message`; waits only if the parent left hundreds of messages unread."""
         self._send(message)
+
+    def messages(self) -> list:
+        """What `Engine.send` has sent to this call since it last asked, in order; does not wait."""
+        return [pickle.loads(self._inbox.popleft()) for _ in range(len(self._inbox))]
 
     @property
     def stop_requested(self) -> bool:
@@ -138,7 +154,7 @@ class Context:
 
 
 class Engine:
-    """What all engines share: their settings, and the shape of `run` and `stop` (promises in the module's docstring).
+    """What all engines share: their settings, and how they are run, told, stopped and closed (promises above).
 
     Args:
         jobs: how many calls run at once.
@@ -171,11 +187,33 @@ class Engine:
         self.recycle_bytes = recycle_bytes or math.inf
         self.on_message = on_message or (lambda call, message: None)
         self.on_worker = on_worker or (lambda worker, value: None)
+        self.stays_warm = False
 
-    def run(self, calls: Iterable[Call]) -> Iterator[Outcome]:
+    def __enter__(self):
+        self.stays_warm = True
+        return self
+
+    def __exit__(self, *exception):
+        self.stays_warm = False
+        self.close()
+
+    def run(self, calls: Iterable[Call | None]) -> Iterator[Outcome]:
         """Yield the outcome of each call as it ends; closing the generator ends what still runs."""
+        raise NotImplementedError
+
+    def send(self, key: str, message: Any) -> bool:
+        """Send a picklable message to the running call of this key, from the consumer's thread; False if none runs."""
         raise NotImplementedError
 
     def stop(self, now: bool = False):
         """End the run early, gently or `now`; may be called from a signal handler, another thread, or twice."""
+        raise NotImplementedError
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        raise NotImplementedError
+
+    def close(self):
+        """End the workers that were kept warm."""
         raise NotImplementedError

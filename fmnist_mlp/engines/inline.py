@@ -1,13 +1,17 @@
 """Calls run in this process, one after another, for a debugger."""
 
+import contextlib
+import pickle
 import pkgutil
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from fmnist_mlp.engines.calls import Call, Context, Engine, EngineError, Failure, Outcome, Stopped, WorkerSettings
 from fmnist_mlp.engines.machine import environment
-from fmnist_mlp.engines.waiting import Task, Waiting
+from fmnist_mlp.engines.waiting import Waiting
 from fmnist_mlp.errors import SweepError
 
 
@@ -15,39 +19,60 @@ class InlineEngine(Engine):
     """Calls run in this process, one after another, so that a debugger sees them.
 
     There is nothing to kill or to replace: `timeout`, `retries` and `recycle_*` do nothing, and `stop(now=True)` from a
-    signal handler interrupts the running call with KeyboardInterrupt. While `run` is not finished the environment is
-    the workers'.
+    signal handler interrupts the running call with KeyboardInterrupt. From the first call to the end of `run`, or of
+    the engine's `with` block, the environment is the workers'.
     """
 
     def __init__(self, jobs: int = 0, settings: WorkerSettings | None = None, **options):
         super().__init__(jobs, settings or WorkerSettings(), **options)
         self._stop = threading.Event()
-        self._kill_asked = self._is_calling = False
+        self._kill_asked = False
+        self._at_close: contextlib.ExitStack | None = None  # None: this process is not prepared for calls
+        self._running: tuple[Call, deque[bytes]] | None = None  # the call that runs, and what was sent to it
 
-    def run(self, calls: Iterable[Call]) -> Iterator[Outcome]:
-        tasks = [Task(call) for call in calls]
-        waiting = Waiting([task for task in tasks if not task.call.alone])
-        for_later = [task for task in tasks if task.call.alone]
-        if not tasks or self._stop.is_set():
-            return
-        with environment(self.settings.variables()):
-            self._initialize()
-            group = None
-            while waiting and not self._stop.is_set():
+    def run(self, calls: Iterable[Call | None]) -> Iterator[Outcome]:
+        waiting, group = Waiting(calls), None
+        try:
+            while not self._stop.is_set():
+                waiting.draw(1, nothing_runs=True)
+                if not waiting:
+                    break
+                self._prepare()
                 task = waiting.pop(group, set())
                 group = task.group
                 yield self._call(task.call)
-            while for_later and not self._stop.is_set():
-                yield self._call(for_later.pop(0).call)
+        finally:
+            if not self.stays_warm:
+                self.close()
+
+    def send(self, key: str, message: Any) -> bool:
+        if self._running is None or self._running[0].key != key:
+            return False
+        self._running[1].append(pickle.dumps(message))
+        return True
 
     def stop(self, now: bool = False):
         self._stop.set()
         if now:
             self._kill_asked = True
-            if self._is_calling and threading.current_thread() is threading.main_thread():
+            if self._running and threading.current_thread() is threading.main_thread():
                 raise KeyboardInterrupt
 
-    def _initialize(self):
+    @property
+    def is_stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def close(self):
+        if self._at_close is not None:
+            self._at_close.close()
+            self._at_close = None
+
+    def _prepare(self):
+        """What a worker's start is elsewhere."""
+        if self._at_close is not None:
+            return
+        self._at_close = contextlib.ExitStack()
+        self._at_close.enter_context(environment(self.settings.variables()))
         value = None
         if self.settings.initializer:
             try:
@@ -68,10 +93,11 @@ class InlineEngine(Engine):
                 consumer_errors.append(raised)
                 raise
 
-        context = Context(report, self._stop)
+        inbox: deque[bytes] = deque()
+        context = Context(report, self._stop, inbox)
         status, value, error = "done", None, None
         started = time.perf_counter()
-        self._is_calling = True
+        self._running = call, inbox
         try:
             value = pkgutil.resolve_name(call.function)(context, *call.args)
         except Stopped:
@@ -83,7 +109,7 @@ class InlineEngine(Engine):
                 raise
             status = "stopped"
         finally:
-            self._is_calling = False
+            self._running = None
         if consumer_errors and not self._kill_asked:
             raise consumer_errors[0]
         return Outcome(call, status, value, error, seconds=time.perf_counter() - started)

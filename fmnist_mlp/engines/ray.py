@@ -1,10 +1,10 @@
-"""Run many calls on a Ray cluster: the engine of `calls`, its workers on as many machines as the cluster has.
+"""Workers on a Ray cluster: those of a `Pool`, on as many machines as the cluster has.
 
-A worker is the same warm process as with `LocalEngine` and keeps the same promises. Beside it stands a Ray actor, its
+A worker is the same warm process as on this machine and keeps the same promises. Beside it stands a Ray actor, its
 *host*: it holds the worker's cores and GPU, starts it, hands on what both sides say and tells how it ended. So the
 environment is complete before the worker's interpreter starts, a call may be killed without losing its host's log, and
 a trial never computes in a process of Ray's. Ray decides where hosts run, carries the messages and notices lost
-machines; a call whose machine is lost runs again elsewhere and is not blamed for it (`_MAX_LOSSES` times).
+machines; a call whose machine is lost runs again elsewhere and is not blamed for it (a few times).
 
 Calls, results and messages travel through Ray: driver and workers share no file system. The driver's own package is
 sent to every machine; the libraries it needs must be there. When the driver dies, so do its hosts, and each worker
@@ -14,33 +14,31 @@ Hidden here: all of Ray. Left to others: what calls do about files (`cluster`).
 """
 
 import contextlib
-import math
+import dataclasses
+import functools
 import os
 import pickle
 import pkgutil
 import signal
 import socket
-import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from fmnist_mlp.engines import process
-from fmnist_mlp.engines.calls import Call, Failure, Outcome, WorkerSettings
+from fmnist_mlp.engines.calls import Failure, WorkerSettings
 from fmnist_mlp.engines.machine import available_cores, environment
-from fmnist_mlp.engines.pool import LocalEngine
+from fmnist_mlp.engines.process import LocalProcess
 from fmnist_mlp.errors import SweepError
 
 INSTALL_RAY = "install it beside TensorFlow, on every machine alike: pip install 'ray>=2.59,<3'"
 _CONNECT_SECONDS = 5.0  # for an answer from --ray-address; Ray itself would try for some minutes
 _LOOK_SECONDS = 15.0  # how often a run without any worker looks what the cluster has
 _PATIENCE_SECONDS = 60.0  # with a cluster that could not hold a worker any more; its machines may come back
-_MAX_LOSSES = 5  # of machines under one call, after which the call itself is suspected
+_ANSWER_SECONDS = 5.0  # for a host to tell how its worker ended
 _MESSAGES_AT_ONCE = 64
 
 
@@ -147,8 +145,8 @@ def has_gpus() -> bool:
     return _import_ray().cluster_resources().get("GPU", 0) > 0
 
 
-class RayEngine(LocalEngine):
-    """Calls run in up to `jobs` workers, wherever the cluster has room; more are taken up as room appears.
+class Machines:
+    """The machines of the cluster as the `Workplace` of a pool: workers start wherever there is room, or when there is.
 
     To be used within `connected`.
 
@@ -157,90 +155,47 @@ class RayEngine(LocalEngine):
         prepare_node: the dotted name of what is called as `prepare_node(fetch, *initargs)` on the worker's machine
             before its process starts; it returns the initializer's real arguments. `fetch()` gives `shipment`.
         shipment: any picklable value for `prepare_node`, sent to a machine at most once, and only if asked for.
-        prepare_call: called as `prepare_call(call)` in the driver, just before a call is handed out (again before a
-            second attempt). Returns the call to make in its place, or the outcome where none is to be made.
         on_notice: called with one line where the run waits for the cluster.
-        options: those of `Engine`.
     """
+
+    longest_wait = _LOOK_SECONDS
+    may_kill_at_any_time = False  # a signal handler may have interrupted Ray itself
 
     def __init__(
         self,
-        jobs: int,
-        settings: WorkerSettings,
-        *,
         needs: Needs = Needs(),
+        *,
         prepare_node: str | None = None,
         shipment: Any = None,
-        prepare_call: Callable[[Call], Call | Outcome] | None = None,
         on_notice: Callable[[str], None] | None = None,
-        **options,
     ):
-        super().__init__(jobs, settings, **options)
         self.needs = needs
         self.prepare_node = prepare_node
-        self.prepare_call = prepare_call or (lambda call: call)
         self.on_notice = on_notice or (lambda line: None)
         self._shipment = shipment
-        self._shipped = None
-        self._host_class = None
         self._alone_since = self._no_places_since = None
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether `stop` was called."""
-        return self._stop_asked
+    @functools.cached_property
+    def _shipped(self):
+        return None if self._shipment is None else _import_ray().put(self._shipment)
 
-    def run(self, calls):
-        ray = _import_ray()
-        if self._shipped is None and self._shipment is not None:
-            self._shipped = ray.put(self._shipment)
-        self._host_class = ray.remote(max_restarts=0, concurrency_groups={"in": 1, "out": 1, "end": 1})(_Host)
-        self._alone_since = time.monotonic()
-        yield from super().run(calls)
-
-    def stop(self, now: bool = False):
-        # No word to Ray here: a signal handler may have interrupted Ray itself. `run` is woken and does the rest.
-        self._stop_asked = True
-        self._kill_asked = self._kill_asked or now
-        self._wake.send(None)
-
-    def _hand_out(self, task, worker):
-        prepared = self.prepare_call(task.call)
-        if isinstance(prepared, Outcome):
-            return prepared
-        if prepared is not task.call:
-            task.payload = pickle.dumps((prepared.function, prepared.args))
-        return super()._hand_out(task, worker)
-
-    def _start_worker(self):
-        number = min(set(range(self.jobs)) - {worker.number for worker in self._workers})
+    @functools.cached_property
+    def _host_class(self):
+        groups = {"in": 1, "out": 1, "end": 1}
         resources = {"num_cpus": self.needs.cpus, "num_gpus": self.needs.gpus, "memory": self.needs.memory_bytes}
-        settings = pickle.dumps((self.settings, self.prepare_node))
+        return _import_ray().remote(max_restarts=0, concurrency_groups=groups, **resources)(_Host)
+
+    def make_process(self, number: int, settings: WorkerSettings, wake: Callable[[], None]) -> "_RayProcess":
+        self._alone_since = time.monotonic()  # a new one is given time to find a place
         # In a list Ray leaves the reference alone, and the host fetches what it stands for if it has to.
-        host = self._host_class.options(**resources).remote(settings, [self._shipped])
-        link = _Link(host, self._wake)
-        self._workers.append(process.Worker(number, link, link))
-        link.listen()
+        return _RayProcess(self._host_class, pickle.dumps((settings, self.prepare_node)), [self._shipped], wake)
 
-    def _wait(self):
-        """Sleep until some workers need attention, and return them."""
-        if not any(worker.pipe.poll() for worker in self._workers):
-            deadline = min((worker.deadline for worker in self._workers), default=math.inf)
-            connection.wait([self._woken], min(max(0.0, deadline - time.monotonic()), _LOOK_SECONDS))
-            for worker in self._workers:
-                worker.pipe.take_in()
-        while self._woken.poll():
-            self._woken.recv()
-        self._look_after_places()
-        now = time.monotonic()
-        return [worker for worker in self._workers if worker.pipe.poll() or worker.deadline <= now]
-
-    def _look_after_places(self):
-        """Say so once where no worker has found a place, and give up where there is none left in the cluster."""
-        if any(worker.pipe.node_id for worker in self._workers):
+    def look_after(self, processes: Sequence["_RayProcess"]):
+        """Say so where no worker has found a place, and give up where there is none left in the cluster."""
+        if not processes or any(process.node_id for process in processes):
             self._alone_since = time.monotonic()
             self._no_places_since = None
-        elif time.monotonic() - self._alone_since >= _LOOK_SECONDS:
+        elif time.monotonic() - self._alone_since >= self.longest_wait:
             self._alone_since = time.monotonic()
             try:
                 count_places(self.needs)
@@ -254,102 +209,63 @@ class RayEngine(LocalEngine):
                     f"waiting for the Ray cluster: no machine has {_in_words(self.needs)} free now (ray status)"
                 )
 
-    def _hear(self, worker, kind, *content):
-        if kind == "up":
-            worker.pipe.node_id, worker.pipe.machine = content
-            return None
-        if kind == "unfit" and content[1].type in ("ModuleNotFoundError", "ImportError"):
-            raise SweepError(
-                f"{worker.pipe.machine}: a worker cannot start there: {content[1].message}; install there what the "
-                "sweep needs, in the driver's versions: pip install -r requirements.txt"
-            )
-        return super()._hear(worker, kind, *content)
 
-    def _lose(self, worker, waiting):
-        if worker.pipe.is_machine_lost():
-            if worker.task is None:
-                self._bury(worker)
-                return None
-            if worker.task.losses < _MAX_LOSSES:
-                worker.task.losses += 1
-        return super()._lose(worker, waiting)
+class _RayProcess:
+    """A `WorkerProcess` beside a host somewhere in the cluster."""
 
-    def _bury(self, worker) -> str:
-        self._workers.remove(worker)
-        return worker.pipe.end()
+    sources = ()
 
-
-class _Link:
-    """A worker elsewhere, to the engine what a process and its pipe are: it is passed as both."""
-
-    def __init__(self, host, wake: connection.Connection):
-        self.host = host
-        self.node_id = self.machine = None  # known once it has found a place
+    def __init__(self, host_class, beginning: bytes, shipped: list, wake: Callable[[], None]):
+        self.node_id = self._machine = None  # known once it has found a place
+        self._start_host = lambda: host_class.remote(beginning, shipped)
         self._wake = wake
-        self._news = None  # the future of the host's next answer
+        self._host = self._news = None  # the actor, and the future of its next answer
         self._inbox: deque = deque()
-        self._cause = self._error = None
+        self._cause = self._error = None  # of its end
         self._is_killed = False
 
-    # ---- as a pipe
+    def start(self):
+        self._host = self._start_host()
+        self._listen()
 
-    def listen(self):
-        self._news = self.host.receive.options(concurrency_group="out").remote().future()
-        self._news.add_done_callback(lambda _: self._wake.send(None))  # in a thread of Ray's: no more than a word
-
-    def take_in(self):
-        """Move what has arrived into the inbox, and ask for more."""
-        if self._news is None or not self._news.done():
-            return
-        news, self._news = self._news, None
-        try:
-            messages = news.result()
-        except Exception as error:  # the host is gone: RayActorError, or its last answer with it: ObjectLostError
-            self._cause, self._error = _first_line(error), error
-        else:
-            self._cause = messages.pop()[1] if messages[-1][0] == "gone" else None
-            self._inbox += messages
-            if self._cause is None:
-                self.listen()
+    def send(self, message: tuple):
+        if self._cause is None:
+            self._host.send.options(concurrency_group="in").remote(message)
 
     def poll(self) -> bool:
+        self._take_in()
         return bool(self._inbox) or self._cause is not None
 
-    def recv(self):
+    def receive(self) -> tuple:
         if not self._inbox:
             raise EOFError
-        return self._inbox.popleft()
-
-    def send(self, message):
-        if self._cause is None:
-            self.host.send.options(concurrency_group="in").remote(message)
-
-    # ---- as a process
-
-    def is_alive(self) -> bool:
-        return self._cause is None
+        message = self._inbox.popleft()
+        if self.poll():  # there is more, of which no source tells
+            self._wake()
+        return message
 
     def kill(self):
-        """End the worker; its end is told as always. A host that has found no place has no worker yet."""
-        if self._is_killed or self._cause is not None:
+        """A host that has found no place has no worker yet, and goes itself."""
+        if self._is_killed or self._cause is not None or self._host is None:
             return
         self._is_killed = True
         if self.node_id is None:
-            _import_ray().kill(self.host)
+            _import_ray().kill(self._host)
         else:
-            self.host.kill.options(concurrency_group="end").remote()
+            self._host.kill.options(concurrency_group="end").remote()
 
-    def end(self) -> str:
-        """Wait for the worker's end, not for ever, and dismiss the host; return how it ended."""
-        deadline = time.monotonic() + process.GRACE_SECONDS
+    def end(self, patience: float) -> str:
+        if self._host is None:
+            return "never began"
+        deadline = time.monotonic() + max(patience, _ANSWER_SECONDS)
         while self._cause is None and (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(Exception):  # what it was, take_in tells
+            with contextlib.suppress(Exception):  # what it was, _take_in tells
                 self._news.result(timeout=left)
-            self.take_in()
-        _import_ray().kill(self.host)
+            self._take_in()
+        _import_ray().kill(self._host)
         return self._cause or "did not answer"
 
-    def is_machine_lost(self) -> bool:
+    def has_lost_its_machine(self) -> bool:
         """Whether it ended because its machine did, or cannot be reached any more."""
         if self._error is None or self._is_killed:
             return False
@@ -358,46 +274,73 @@ class _Link:
             return True  # no answer from its machine, or the answer was lost with it
         return not any(node["NodeID"] == self.node_id and node["Alive"] for node in ray.nodes())
 
+    def _listen(self):
+        self._news = self._host.receive.options(concurrency_group="out").remote().future()
+        self._news.add_done_callback(lambda _: self._wake())  # in a thread of Ray's: no more than a word
+
+    def _take_in(self):
+        """Move what has arrived into the inbox, and ask for more."""
+        if self._news is None or not self._news.done():
+            return
+        news, self._news = self._news, None
+        try:
+            messages = news.result()
+        except Exception as error:  # the host is gone: RayActorError, or its last answer with it: ObjectLostError
+            self._cause, self._error = _first_line(error), error
+            return
+        for kind, *content in messages:
+            if kind == "up":
+                self.node_id, self._machine = content
+            elif kind == "gone":
+                (self._cause,) = content
+            elif kind == "unfit" and content[1].type in ("ModuleNotFoundError", "ImportError"):
+                self._inbox.append((kind, True, dataclasses.replace(content[1], message=self._lacks(content[1]))))
+            else:
+                self._inbox.append((kind, *content))
+        if self._cause is None:
+            self._listen()
+
+    def _lacks(self, failure: Failure) -> str:
+        return (
+            f"{self._machine}: a worker cannot start there: {failure.message}; install there what the sweep needs, in "
+            "the driver's versions: pip install -r requirements.txt"
+        )
+
 
 class _Host:
     """The actor beside a worker. Each method has a concurrency group: one thread, which keeps the order of calls."""
 
-    def __init__(self, settings: bytes, shipped: list):
+    def __init__(self, beginning: bytes, shipped: list):
         ray = _import_ray()
-        context = ray.get_runtime_context()
-        self._news = [("up", context.get_node_id(), socket.gethostname())]
-        self._process = self._pipe = None
-        # Else multiprocessing would run Ray's main script in the worker too.
-        vars(sys.modules["__main__"]).pop("__file__", None)
+        self._news = [("up", ray.get_runtime_context().get_node_id(), socket.gethostname())]
+        self._process = None
         try:
-            settings, prepare_node = pickle.loads(settings)
-            initargs = settings.initargs
+            settings, prepare_node = pickle.loads(beginning)
             if prepare_node is not None:
-                initargs = pkgutil.resolve_name(prepare_node)(lambda: ray.get(shipped[0]), *initargs)
-            self._process, self._pipe = process.start_process(settings.variables())
-            self._pipe.send(pickle.dumps((settings.initializer, initargs)))
+                initargs = pkgutil.resolve_name(prepare_node)(lambda: ray.get(shipped[0]), *settings.initargs)
+                settings = dataclasses.replace(settings, initargs=initargs)
+            process = LocalProcess(0, settings)
+            process.start()
+            self._process = process
         except Exception as error:
             self._news += [("unfit", isinstance(error, SweepError), Failure.of(error)), ("gone", "never began")]
 
-    def send(self, message):
-        with contextlib.suppress(OSError, AttributeError):  # it has ended, or never begun; `receive` tells
-            self._pipe.send(message)
+    def send(self, message: tuple):
+        if self._process is not None:
+            self._process.send(message)
 
     def receive(self) -> list[tuple]:
         """Wait for what the worker says; all that is there by then. The last of all is `("gone", how)`."""
         news, self._news = self._news, []
         try:
-            while not news or (len(news) < _MESSAGES_AT_ONCE and self._pipe is not None and self._pipe.poll()):
-                news.append(self._pipe.recv())
-        except (EOFError, OSError):
-            self._process.join(1.0)  # one that closed its pipe is about to end
-            self._process.kill()
-            self._process.join()
-            news.append(("gone", process.cause_of_death(self._process.exitcode)))
+            while not news or (len(news) < _MESSAGES_AT_ONCE and self._process is not None and self._process.poll()):
+                news.append(self._process.receive())
+        except EOFError:
+            news.append(("gone", self._process.end(patience=1.0)))
         return news
 
     def kill(self):
-        with contextlib.suppress(AttributeError):
+        if self._process is not None:
             self._process.kill()
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from fmnist_mlp.data.source import Dataset, DataSource, find_data, load_data, require_files
 from fmnist_mlp.engines import ray as engine_ray
 from fmnist_mlp.engines.calls import Call, Outcome, Stopped, WorkerSettings
-from fmnist_mlp.engines.ray import RayEngine
+from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.record import Latency, Record
 from fmnist_mlp.results.store import Results
@@ -272,8 +272,9 @@ class Home:
         calls: int,
         worker_bytes: int,
         on_message: Callable[[Call, dict], None],
+        on_notice: Callable[[str], None],
         **options,
-    ) -> RayEngine:
+    ) -> Pool:
         """The engine for trials of so many `threads`.
 
         Args:
@@ -282,7 +283,8 @@ class Home:
             jobs: workers at most; None for as many as the cluster holds. Never more than `calls`.
             worker_bytes: memory that a worker needs.
             on_message: told every message but checkpoints.
-            options: those of `RayEngine`.
+            on_notice: told where the sweep waits for the cluster.
+            options: those of `Pool`.
 
         Raises:
             SweepError: no machine of the cluster is large enough for a worker.
@@ -300,18 +302,13 @@ class Home:
             initializer=f"{__name__}:start_worker_there",
             initargs=(device, threads, source, library_versions(), sizes),
         )
-        return RayEngine(
-            max(1, min(jobs or places, calls)),
-            settings,
-            needs=needs,
-            prepare_node=f"{__name__}:find_images",
-            shipment=self._files,
-            prepare_call=self.prepare_call,
-            on_message=self.hear,
-            **options,
+        machines = engine_ray.Machines(
+            needs, prepare_node=f"{__name__}:find_images", shipment=self._files, on_notice=on_notice
         )
+        jobs = max(1, min(jobs or places, calls))
+        return Pool(jobs, settings, machines, prepare_call=self.prepare_call, on_message=self.hear, **options)
 
-    def run(self, engine: RayEngine, calls: Iterable[Call]) -> Iterator[Outcome]:
+    def run(self, engine: Pool, calls: Iterable[Call]) -> Iterator[Outcome]:
         """As `Engine.run`, for the calls of a local engine: made elsewhere, what they leave there put in its place."""
         calls = [dataclasses.replace(call, function=f"{__name__}:{_THERE[call.function]}") for call in calls]
         for outcome in engine.run(calls):

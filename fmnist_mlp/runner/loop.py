@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from fmnist_mlp.engines.calls import Call, Engine, Outcome, WorkerSettings
 from fmnist_mlp.engines.inline import InlineEngine
-from fmnist_mlp.engines.pool import LocalEngine
+from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
 from fmnist_mlp.logs.views import SweepLogs
@@ -304,7 +304,7 @@ class Run:
         def jobs() -> int:
             return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
 
-        engine = (LocalEngine if self.jobs else InlineEngine)(jobs(), settings, **common)
+        engine = (Pool if self.jobs else InlineEngine)(jobs(), settings, **common)
 
         def on_worker(worker: int, environment: dict[str, str]) -> None:
             # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
