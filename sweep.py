@@ -9,7 +9,7 @@ What happens, and where to read it:
 5. Each trial: split, model, epochs as compiled programs, test images once      fmnist_mlp/training/
 6. Curves go to logs/ while they train, records and tables to results/          fmnist_mlp/logs/, results/
 
-Options, progress and the table on the screen are in fmnist_mlp/cli/. Workers import this file again: keep it thin.
+Options, progress and the table on the screen are in fmnist_mlp/cli/.
 """
 
 import sys

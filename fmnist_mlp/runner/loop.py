@@ -137,6 +137,9 @@ class Run:
         self.summary = Summary(self.state)
         self.stamps = dict(plan.stamps)
         self.jobs = plan.jobs
+        self.engines = contextlib.ExitStack()  # closes the engine at hand
+        self.engine: Engine | None = None
+        self.engine_threads = 0
         self.wave: Sequence[Trial] = ()  # what is trained now
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.environments: dict[int, dict[str, str]] = {}  # by worker
@@ -152,7 +155,8 @@ class Run:
             while not self.is_over and (trials := self.plan.proposals.next(self.state)):
                 self.train(self.ask_for(trials))
         finally:
-            self.end()
+            with self.engines:
+                self.end()
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
@@ -250,7 +254,7 @@ class Run:
         for threads in sorted({architecture.training.threads for architecture in wanted}):
             waiting = [trial for trial in self.wave if trial.architecture.training.threads == threads]
             latencies = {key: alike for key, alike in to_measure.items() if alike[0].training.threads == threads}
-            engine = self.make_engine(threads, waiting)
+            engine = self.engine_for(threads, waiting)
             self.listener.engine_made(engine)
             # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
             for wait in itertools.chain([False], itertools.repeat(True)):
@@ -273,6 +277,22 @@ class Run:
                 if not waiting:
                     break
                 latencies = {}
+
+    def engine_for(self, threads: int, trials: Sequence[Trial]) -> Engine:
+        """That of the last wave, its workers still warm, or a new one where that does not suit.
+
+        There is one at a time: warm workers of another would hold memory, a GPU or places of the cluster.
+        """
+        if self.engine is None or self.home is not None or threads != self.engine_threads:
+            self.engines.close()
+            self.engine = self.engines.enter_context(self.make_engine(threads, trials))
+            self.engine_threads = threads
+        else:
+            self.engine.jobs = self.jobs_for(threads)
+        return self.engine
+
+    def jobs_for(self, threads: int) -> int:
+        return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
 
     def make_engine(self, threads: int, trials: Sequence[Trial]) -> Engine:
         """For those of the wave's trials that ask for so many threads."""
@@ -300,18 +320,14 @@ class Run:
             initializer=START_WORKER,
             initargs=(device, threads, source),
         )
-
-        def jobs() -> int:
-            return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
-
-        engine = (Pool if self.jobs else InlineEngine)(jobs(), settings, **common)
+        engine = (Pool if self.jobs else InlineEngine)(self.jobs_for(threads), settings, **common)
 
         def on_worker(worker: int, environment: dict[str, str]) -> None:
             # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
             if self.options.jobs is None and device == "auto" and environment["device"] == "cpu" and count_gpus():
                 on_cpu = dataclasses.replace(self.options, device="cpu")
                 self.jobs, _ = decide_jobs(on_cpu, self.wave, self.state.sizes, self.plan.info)
-                engine.jobs = jobs()
+                engine.jobs = self.jobs_for(threads)
             self.on_worker(worker, environment)
 
         engine.on_worker = on_worker
