@@ -29,11 +29,11 @@ def look(fake, **options):
 
 
 def leftovers(fake):
-    return {leftover.folder.name: leftover.reason for leftover in look(fake).found}
+    return {leftover.folder.name: leftover.reason for leftover in look(fake)[0]}
 
 
 def move(fake):
-    return move_to_trash(look(fake), fake.folder / "results", fake.folder / "logs")
+    return move_to_trash(look(fake)[0], fake.folder / "results", fake.folder / "logs")
 
 
 def records(fake):
@@ -71,7 +71,7 @@ def test_quick_looks_and_damaged_records_are_left_over(fake):
     (fake.folder / "results/_records" / quick.state.trials[0].fingerprint / "record.json").write_text("{")
     view = f"a quick look (--epochs 1 --limit 20 --seeds 1) at {fake.folder / 'fake.yaml'}"
     name = "fake+epochs-1+limit-20+seeds-1"
-    found = look(fake).found
+    found, _ = look(fake)
     assert [leftover.folder.relative_to(fake.folder).as_posix() for leftover in found if leftover.reason == view] == [
         *(f"results/{name}", f"logs/{name}", f"results/_sweeps/{name}.json"),
     ]
@@ -92,7 +92,7 @@ def test_the_records_that_a_quick_look_shares_with_the_full_sweep_are_no_leftove
 def test_what_a_vanished_sweep_file_left_is_found(fake):
     fake.run()
     (fake.folder / "fake.yaml").rename(fake.folder / "elsewhere.yml")
-    found = look(fake).found
+    found, _ = look(fake)
     assert {leftover.folder.relative_to(fake.folder).parts[0] for leftover in found} == {"results", "logs"}
     assert sum("is gone" in leftover.reason for leftover in found) == 3
     assert sum(leftover.reason.startswith("a record that no sweep asks for: ") for leftover in found) == 6
@@ -120,8 +120,7 @@ def test_a_record_that_no_sweep_is_known_to_have_asked_for_stays_and_is_counted(
     records = fake.folder / "results" / "_records"
     shutil.copytree(next(records.glob("[0-9a-f]*")), records / ("0" * 64))
     (records / "my own backup").mkdir()
-    found = look(fake)
-    assert (found.found, found.unknown) == ([], 2)
+    assert look(fake) == ([], 2)
 
 
 def test_what_killed_processes_left_is_found(fake):
@@ -209,7 +208,7 @@ def test_a_sweep_file_whose_folder_cannot_be_reached_may_only_be_unmounted(fake,
     unmount(away)
     with pytest.raises(SweepError, match=r"nothing is cleaned: .*disk/sweeps, where .*--gone fake"):
         leftovers(fake)
-    assert len([one for one in look(fake, gone=["fake"]).found if one.is_of_a_trial]) == len(plan.state.trials)
+    assert len([one for one in look(fake, gone=["fake"])[0] if one.is_of_a_trial]) == len(plan.state.trials)
 
 
 def _empty(folder):
@@ -223,7 +222,7 @@ def test_a_copied_folder_of_results_is_no_sweep_and_stays_where_one_says_so(fake
     fake.write(WITHOUT_WIDER)
     with pytest.raises(SweepError, match=r"nobody knows what backup asks for; .*--gone backup"):
         leftovers(fake)
-    assert {leftover.folder.name for leftover in look(fake, gone=["backup"]).found} == of(plan, "wider")
+    assert {leftover.folder.name for leftover in look(fake, gone=["backup"])[0]} == of(plan, "wider")
 
 
 def test_what_is_remembered_of_the_images_is_not_asked(fake):
@@ -295,7 +294,7 @@ def test_what_people_put_into_a_folder_of_views_or_changed_there_stays(fake):
 def test_a_trial_that_is_taken_in_work_meanwhile_is_left_alone(fake):
     plan, _ = fake.run()
     fake.write(WITHOUT_WIDER)
-    found = look(fake)
+    found, _ = look(fake)
     one = min(of(plan, "wider"))
     with Results(fake.folder / "results").claim(one, may_wait=lambda: False):
         move_to_trash(found, fake.folder / "results", fake.folder / "logs")

@@ -297,9 +297,9 @@ def test_refits_that_were_trained_before_the_choice_was_open_again_are_shown(fak
 def test_clean_keeps_refits_while_the_key_stands(fake):
     fake.run()
     where = fake.folder / "results", fake.folder / "logs"
-    assert find_leftovers(*where).found == []
+    assert find_leftovers(*where) == ([], 0)
     fake.write(SWEEP.replace("refit: true", "refit: false"))
-    leftovers = find_leftovers(*where).found
+    leftovers, _ = find_leftovers(*where)
     assert len(leftovers) == 2
     assert all(leftover.reason.endswith("refit, 3 epochs") for leftover in leftovers)
 

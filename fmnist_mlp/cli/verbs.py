@@ -63,11 +63,12 @@ def _report(parsed: argparse.Namespace, screen: Screen) -> int:
 
 def _sweep_to_report(parsed: argparse.Namespace) -> Sweep:
     """Of a sweep file, or of a sweep or quick look by the name of its folder under the results."""
-    known = dict(Results(parsed.results_dir).sweeps())
-    named = read_folder_name(parsed.sweep)
-    if named is None or parsed.sweep not in known or Path(parsed.sweep).is_file():
+    sweep_files = dict(Results(parsed.results_dir).sweeps())
+    name_and_overrides = read_folder_name(parsed.sweep)
+    if name_and_overrides is None or parsed.sweep not in sweep_files or Path(parsed.sweep).is_file():
         return load_sweep(parsed.sweep, overrides_from(parsed))
-    return load_sweep(known[parsed.sweep], dataclasses.replace(named[1], **overrides_from(parsed).given))
+    overrides = dataclasses.replace(name_and_overrides[1], **overrides_from(parsed).given)
+    return load_sweep(sweep_files[parsed.sweep], overrides)
 
 
 def _clean(parsed: argparse.Namespace, screen: Screen) -> int:
@@ -80,21 +81,20 @@ def _clean(parsed: argparse.Namespace, screen: Screen) -> int:
         clean.empty_trash(results_dir)
         screen.say(f"deleted what clean had moved to {trash}, {megabytes:.1f} MB")
         return DONE
-    leftovers = clean.find_leftovers(results_dir, logs_dir, data_dir_argument(parsed), gone=parsed.gone)
-    for leftover in leftovers.found:
+    leftovers, unknown = clean.find_leftovers(results_dir, logs_dir, data_dir_argument(parsed), gone=parsed.gone)
+    for leftover in leftovers:
         screen.say(f"{leftover.folder}: {leftover.reason}")
-    size = f"{sum(leftover.size_bytes for leftover in leftovers.found) / 1e6:.1f} MB"
-    if not leftovers.found:
+    size = f"{sum(leftover.size_bytes for leftover in leftovers) / 1e6:.1f} MB"
+    if not leftovers:
         screen.say("nothing to clean: every record that a sweep once asked for is asked for by a sweep file")
     elif parsed.yes:
         moved_to = clean.move_to_trash(leftovers, results_dir, logs_dir)
         back = f"cp -a {shlex.quote(f'{moved_to}/results/.')} {shlex.quote(str(results_dir))}"
         screen.say(f"moved to {moved_to}: {size}; to bring it back: {back}; to delete it for good: clean --empty-trash")
     else:
-        screen.say(f"{counted(len(leftovers.found), 'place')}, {size}; move them to {trash} with --yes")
-    if leftovers.unknown:
-        unknown = counted(leftovers.unknown, "record")
-        screen.say(f"{unknown} stay: no sweep that is known here is known to have asked for them")
+        screen.say(f"{counted(len(leftovers), 'place')}, {size}; move them to {trash} with --yes")
+    if unknown:
+        screen.say(f"{counted(unknown, 'record')} stay: no sweep that is known here is known to have asked for them")
     if not parsed.yes and (megabytes := clean.trash_bytes(results_dir) / 1e6):
         screen.say(f"{trash} holds {megabytes:.1f} MB; delete them for good with --empty-trash")
     return DONE

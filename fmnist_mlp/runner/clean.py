@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from fmnist_mlp.sweepfile.sweep import Overrides, Sweep, read_folder_name
 from fmnist_mlp.sweepfile.trials import list_refits, list_trials
 
 _TRASH = "_trash"
+_REST = (".live", ".drafts")  # what a killed process leaves of a trial lies there
 _OF_A_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}(-\d+)?")  # what `move_to_trash` calls a folder
 
 
@@ -53,76 +54,62 @@ class Leftover:
         return sum(path.stat().st_size for path in self.files)
 
 
-@dataclass(frozen=True)
-class Leftovers:
-    """What `find_leftovers` found.
-
-    Args:
-        found: what nobody asks for any more.
-        unknown: how many records and checkpoints stay because no sweep is known to have asked for them.
-    """
-
-    found: list[Leftover]
-    unknown: int
-
-
 def find_leftovers(
     results_dir: Path, logs_dir: Path, data_dir: Path | None = None, gone: Collection[str] = ()
-) -> Leftovers:
+) -> tuple[list[Leftover], int]:
     """What lies under results and logs that no sweep file asks for any more; changes nothing.
 
     Quick looks (`--epochs`, `--limit`, `--seeds`), their tables and those of their trials that the full sweep does not
-    share, are among what is found: no file asks for them.
+    share, are left over: no file asks for them.
 
     Args:
-        data_dir: as in `runner.Options`.
+        data_dir: as in `plan.Options`.
         gone: names of sweeps whose file is gone for good, though the folder that it lay in cannot be reached, or
             nothing is remembered of them; then their views stay.
+
+    Returns:
+        The leftovers, and how many records and checkpoints stay because no sweep is known to have asked for them.
 
     Raises:
         SweepError: what some sweep asks for cannot be told: its file has mistakes or cannot be reached, its images are
             not here, or what is remembered of it is damaged.
     """
     results, images = Results(results_dir), {}
-    wanted, asked_for, found = set(), set(), []
-    for known in results.known_sweeps():
-        if known.sweep_file is None:
-            if known.folder_name in gone:
+    wanted, asked_for, leftovers = set(), set(), []
+    for sweep in results.known_sweeps():
+        if sweep.sweep_file is None:
+            if sweep.folder_name in gone:
                 continue
             raise SweepError(
-                f"nothing is cleaned: {known.memory} is missing or damaged, so nobody knows what "
-                f"{known.folder_name} asks for; run its sweep again, or say that there is none (a folder that was "
-                f"copied or renamed): --gone {known.folder_name}"
+                f"nothing is cleaned: {sweep.memory} is missing or damaged, so nobody knows what "
+                f"{sweep.folder_name} asks for; run its sweep again, or say that there is none (a folder that was "
+                f"copied or renamed): --gone {sweep.folder_name}"
             )
-        asked_for |= known.asked_for
-        sweep_files = [path for path in (known.sweep_file, *known.former_files) if _is_there(path, known, gone)]
+        asked_for |= sweep.asked_for
+        sweep_files = [path for path in (sweep.sweep_file, *sweep.former_files) if _is_there(path, sweep, gone)]
         for sweep_file in sweep_files:
             try:
                 wanted |= _asked_for_now(sweep_file, data_dir, images)
             except SweepError as error:
                 raise SweepError(
-                    f"nothing is cleaned, since nobody can tell what {known.folder_name} asks for: {error}"
+                    f"nothing is cleaned, since nobody can tell what {sweep.folder_name} asks for: {error}"
                 ) from error
-        if known.sweep_file not in sweep_files:
-            reason = f"its sweep file {known.sweep_file} is gone"
-        elif options := (read_folder_name(known.folder_name) or ("", Overrides()))[1].options:
-            reason = f"a quick look ({options}) at {known.sweep_file}"
-        else:
-            continue
-        for folder in (results_dir / known.folder_name, logs_dir / known.folder_name):
-            found += [Leftover(folder, reason, tuple(files), False)] if (files := _view_files(folder)) else []
-        found += [Leftover(known.memory, reason, (known.memory,), False)] if known.memory.is_file() else []
-    unknown = 0
+        if sweep.sweep_file not in sweep_files:
+            leftovers += _views_of(sweep, results_dir, logs_dir, f"its sweep file {sweep.sweep_file} is gone")
+        elif options := (read_folder_name(sweep.folder_name) or ("", Overrides()))[1].options:
+            leftovers += _views_of(sweep, results_dir, logs_dir, f"a quick look ({options}) at {sweep.sweep_file}")
+    left_over, unknown = asked_for - wanted, 0
     for folder, reason in results.trial_folders():
-        is_asked_for, is_rest = folder.name in asked_for, folder.parent.name in (".live", ".drafts")
-        unknown += folder.name not in wanted and not is_asked_for and not is_rest
-        if is_rest or (is_asked_for and folder.name not in wanted):
+        is_rest = folder.parent.name in _REST
+        if is_rest or folder.name in left_over:
             files = tuple(path for path in folder.rglob("*") if path.is_file())
-            found.append(Leftover(folder, f"{reason}{_trained_what(folder)}", files, True))
-    return Leftovers(found, unknown)
+            leftovers.append(Leftover(folder, f"{reason}{_trained_what(folder)}", files, True))
+        else:
+            unknown += folder.name not in wanted
+    return leftovers, unknown
 
 
-def move_to_trash(leftovers: Leftovers, results_dir: Path, logs_dir: Path) -> Path:
+def move_to_trash(leftovers: Iterable[Leftover], results_dir: Path, logs_dir: Path) -> Path:
     """Move what was found to `<results>/_trash/<moment>/{results,logs}/`, each to its old place below.
 
     A trial that is in work by now is left alone.
@@ -136,7 +123,7 @@ def move_to_trash(leftovers: Leftovers, results_dir: Path, logs_dir: Path) -> Pa
     results, moment = Results(results_dir), time.strftime("%Y-%m-%d-%H%M%S")
     names = (moment if number == 0 else f"{moment}-{number}" for number in itertools.count())
     trash = next(path for path in (results_dir / _TRASH / name for name in names) if not path.exists())
-    for leftover in leftovers.found:
+    for leftover in leftovers:
         is_in_results = leftover.folder.is_relative_to(results_dir)
         root = results_dir if is_in_results else logs_dir
         place = trash / ("results" if is_in_results else "logs") / leftover.folder.relative_to(root)
@@ -145,7 +132,7 @@ def move_to_trash(leftovers: Leftovers, results_dir: Path, logs_dir: Path) -> Pa
                 continue
             if not leftover.is_of_a_trial and leftover.folder.is_dir():
                 _move_views(leftover.folder, place)
-            elif not leftover.is_of_a_trial or leftover.folder.parent.name in (".live", ".drafts"):
+            elif not leftover.is_of_a_trial or leftover.folder.parent.name in _REST:
                 _move(leftover.folder, place)
             else:
                 with results.claim(leftover.folder.name, may_wait=lambda: False) as is_free:
@@ -172,7 +159,7 @@ def empty_trash(results_dir: Path) -> None:
         (results_dir / _TRASH).rmdir()
 
 
-def _is_there(sweep_file: Path, known: KnownSweep, gone: Collection[str]) -> bool:
+def _is_there(sweep_file: Path, sweep: KnownSweep, gone: Collection[str]) -> bool:
     """Whether a sweep file is there; where it is not, its folder must be, or it may only be unmounted."""
     try:
         if sweep_file.exists():
@@ -180,10 +167,10 @@ def _is_there(sweep_file: Path, known: KnownSweep, gone: Collection[str]) -> boo
         is_reached = sweep_file.parent.is_dir() and any(sweep_file.parent.iterdir())
     except OSError:
         is_reached = False
-    if not is_reached and known.folder_name not in gone:
+    if not is_reached and sweep.folder_name not in gone:
         raise SweepError(
-            f"nothing is cleaned: {sweep_file.parent}, where the sweep file of {known.folder_name} lies, is missing or "
-            f"empty: mount it, or say that it is gone for good: --gone {known.folder_name}"
+            f"nothing is cleaned: {sweep_file.parent}, where the sweep file of {sweep.folder_name} lies, is missing or "
+            f"empty: mount it, or say that it is gone for good: --gone {sweep.folder_name}"
         )
     return False
 
@@ -211,11 +198,16 @@ def _images_of(sweep: Sweep, data_dir: Path | None, images: dict) -> DataInfo:
     return describe(source, images)
 
 
-def _view_files(folder: Path) -> list[Path]:
-    """What of a folder of views is as we wrote it; nothing of one that has no journal."""
-    views = Views(folder)
-    ours = () if views.is_unknown else (*views.ours(), JOURNAL, *_MEMORIES)
-    return [folder / name for name in ours if (folder / name).is_file()]
+def _views_of(sweep: KnownSweep, results_dir: Path, logs_dir: Path, reason: str) -> list[Leftover]:
+    """What is as we wrote it of a sweep's folders and memory; nothing of a folder that has no journal."""
+    leftovers = []
+    for folder in (results_dir / sweep.folder_name, logs_dir / sweep.folder_name):
+        views = Views(folder)
+        names = () if views.is_unknown else (*views.ours(), JOURNAL, *_MEMORIES)
+        files = tuple(folder / name for name in names if (folder / name).is_file())
+        leftovers += [Leftover(folder, reason, files, False)] if files else []
+    memory = sweep.memory
+    return leftovers + ([Leftover(memory, reason, (memory,), False)] if memory.is_file() else [])
 
 
 # Of ours, though no journal lists them: what is only remembered carries its own checksum.

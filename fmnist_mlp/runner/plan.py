@@ -297,18 +297,18 @@ def _latencies(
     results: Results, sweep: Sweep, wanted: set[str], info: DataInfo, options: Options
 ) -> tuple[dict[str, Latency], dict[str, list[Architecture]]]:
     """The latencies that are known, by architecture name, and the architectures to measure, by the key of a latency."""
-    known, to_measure = {}, {}
+    latencies, to_measure = {}, {}
     for architecture in sweep.architectures:
         if architecture.name not in wanted or isinstance(architecture, Baseline):
             continue
         key = _latency_key(architecture, info)
         latency = results.load_latency(key)
         if latency is not None:
-            known[architecture.name] = latency
+            latencies[architecture.name] = latency
         is_tried_again = latency is not None and 0 < latency.machine_failures < MOST_MACHINE_FAILURES
         if latency is None or options.fresh or is_tried_again or (options.retry_failed and latency.error):
             to_measure.setdefault(key, []).append(architecture)
-    return known, to_measure
+    return latencies, to_measure
 
 
 def _latency_key(architecture: Architecture, info: DataInfo) -> str:
