@@ -3,7 +3,7 @@
 import io
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -125,26 +125,27 @@ def image_value(tag: str, png: bytes, description: str):
 
 
 def is_whole(path: Path) -> bool:
-    """Whether an event file holds something and ends where a record ends (TFRecord: 12 + length + 4 bytes each)."""
-    content, position = path.read_bytes(), 0
-    while position + 16 <= len(content):
-        position += 12 + int.from_bytes(content[position : position + 8], "little") + 4
-    return 0 < position == len(content)
+    """Whether an event file holds something and ends where a record ends."""
+    content = path.read_bytes()
+    return [end for _, end in _records(content)][-1:] == [len(content)]
 
 
 def epochs_in(folder: Path) -> set[int]:
     """The epochs whose loss is in the event files of a folder."""
     from tensorboard.compat.proto import event_pb2
 
-    epochs = set()
-    for path in folder.glob(EVENTS):
-        content, position = path.read_bytes(), 0
-        while position + 16 <= len(content):
-            length = int.from_bytes(content[position : position + 8], "little")
-            event = event_pb2.Event.FromString(content[position + 12 : position + 12 + length])
-            epochs |= {event.step for value in event.summary.value if value.tag == "epoch_loss"}
-            position += 12 + length + 4
-    return epochs
+    records = (record for path in folder.glob(EVENTS) for record, _ in _records(path.read_bytes()))
+    events = map(event_pb2.Event.FromString, records)
+    return {event.step for event in events for value in event.summary.value if value.tag == "epoch_loss"}
+
+
+def _records(content: bytes) -> Iterator[tuple[bytes, int]]:
+    """Each record of a file with where it ends (TFRecord: 12 + length + 4 bytes each); the last may be cut off."""
+    end = 0
+    while end + 16 <= len(content):
+        length = int.from_bytes(content[end : end + 8], "little")
+        start, end = end + 12, end + 12 + length + 4
+        yield content[start : start + length], end
 
 
 def read_text(path: Path) -> str | None:
