@@ -5,6 +5,7 @@ import functools
 import graphlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -161,13 +162,22 @@ HEAVY = "tensorflow keras sklearn scipy pandas matplotlib PIL tensorboard"
         ("from fmnist_mlp.sweepfile.steps import Pca, count; count((Pca(0.9),), (), (28, 28), 10)", HEAVY),
         ("from fmnist_mlp.results.statistics import behind_best; behind_best({'a': {0: 0.9}, 'b': {1: 0.8}})", HEAVY),
         ("import fmnist_mlp.runner.loop, fmnist_mlp.report.report, fmnist_mlp.report.explore", HEAVY),
+        ("from fmnist_mlp.logs.live import LiveLog; LiveLog(Path('live')).add(0, {'loss': 1.0})", "tensorflow keras"),
     ],
 )
 def test_what_comes_first_loads_nothing_that_takes_long(program, without, tmp_path):
     """Workers, reruns, reports and checks of a file start in a blink, and the parent claims no GPU."""
     text = "baselines: [LogisticRegression: {C: 2}]\narchitectures: [[8]]\n"
     (tmp_path / "classifiers.yaml").write_text(text, encoding="utf-8")
-    program = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {program}; print(*sys.modules)"
+    start = f"import sys; from pathlib import Path; sys.path.insert(0, {str(PACKAGE.parent)!r})"
+    program = f"{start}; {program}; print(*sys.modules)"
     command = [sys.executable, "-c", program]
     loaded = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
     assert set(without.split()) & {*loaded} == set()
+
+
+def test_what_lies_beside_modules_is_installed_with_them():
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = settings["tool"]["setuptools"]["package-data"]
+    others = {path for path in PACKAGE.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert others == {PACKAGE.parent.joinpath(*part.split("."), name) for part in listed for name in listed[part]}
