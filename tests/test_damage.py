@@ -5,8 +5,10 @@ named and trained again, a view that was changed kept beside the one that takes 
 nothing to say. Files of checkpoints are in test_trial.py, events under `logs/` in test_tensorboard_logs.py.
 """
 
+from pathlib import Path
+
 import pytest
-from sweeping import state
+from sweeping import Project, state
 from test_cli import TINY, drawn, project, run, trained
 from test_trial import write_images
 
@@ -44,15 +46,27 @@ def views_of(results):
     return {path.relative_to(results).as_posix(): path.read_bytes() for path in paths}
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """Where the finished project is kept, and the trials that were trained for it."""
+    return tmp_path_factory.mktemp("finished") / "project", []
+
+
 @pytest.fixture
-def finished(run, project, drawn):
-    """A sweep over images of its own that has run, twice: the second run has nothing to do and nothing to say."""
-    write_images(project.folder / "images")
-    project.write(TINY.replace("synthetic", "{idx: images}"))
-    for _ in range(2):
-        ran = run("tiny.yaml", "--jobs", "0")
-        assert (ran.code, ran.err) == (0, "")
-    assert len(drawn) == 4
+def finished(run, project, drawn, once):
+    """A copy of a sweep over images of its own that has run, twice: the second run has nothing to do or to say."""
+    kept, trials = once
+    if kept.exists():
+        project = Project(kept).copy(project.folder)
+        drawn += trials
+    else:
+        write_images(project.folder / "images")
+        project.write(TINY.replace("synthetic", "{idx: images}"))
+        assert (run("tiny.yaml", "--jobs", "0").code, len(drawn)) == (0, 4)
+        trials += drawn
+        project.copy(kept)
+    ran = run("tiny.yaml", "--jobs", "0")
+    assert (ran.code, ran.err, drawn) == (0, "", trials)
     return project
 
 
@@ -97,10 +111,7 @@ def test_a_wrong_byte_costs_no_more_than_the_file_that_has_it(finished, run, dra
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_cut_off_or_deleted_is_made_again(finished, run, drawn, kind):
-    for damage in (
-        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-        lambda path: path.unlink(),
-    ):
+    for damage in (cut_off, Path.unlink):
         before, path = views_of(finished.results), one_of(finished.results, kind)
         damage(path)
         ran = run("tiny.yaml", "--jobs", "0")
