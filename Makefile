@@ -11,7 +11,7 @@ sweep: $(VENV)/.installed
 
 # All of them, the long ones and those of the extras too; `$(RUN) -m pytest` alone is, from then on, the everyday run.
 test: $(VENV)/.installed $(VENV)/.extras
-	$(RUN) -m pytest -m "slow or not slow" --numprocesses auto --dist loadfile $(ARGS)
+	$(RUN) tests/run_all.py $(ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check ruff==0.17.6

@@ -1,5 +1,6 @@
 """Fixtures: tiny images, records by hand, and a process that computes on one CPU core like a worker does."""
 
+import functools
 import os
 
 from fmnist_mlp.training.worker import own_environment
@@ -17,6 +18,16 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 import numpy as np
 import pytest
 import sweeping
+
+from fmnist_mlp.data import synthetic
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _draw_the_stand_in_once():
+    """It takes a second, and its images are always the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fmnist_mlp.data.synthetic.make_garments", functools.cache(synthetic.make_garments))
+        yield
 
 
 @pytest.fixture

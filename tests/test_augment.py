@@ -187,8 +187,8 @@ def reference(layers, settings, images, fitted, seed=3):
     ("augment", "steps", "more"),
     [
         (Augment(horizontal_flip=True, shift=2), (), {}),
-        (EVERYTHING, (Standardize(), Pca(20)), {}),
-        (Augment(mixup=0.2), (), {"label_smoothing": 0.1, "batch_size": 57}),
+        pytest.param(EVERYTHING, (Standardize(), Pca(20)), {}, marks=pytest.mark.slow),
+        pytest.param(Augment(mixup=0.2), (), {"label_smoothing": 0.1, "batch_size": 57}, marks=pytest.mark.slow),
     ],
     ids=["flips and shifts", "everything in front of pca", "mixup of smoothed labels"],
 )

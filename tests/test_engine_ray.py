@@ -439,6 +439,7 @@ def test_the_stand_in_is_drawn_everywhere(tmp_path):
     assert cluster.find_images(pytest.fail, "cpu", 1, source, {}, {}) == ("cpu", 1, source, {}, None)
 
 
+@pytest.mark.slow
 def test_a_machine_with_other_versions_is_named_with_both():
     versions = cluster.library_versions() | {"keras": "3.0.0"}
     found = cluster.library_versions()["keras"]

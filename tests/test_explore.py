@@ -223,6 +223,7 @@ def test_the_class_that_a_class_is_confused_with_is_named(tmp_path):
     assert ["0", "0", "0"] in page.rows  # training image 0 is test image 0, both of class 0
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_whatever_matplotlib_is_set_to(tmp_path, source):
     import matplotlib
 

@@ -73,6 +73,7 @@ def leftovers(folder):
 # ---- formats ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_each_format_gives_what_keras_gives(name, exported, finished, images):
     import keras
@@ -82,6 +83,7 @@ def test_each_format_gives_what_keras_gives(name, exported, finished, images):
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_each_format_takes_one_image_and_many(name, exported, images):
     run = FORMATS[name].load(exported.folder / f"large{SUFFIXES[name]}")
@@ -89,6 +91,7 @@ def test_each_format_takes_one_image_and_many(name, exported, images):
     np.testing.assert_allclose(np.concatenate([run(images[i : i + 1]) for i in range(7)]), many, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_images_divided_by_255_are_understood_or_refused(name, exported, images):
     """Never cast to 0 and 1 in silence."""
@@ -111,6 +114,7 @@ READS_NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_each_file_carries_the_names_of_its_classes(name, exported):
     """Read without our code."""
@@ -131,6 +135,7 @@ def test_the_snippet_of_the_card_runs_where_the_card_lies(name, exported):
     assert "fmnist_mlp" not in snippet
 
 
+@pytest.mark.slow
 def test_all_test_images_are_compared_with_the_record(exported, finished, images):
     record = FinishedSweep(finished.results).record("large")
     with np.load(finished.results / "_records" / record.fingerprint / "predictions.npz") as arrays:
@@ -144,10 +149,12 @@ def test_all_test_images_are_compared_with_the_record(exported, finished, images
         assert check.changed == 0
 
 
+@pytest.mark.slow
 def test_the_keras_file_is_the_models_own_byte_for_byte(exported, finished):
     assert (exported.folder / "large.keras").read_bytes() == finished.model("large").read_bytes()
 
 
+@pytest.mark.slow
 def test_predict_finds_the_names_of_an_exported_models_classes(exported, tmp_path):
     moved = shutil.copytree(exported.folder, tmp_path / "elsewhere")
     chosen = choose_model(tmp_path / "nothing", wanted=str(moved / "large.keras"))
@@ -208,6 +215,7 @@ def test_steps_that_were_fitted_before_the_training_are_kept_by_each_format(name
 # ---- the card ----
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_table_and_the_record_say(exported, finished):
     card = (exported.folder / "README.md").read_text()
     (row,) = [r for r in read_csv(finished.results / "architectures" / "results.csv") if r["architecture"] == "large"]
@@ -240,6 +248,7 @@ def test_the_card_of_a_worse_architecture_says_so(finished, tmp_path):
     assert "worse by 0.0300 (0.0100 to 0.0500)" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_card_can_be_had_without_the_files_for_people(finished, exported, tmp_path):
     shutil.copytree(finished.results, tmp_path / "results")
     for path in (tmp_path / "results" / "architectures").glob("*.csv"):

@@ -7,7 +7,7 @@ import json
 import os
 
 import pytest
-from sweeping import Made, invented_record, state
+from sweeping import Made, invented_latency, invented_record, state
 from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
@@ -47,6 +47,7 @@ class Fake:
         self.write(text)
         self.options = Options(results_dir=folder / "results", logs_dir=folder / "logs", jobs=0)
         monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", self._run_trial)
+        monkeypatch.setattr("fmnist_mlp.training.latency.measure_latency", invented_latency)
         monkeypatch.setattr(
             "fmnist_mlp.training.worker.start_worker",
             lambda device, threads, source: {"device": "cpu", "threads": str(threads)},

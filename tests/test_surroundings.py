@@ -70,7 +70,7 @@ baselines: [{ExtraTreesClassifier: {n_estimators: 3}}]
 MODULE = ("-m", "fmnist_mlp")
 EVERY_VERB = [
     ("sweep.py", "tiny.yaml", "--dry-run"),
-    ("sweep.py", "tiny.yaml"),
+    ("sweep.py", "tiny.yaml", "--jobs", "1"),
     (*MODULE, "report", "tiny.yaml"),
     (*MODULE, "predict", "picture.png", "--sweep", "tiny"),
     (*MODULE, "export", "8", "--sweep", "tiny", "--to", "out"),
@@ -144,7 +144,7 @@ def test_a_current_folder_that_was_deleted_is_said(tmp_path, run, monkeypatch):
 @pytest.mark.parametrize("surroundings", ["all closed", "nobody reads", "a full disk", "a cell of a notebook"])
 def test_a_sweep_ends_whatever_its_streams_are(tmp_path, surroundings):
     project = Project(tmp_path, TEXT)
-    options = project._options(["--jobs", "2"], NOTEBOOK if surroundings == "a cell of a notebook" else None)
+    options = project._options(["--jobs", "1"], NOTEBOOK if surroundings == "a cell of a notebook" else None)
     closed = {"preexec_fn": lambda: [os.close(number) for number in (0, 1, 2)]}  # as `<&- >&- 2>&-`
     full = {"stdout": open("/dev/full", "w"), "stderr": subprocess.STDOUT}  # noqa: PTH123, SIM115
     if surroundings == "a cell of a notebook":
