@@ -180,7 +180,7 @@ def test_nothing_heavy_is_imported_where_nothing_is_trained(project, run, drawn,
         f"print(code, *({{*sys.modules}} & {{*{HEAVY}}}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=project.environment(), timeout=30
+        [sys.executable, "-c", script], capture_output=True, text=True, env=project.environment(), timeout=120
     )
     assert done.stdout.splitlines()[-1] == str(code), done.stderr
 
@@ -644,7 +644,7 @@ def test_a_pipe_that_closes_is_no_error(project, run, trained):
         stdout=writer,
         stderr=subprocess.PIPE,
         env=project.environment(),
-        timeout=30,
+        timeout=120,
     )
     os.close(writer)
     assert done.stderr == b""
@@ -657,7 +657,7 @@ def test_the_table_is_printed_in_whatever_letters_the_terminal_has(project, run,
     run("tiny.yaml", "--jobs", "0")
     environment = project.environment() | {"PYTHONIOENCODING": encoding}
     command = [sys.executable, ROOT / "sweep.py", "tiny.yaml"]
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=30)
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=120)
     assert (done.returncode, done.stderr.decode(encoding)) == (0, "")
     assert "6,370" in done.stdout.decode(encoding)
 

@@ -164,7 +164,8 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
 
     # The trials, as far as records say which.
     wanted, over_budget = wanted_names(sweep, options), sweep_module.over_budget(sweep, sizes)
-    latencies, to_measure = _latencies(results, sweep, wanted - over_budget, info, options)
+    affordable = [item for item in sweep.architectures if item.name not in over_budget]
+    latencies, to_measure = _latencies(results, affordable, wanted, info, options)
     state = ranking.SweepState(
         sweep=sweep,
         trials=(),
@@ -294,17 +295,19 @@ def _is_contradicted(plan: Plan) -> bool:
 
 
 def _latencies(
-    results: Results, sweep: Sweep, wanted: set[str], info: DataInfo, options: Options
+    results: Results, architectures: Sequence[Architecture | Baseline], wanted: set[str], info, options
 ) -> tuple[dict[str, Latency], dict[str, list[Architecture]]]:
     """The latencies that are known, by architecture name, and the architectures to measure, by the key of a latency."""
     latencies, to_measure = {}, {}
-    for architecture in sweep.architectures:
-        if architecture.name not in wanted or isinstance(architecture, Baseline):
+    for architecture in architectures:
+        if isinstance(architecture, Baseline):
             continue
         key = _latency_key(architecture, info)
         latency = results.load_latency(key)
         if latency is not None:
             latencies[architecture.name] = latency
+        if architecture.name not in wanted:
+            continue
         is_tried_again = latency is not None and 0 < latency.machine_failures < MOST_MACHINE_FAILURES
         if latency is None or options.fresh or is_tried_again or (options.retry_failed and latency.error):
             to_measure.setdefault(key, []).append(architecture)
