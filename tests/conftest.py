@@ -30,6 +30,17 @@ def _draw_the_stand_in_once():
         yield
 
 
+# Whatever looks at what these make takes more than a few seconds: trained sweeps, a browser.
+SLOW_FIXTURES = {"swept", "make_fitted", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def tiny_images():
     """203 images of 8x8 in four classes that a small stack can learn: uint8 `x`, integer `y`."""

@@ -751,7 +751,6 @@ def upload(browser, path, expected):
     browser.until(lambda: expected in browser.text(NOTE))
 
 
-@pytest.mark.slow
 def test_an_uploaded_picture_is_classified_and_shown_as_the_network_sees_it(opened, finished, tmp_path):
     path = tmp_path / "shirt.png"
     draw_garment().save(path)
@@ -767,7 +766,6 @@ def test_an_uploaded_picture_is_classified_and_shown_as_the_network_sees_it(open
     assert (len(bars), bars[0] > bars[-1]) == (10, True)
 
 
-@pytest.mark.slow
 def test_another_model_and_another_inversion_answer_for_the_same_picture(opened, finished, tmp_path):
     path = tmp_path / "shirt.png"
     draw_garment().save(path)
@@ -795,7 +793,6 @@ document.body.dispatchEvent(arguments[1] === "paste"
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["paste", "drop"])
 def test_a_picture_can_be_dropped_or_pasted(opened, how):
     opened.run(GIVEN, base64.b64encode(encode(draw_garment())).decode(), how)
@@ -803,7 +800,6 @@ def test_a_picture_can_be_dropped_or_pasted(opened, how):
     opened.until(lambda: opened.run("return document.querySelector('#preview').naturalWidth == 300"))
 
 
-@pytest.mark.slow
 def test_a_drawing_is_classified(opened):
     opened.click("#tab-draw")
     opened.drag("#canvas", [(-60, -100), (60, -100), (60, 100), (-60, 100), (-60, -100)])
@@ -821,7 +817,6 @@ def test_a_drawing_is_classified(opened):
     opened.until(lambda: "blank" in opened.text(NOTE))
 
 
-@pytest.mark.slow
 def test_a_test_image_is_taken_as_it_is(opened):
     opened.click("#tab-samples")
     assert opened.run("return document.querySelectorAll('#samples img').length") == 20
@@ -841,7 +836,6 @@ def test_a_test_image_is_taken_as_it_is(opened):
     assert len(names) > 1
 
 
-@pytest.mark.slow
 def test_the_table_of_the_sweep_is_on_the_page(opened):
     shown = opened.text("#table")
     assert "25,450" in shown
@@ -850,7 +844,6 @@ def test_the_table_of_the_sweep_is_on_the_page(opened):
     assert np.array_equal(opened.pixels("#plots img")[0, :1], [76])  # red as gray
 
 
-@pytest.mark.slow
 def test_what_cannot_be_read_gets_a_line_and_the_next_picture_an_answer(opened, tmp_path):
     cut = tmp_path / "cut;rm -rf ..;<b>.png"
     cut.write_bytes(encode(draw_garment())[:400])
@@ -863,7 +856,6 @@ def test_what_cannot_be_read_gets_a_line_and_the_next_picture_an_answer(opened, 
     upload(opened, good, "inverted")
 
 
-@pytest.mark.slow
 def test_a_file_of_100_megabytes_is_not_even_sent(opened, tmp_path):
     large = tmp_path / "large.png"
     with large.open("wb") as file:
@@ -873,7 +865,6 @@ def test_a_file_of_100_megabytes_is_not_even_sent(opened, tmp_path):
     assert not [url for url in opened.requests() if "predict" in url]
 
 
-@pytest.mark.slow
 def test_a_server_that_is_gone_is_said(opened):
     opened.run("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
     opened.click("#tab-draw")
@@ -881,7 +872,6 @@ def test_a_server_that_is_gone_is_said(opened):
     opened.until(lambda: "there was no answer" in opened.text(NOTE))
 
 
-@pytest.mark.slow
 def test_the_page_asks_nobody_but_its_own_server(browser, served):
     browser.requests(), browser.complaints()
     browser.open(served)
@@ -893,7 +883,6 @@ def test_the_page_asks_nobody_but_its_own_server(browser, served):
     assert browser.complaints() == []
 
 
-@pytest.mark.slow
 def test_another_page_cannot_send_pictures_in_its_visitors_name(browser, served):
     """A page of another port of this machine, which the browser takes for a neighbour."""
     with serving_text("<!doctype html>") as elsewhere:

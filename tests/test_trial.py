@@ -435,6 +435,20 @@ DIVERGES = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n
 DIVERGES = DIVERGES.replace("{epochs: 4", "{activation: linear, epochs: 4")
 
 
+def test_a_keras_whose_fit_takes_no_programs_fails_no_trial_and_is_noted(source, tmp_path, monkeypatch):
+    import keras
+
+    worker_module.current().forget()
+    monkeypatch.setattr("fmnist_mlp.training.compiled_epoch.FUNCTIONS_OF_FIT", ("renamed_function",))
+    record = run_first(source, tmp_path)
+    worker_module.current().forget()
+    assert (record.status, record.error) == ("done", None)
+    (note,) = record.notes
+    assert note.startswith(
+        f"Keras {keras.__version__} takes no compiled epoch (Model.train_function): trained by Keras's"
+    )
+
+
 def test_a_training_that_diverges_is_a_failed_record(source, tmp_path):
     (one,) = tiny_trials(tmp_path, DIVERGES)
     record = run(one, source, tmp_path)

@@ -62,7 +62,7 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
             baseline.
         weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline.
         notes: what scikit-learn warned of while a baseline was fitted, a line each; of a network, that its curves were
-            deleted while it trained.
+            deleted while it trained, or that another loop trained it than its settings name.
         error: of a failed trial: `type`, `message`, `traceback`; `limit_seconds` where it took longer than allowed.
         machine_failures: in how many runs in a row the machine failed (memory, disk, a killed worker), this one among
             them; 0 where the trial itself did.

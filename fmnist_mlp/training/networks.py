@@ -52,7 +52,7 @@ class NetworkTrainer:
         learner, exported, scoring = self._models_for(images, assignment)
         resident = self._resident_images(images, settings, preprocessing)
         checkpoint = observer.load_checkpoint(lambda contents: Checkpoint.read(contents, learner.model))
-        histograms = dict
+        histograms = dict  # none
         if observer.wants_histograms:
             histograms = histograms_of(learner.model, resident, assignment.train_indices, settings)
         course = learner.train(
