@@ -62,8 +62,18 @@ def keras_size(model, preprocessing=None):
     """Parameters and FLOPs read off Keras's own weights and shapes: a second opinion on `stacks.count`."""
     weights = [weight for weight in model.weights if "seed_generator" not in weight.path]
     params, trainable = (sum(map(_elements, each)) for each in (weights, model.trainable_weights))
-    flops = sum(map(_layer_flops, model.layers)) + (0 if preprocessing is None else preprocessing.flops)
+    flops = sum(map(_layer_flops, model.layers)) + (0 if preprocessing is None else _fixed_flops(preprocessing))
     return StackSize(params, trainable, flops)
+
+
+def _fixed_flops(preprocessing):
+    """A product and a sum for each entry of a matrix, and for each value that is divided or scaled."""
+    values, flops = int(np.prod(preprocessing.image_shape)), 0
+    for fixed in preprocessing.maps:
+        components = fixed.arrays[0].shape[-1] if fixed.layer == "Dense" else values
+        flops += components * (2 * values + 1) if fixed.layer == "Dense" else 2 * values
+        values = components
+    return flops
 
 
 def _layer_flops(layer):

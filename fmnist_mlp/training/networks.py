@@ -4,15 +4,15 @@ It keeps the program compiled for the last architecture, so that further seeds o
 training images where the model computes. What it keeps never changes a number.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 
 import keras
 
 from fmnist_mlp.data.source import Dataset
-from fmnist_mlp.sweepfile import stacks, steps
+from fmnist_mlp.sweepfile import stacks
 from fmnist_mlp.sweepfile.stacks import StackSize
+from fmnist_mlp.sweepfile.steps import Step, count
 from fmnist_mlp.sweepfile.sweep import Architecture
 from fmnist_mlp.training import models
 from fmnist_mlp.training.checkpoint import Checkpoint
@@ -39,8 +39,7 @@ class NetworkTrainer:
         self._model_key = self._models = None
 
     def planned_size(self, architecture: Architecture, images: Dataset) -> StackSize:
-        preprocess, layers = architecture.training.preprocess, architecture.layers
-        return steps.count(preprocess, layers, images.image_shape, images.num_classes)
+        return _size(architecture, architecture.training.preprocess, images)
 
     def train(self, images: Dataset, assignments: Sequence[Assignment]) -> Iterator[Trained]:
         for assignment in assignments:
@@ -64,9 +63,12 @@ class NetworkTrainer:
             at_epoch_end=lambda done, figures, write: observer.on_epoch(done, figures, histograms(), write),
         )
         lacks_programs = learner.plain_fit and trial.settings["loop"] != "plain"
+        steps = (
+            settings.preprocess if preprocessing is None else preprocessing.with_true_components(settings.preprocess)
+        )
         return Trained(
             predict=functools.partial(_predict, scoring),
-            size=_size(trial.architecture, images, preprocessing),
+            size=_size(trial.architecture, steps, images),
             seconds=sum(course.epoch_seconds),
             exported=exported,
             save=functools.partial(models.save_exported, exported),
@@ -124,12 +126,8 @@ def _predict(scoring: keras.Model, images) -> Predictions:
     return Predictions(probabilities.argmax(axis=1), probabilities, logits)
 
 
-def _size(architecture: Architecture, images: Dataset, preprocessing) -> StackSize:
-    """With the true number of components, which only fitting tells where a share of variance is asked for."""
-    if preprocessing is None:
-        return stacks.count(architecture.layers, images.image_shape, images.num_classes)
-    size = stacks.count(architecture.layers, preprocessing.input_shape, images.num_classes)
-    return dataclasses.replace(size, flops=size.flops + preprocessing.flops)
+def _size(architecture: Architecture, steps: Sequence[Step], images: Dataset) -> StackSize:
+    return count(steps, architecture.layers, images.image_shape, images.num_classes)
 
 
 def _which_weights(best_epoch: int | None, early_stopping) -> str:

@@ -9,7 +9,7 @@ scikit-learn is imported when something is fitted: the parent process, which pla
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -63,15 +63,12 @@ class Preprocessing:
         kernels = [fixed.arrays[0] for fixed in self.maps if fixed.layer == "Dense"]
         return kernels[-1].shape[1:] if kernels else tuple(self.image_shape)
 
-    @cached_property
-    def flops(self) -> int:
-        """Of one image, with the true number of components."""
-        values, flops = prod(self.image_shape), 0
-        for fixed in self.maps:
-            components = fixed.arrays[0].shape[-1] if fixed.layer == "Dense" else values
-            flops += components * (2 * values + 1) if fixed.layer == "Dense" else 2 * values
-            values = components
-        return flops
+    def with_true_components(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """The steps that were fitted, with the number of components that a share of variance came to."""
+        return tuple(
+            replace(step, components=fixed.arrays[0].shape[1]) if isinstance(step, Pca) else step
+            for step, fixed in zip(steps, self.maps, strict=True)
+        )
 
     def arrays(self, dtype) -> tuple[np.ndarray, ...]:
         """The arrays of all maps, two each, in the order in which `apply` wants them."""
