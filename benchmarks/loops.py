@@ -190,8 +190,7 @@ def _augmented(work: dict) -> list[list[str]]:
             resident = ResidentData(x, y, images.num_classes, fitted)
             if settings.augment is None:
                 resident = ResidentData(fitted.transform(x), y, images.num_classes)
-        shape = images.image_shape if fitted is None else fitted.input_shape
-        model = models.build_model(architecture.layers, shape, images.num_classes, 0, takes_pixels=fitted is None)
+        model = models.build_model(architecture.layers, images.image_shape, images.num_classes, 0, fitted)
         ways[name] = Learner(model, settings, work["images"]), resident
     seconds = {name: [] for name in ways}
     for _ in range(work["epochs"]):

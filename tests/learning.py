@@ -22,8 +22,7 @@ def new_learner(layers, settings, seed=3, *, fitted=None, images=171, **options)
 
 
 def new_model(layers, seed, fitted=None):
-    shape = (8, 8) if fitted is None else fitted.input_shape
-    return models.build_model(layers, shape, 4, seed, takes_pixels=fitted is None)
+    return models.build_model(layers, (8, 8), 4, seed, fitted)
 
 
 def train(learner, images, seed=3, *, fitted=None, train_indices=TRAIN, **options):

@@ -71,7 +71,7 @@ def test_the_exported_model_does_to_raw_images_what_scikit_learn_does(chain, ima
     """Saved, and loaded by plain Keras: its first layers against scikit-learn, its end against a product by hand."""
     train, other = images[:200], images[200:]
     fitted = preprocess.fit(CHAINS[chain], train)
-    model = models.build_model([Dense(units=6, activation="relu")], fitted.input_shape, 3, seed=1, takes_pixels=False)
+    model = models.build_model([Dense(units=6, activation="relu")], (7, 5), 3, 1, fitted)
     models.save_exported(models.exported_model(model, fitted), tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
 
@@ -94,7 +94,7 @@ def test_the_exported_model_does_to_raw_images_what_scikit_learn_does(chain, ima
 
 def test_fixed_layers_are_named_by_their_step_and_its_position(images):
     fitted = preprocess.fit((Standardize(), Pca(4), Rescale(0.0, 2.0), Standardize()), images)
-    model = models.build_model([Dense(units=3)], fitted.input_shape, 2, seed=0, takes_pixels=False)
+    model = models.build_model([Dense(units=3)], (7, 5), 2, 0, fitted)
     assert [layer.name for layer in models.exported_model(model, fitted).layers] == [
         "rescaling", "standardize_1", "pca_2_flatten", "pca_2", "rescale_3", "standardize_4",
         "dense_1", "logits", "probabilities",
@@ -104,7 +104,7 @@ def test_fixed_layers_are_named_by_their_step_and_its_position(images):
 def test_a_convolution_sees_standardized_images(images):
     fitted = preprocess.fit((Standardize(),), images)
     layers = [Conv2D(filters=2, kernel_size=3, activation="relu")]
-    model = models.build_model(layers, fitted.input_shape, 3, seed=0, takes_pixels=False)
+    model = models.build_model(layers, (7, 5), 3, 0, fitted)
     exported = models.exported_model(model, fitted)
     logits, _ = models.scoring_model(exported).predict(images, verbose=0)
     expected = model.predict(by_scikit_learn((Standardize(),), images, images).reshape(-1, 7, 5), verbose=0)
@@ -188,7 +188,7 @@ def test_sizes_before_and_after_fitting_agree(chain, images):
     fitted, layers = preprocess.fit(CHAINS[chain], images), (Dense(units=6, activation="relu"),)
     steps = fitted.with_true_components(CHAINS[chain])
     assert not has_open_size(steps)
-    model = models.build_model(layers, fitted.input_shape, 3, seed=0, takes_pixels=False)
+    model = models.build_model(layers, (7, 5), 3, 0, fitted)
     size = count(steps, layers, (7, 5), 3)
     assert keras_size(model, fitted) == size
     assert input_shape_of(steps, (7, 5)) == fitted.input_shape

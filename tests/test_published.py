@@ -171,15 +171,15 @@ PUBLISHED = [
 @pytest.mark.parametrize(("file", "name", "by_hand", "params", "averages"), PUBLISHED)
 def test_a_parameter_counts_are_never_typed_by_hand(file, name, by_hand, params, averages):
     """A states 260k for 69,226. The plan, Keras's own count of the built model and a formula by hand agree."""
-    from fmnist_mlp.training import models
+    from fmnist_mlp.training import models, preprocess
 
     sweep = load_sweep(ROOT / file)
     size = check_shapes(sweep, (28, 28), 10)[_name_of(sweep, name)]
     architecture = next(item for item in sweep.architectures if item.name == _name_of(sweep, name))
     steps = architecture.training.preprocess
-    input_shape, has_pca = input_shape_of(steps, (28, 28)), file.endswith("pca_dense.yaml")
-    assert input_shape == ((187,) if has_pca else (28, 28))
-    model = models.build_model(architecture.layers, input_shape, 10, seed=0, takes_pixels=not steps)
+    assert input_shape_of(steps, (28, 28)) == ((187,) if file.endswith("pca_dense.yaml") else (28, 28))
+    unfitted = preprocess.unfitted(steps, (28, 28)) if steps else None
+    model = models.build_model(architecture.layers, (28, 28), 10, 0, unfitted)
     assert by_hand == params == size.params == model.count_params()
     assert size.trainable_params == params - averages == sum(math.prod(w.shape) for w in model.trainable_weights)
 

@@ -44,10 +44,7 @@ def measure_latency(context, task: "LatencyTask") -> Latency:
     architecture, preprocessing = task.architecture, None
     if architecture.training.preprocess:
         preprocessing = preprocess.unfitted(architecture.training.preprocess, task.image_shape)
-    input_shape = task.image_shape if preprocessing is None else preprocessing.input_shape
-    stack = models.build_model(
-        architecture.layers, input_shape, task.num_classes, 0, takes_pixels=preprocessing is None
-    )
+    stack = models.build_model(architecture.layers, task.image_shape, task.num_classes, 0, preprocessing)
     model = models.exported_model(stack, preprocessing)
     # AutoGraph, for which there is nothing to do here, would leave a file in the temporary folder.
     call = tf.function(lambda images: model(images, training=False), autograph=False)

@@ -22,9 +22,9 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build_model(
-    layers, input_shape: tuple[int, ...], num_classes: int, seed: int, takes_pixels: bool = True
+    layers, image_shape: tuple[int, ...], num_classes: int, seed: int, preprocessing=None
 ) -> keras.Sequential:
-    """Build a stack for images of `input_shape`, ending in logits, with initial weights drawn from `seed`.
+    """Build a stack for images of `image_shape`, ending in logits, with initial weights drawn from `seed`.
 
     The weights are those of `keras.utils.set_random_seed(seed)` followed by building the layers in order, whatever
     this process did before. Layers are named by position (`dense_2`), not by Keras's process-wide counter, so that
@@ -32,21 +32,22 @@ def build_model(
 
     Args:
         layers: layers as the sweep file gives them (`layers` of the sweep file), without the output layer.
-        input_shape: `(height, width)` of the images, or the shape of what `preprocess` makes of one.
+        image_shape: `(height, width)`.
         num_classes: units of the output layer.
         seed: the trial's seed.
-        takes_pixels: whether it gets uint8 pixels, which it then scales to 0-1 itself, or what `preprocess` made of
-            them, floating point numbers.
+        preprocessing: a `preprocess.Preprocessing` whose output it takes, floating point numbers; without it, it takes
+            uint8 pixels, which it scales to 0-1 itself.
 
     Returns:
-        A built `keras.Sequential`: `(batch, *input_shape)` to logits `(batch, num_classes)`.
+        A built `keras.Sequential`: images or what was made of them to logits `(batch, num_classes)`.
 
     Raises:
         ValueError: the stack does not fit the images (`stacks.complete` says why).
     """
     keras.utils.set_random_seed(seed)
     model = keras.Sequential(name="mlp")
-    if takes_pixels:
+    input_shape = image_shape if preprocessing is None else preprocessing.input_shape
+    if preprocessing is None:
         model.add(keras.Input(input_shape, dtype="uint8", name="image"))
         model.add(keras.layers.Rescaling(1 / 255, name="rescaling"))
     else:

@@ -94,11 +94,11 @@ class NetworkTrainer:
         """The model to train, at the start of this trial's seed; those that export and score it share its layers."""
         trial, preprocessing = assignment.trial, assignment.preprocessing
         architecture, train_images = trial.architecture, len(assignment.train_indices)
-        takes_pixels = preprocessing is None
-        input_shape = images.image_shape if takes_pixels else preprocessing.input_shape
-        fresh = models.build_model(architecture.layers, input_shape, images.num_classes, trial.seed, takes_pixels)
+        shape, num_classes = images.image_shape, images.num_classes
+        fresh = models.build_model(architecture.layers, shape, num_classes, trial.seed, preprocessing)
         # All that the program is compiled for; the seed is in the values of its variables only.
-        key = ({k: v for k, v in trial.settings.items() if k not in ("seed", "fold")}, train_images, input_shape)
+        settings = {name: value for name, value in trial.settings.items() if name not in ("seed", "fold")}
+        key = (settings, train_images, fresh.input_shape)
         if key == self._model_key:
             learner, exported, scoring, fitted = self._models
             learner.restart(fresh)
