@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fmnist_mlp.data.source import Dataset, DataSource, find_data, load_data, require_files
 from fmnist_mlp.engines import ray as engine_ray
@@ -70,8 +71,8 @@ def find_images(fetch: Callable[[], Files], *initargs) -> tuple:
         folders = [source.folder] if _sizes_of(source.folder, sizes) == sizes else []
     else:
         keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-        known = [source.folder, os.environ.get("FASHION_MNIST_DIR"), keras_home / "datasets" / "fashion-mnist"]
-        folders = [Path(folder) for folder in known if folder and _holds_images(Path(folder))]
+        places = [source.folder, os.environ.get("FASHION_MNIST_DIR"), keras_home / "datasets" / "fashion-mnist"]
+        folders = [Path(place) for place in places if place and _holds_images(Path(place))]
     folder = folders[0] if folders else _write_images(fetch())
     return device, threads, source, versions, folder
 
@@ -82,11 +83,12 @@ def start_worker_there(device: str, threads: int, source: DataSource, versions: 
     Raises:
         SweepError: this machine has other versions than the driver; what `trial.start_worker` raises.
     """
-    here, host = library_versions(), platform.node()
+    here = library_versions()
     if wrong := [name for name in versions if here[name] != versions[name]]:
-        found = ", ".join(f"{name} {here[name]}" for name in wrong)
-        expected = ", ".join(f"{name} {versions[name]}" for name in wrong)
-        raise SweepError(f"{host} has {found}, the sweep was started with {expected}: install the same on all machines")
+        has, expected = (", ".join(f"{name} {of[name]}" for name in wrong) for of in (here, versions))
+        raise SweepError(
+            f"{platform.node()} has {has}, the sweep was started with {expected}: install the same on all machines"
+        )
     _scratch()
     return worker.start_worker(device, threads, source, load=lambda wanted: _load_from(folder, wanted))
 
@@ -150,28 +152,27 @@ class _CheckpointSender:
         return None
 
 
-_scratch_of_this_process: Path | None = None
-
-
 def _scratch() -> Path:
-    """A folder of this worker's own; those of workers that were killed are cleared away when the next one starts."""
+    """A folder of this worker's own."""
+    return _scratch_and_lock()[0]
+
+
+@functools.cache
+def _scratch_and_lock() -> tuple[Path, Any]:
+    """Made once a process, which holds the lock to its end; folders that killed workers left are cleared away."""
     # Imported here: the driver, which imports this module too, starts quicker without it.
     import filelock
 
-    global _scratch_of_this_process
-    if _scratch_of_this_process is None:
-        parent = _folder_on_this_machine()
-        for lock_file in parent.glob("worker-*.lock"):
-            lock = filelock.FileLock(lock_file)
-            with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-                lock_file.unlink()
-        folder = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
-        # Held until this process ends; kept by the function so that nobody else lets go of it.
-        _scratch.lock = filelock.FileLock(f"{folder}.lock")
-        _scratch.lock.acquire()
-        _scratch_of_this_process = folder
-    return _scratch_of_this_process
+    parent = _folder_on_this_machine()
+    for lock_file in parent.glob("worker-*.lock"):
+        lock = filelock.FileLock(lock_file)
+        with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
+            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+            lock_file.unlink()
+    folder = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
+    lock = filelock.FileLock(f"{folder}.lock")
+    lock.acquire()
+    return folder, lock
 
 
 def _folder_on_this_machine() -> Path:
@@ -205,8 +206,8 @@ def _write_images(files: Files) -> Path:
 
 
 def _load_from(folder: Path | None, source: DataSource) -> Dataset:
-    found = load_data(dataclasses.replace(source, folder=folder))
-    return dataclasses.replace(found, source=source)  # records say where the driver has them
+    dataset = load_data(dataclasses.replace(source, folder=folder))
+    return dataclasses.replace(dataset, source=source)  # records say where the driver has them
 
 
 def _holds_images(folder: Path) -> bool:

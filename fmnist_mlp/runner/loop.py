@@ -137,13 +137,13 @@ class Run:
         self.summary = Summary(self.state)
         self.stamps = dict(plan.stamps)
         self.jobs = plan.jobs
-        self.engines = contextlib.ExitStack()  # closes the engine at hand
         self.engine: Engine | None = None
         self.engine_threads = 0
+        self.engines = contextlib.ExitStack()  # closes it
         self.wave: Sequence[Trial] = ()  # what is trained now
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.environments: dict[int, dict[str, str]] = {}  # by worker
-        self.found: set[str] = set()  # trials that another sweep had trained meanwhile
+        self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
         self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
@@ -218,7 +218,7 @@ class Run:
         self.logs.show(self.results, trial, record)
         if not record.is_done:
             self.summary.failed.append(record)
-        elif trial.fingerprint not in self.found:
+        elif trial.fingerprint not in self.trained_elsewhere:
             self.summary.trained += 1
 
     def write_tables_now_and_then(self) -> None:
@@ -320,26 +320,21 @@ class Run:
             initializer=START_WORKER,
             initargs=(device, threads, source),
         )
-        engine = (Pool if self.jobs else InlineEngine)(self.jobs_for(threads), settings, **common)
-
-        def on_worker(worker: int, environment: dict[str, str]) -> None:
-            # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
-            if self.options.jobs is None and device == "auto" and environment["device"] == "cpu" and count_gpus():
-                on_cpu = dataclasses.replace(self.options, device="cpu")
-                self.jobs, _ = decide_jobs(on_cpu, self.wave, self.state.sizes, self.plan.info)
-                engine.jobs = self.jobs_for(threads)
-            self.on_worker(worker, environment)
-
-        engine.on_worker = on_worker
-        return engine
+        return (Pool if self.jobs else InlineEngine)(self.jobs_for(threads), settings, **common)
 
     def on_worker(self, worker: int, environment: dict[str, str]) -> None:
         self.environments[worker] = environment
+        is_guess = self.home is None and self.options.jobs is None and self.options.device == "auto"
+        # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
+        if is_guess and environment["device"] == "cpu" and count_gpus():
+            on_cpu = dataclasses.replace(self.options, device="cpu")
+            self.jobs, _ = decide_jobs(on_cpu, self.wave, self.state.sizes, self.plan.info)
+            self.engine.jobs = self.jobs_for(self.engine_threads)
         self.listener.worker_ready(worker, environment)
 
     def on_message(self, call: Call, message: dict) -> None:
         if message.get("found"):
-            self.found.add(call.key)
+            self.trained_elsewhere.add(call.key)
         elif message.get("notice"):
             self.listener.notice(message["notice"])
         else:
