@@ -20,11 +20,11 @@ from engine_calls import is_held, wait_until
 
 from fmnist_mlp.engines.calls import Call, EngineError, Outcome, WorkerSettings
 from fmnist_mlp.engines.inline import InlineEngine
-from fmnist_mlp.engines.machine import available_cores, available_memory_bytes
 from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import SweepError
 
 ROOT = Path(__file__).parent.parent
+SCRIPT_ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
 @pytest.fixture(params=["in this process", "one worker", "two workers"])
@@ -66,6 +66,14 @@ def call(function, *args, key=None, **options):
     return Call(key or function.__name__, f"{function.__module__}:{function.__name__}", args, **options)
 
 
+def numbered(function, count, *args, **options):
+    return [call(function, *args, key=str(n), **options) for n in range(count)]
+
+
+def doubles(count):
+    return [call(engine_calls.double, n, key=str(n)) for n in range(count)]
+
+
 def local(jobs=1, environment=None, initializer=None, initargs=(), **options):
     return Pool(jobs, WorkerSettings(environment or {}, initializer, initargs), **options)
 
@@ -74,7 +82,7 @@ def local(jobs=1, environment=None, initializer=None, initargs=(), **options):
 
 
 def test_every_call_gives_its_value(make_engine):
-    outcomes = run(make_engine(), *(call(engine_calls.double, n, key=str(n)) for n in range(20)))
+    outcomes = run(make_engine(), *doubles(20))
     assert {key: outcome.value for key, outcome in outcomes.items()} == {str(n): 2 * n for n in range(20)}
     for outcome in outcomes.values():
         assert (outcome.status, outcome.error, outcome.attempts) == ("done", None, 1)
@@ -125,7 +133,7 @@ def test_the_initializer_runs_before_the_calls_and_says_hello(make_engine):
         WorkerSettings({"ENGINE_TEST": "yes"}, "engine_calls:initialize", ("value",)),
         on_worker=lambda worker, value: hellos.append((worker, value)),
     )
-    for _ in engine.run([call(engine_calls.nothing, key=str(n)) for n in range(4)]):
+    for _ in engine.run(numbered(engine_calls.nothing, 4)):
         hellos_at_first_outcome.append(list(hellos))
     assert hellos_at_first_outcome[0]
     assert set(hellos) <= {(0, ("value", "yes")), (1, ("value", "yes"))}
@@ -146,58 +154,48 @@ def test_the_environment_is_set_before_the_interpreter_starts():
     assert outcomes["variables"].value == ["0"]
 
 
-def test_a_users_error_in_the_initializer_reaches_the_user_as_it_is(make_engine):
-    settings = WorkerSettings(initializer="engine_calls:initialize_badly", initargs=("train-images is damaged",))
-    with pytest.raises(SweepError, match=r"^train-images is damaged$"):
+@pytest.mark.parametrize(
+    ("initargs", "error", "message"),
+    [
+        (("train-images is damaged",), SweepError, r"^train-images is damaged$"),
+        (("a bug", RuntimeError), EngineError, r"(?s)in initialize_badly.*RuntimeError: a bug"),
+    ],
+    ids=["the user's, as it is", "a bug, with its traceback"],
+)
+def test_an_error_in_the_initializer_ends_the_run(make_engine, initargs, error, message):
+    settings = WorkerSettings(initializer="engine_calls:initialize_badly", initargs=initargs)
+    with pytest.raises(error, match=message):
         run(make_engine(settings), call(engine_calls.nothing))
 
 
-def test_a_bug_in_the_initializer_keeps_its_traceback(make_engine):
-    settings = WorkerSettings(initializer="engine_calls:initialize_badly", initargs=("a bug", RuntimeError))
-    with pytest.raises(EngineError, match=r"(?s)in initialize_badly.*RuntimeError: a bug"):
-        run(make_engine(settings), call(engine_calls.nothing))
-
-
-def test_a_gentle_stop_asks_the_running_calls_and_starts_no_other(make_engine):
+@pytest.mark.parametrize(
+    ("function", "end"),
+    [(engine_calls.stop_when_asked, ("stopped", None)), (engine_calls.finish_when_asked, ("done", "finished"))],
+    ids=["stops", "finishes"],
+)
+def test_a_gentle_stop_asks_the_running_calls_and_starts_no_other(make_engine, function, end):
     engine = make_engine(on_message=lambda call, message: engine.stop())
-    calls = [call(engine_calls.stop_when_asked, key=str(n)) for n in range(6)]
-    outcomes = run(engine, *calls)
+    outcomes = run(engine, *numbered(function, 6))
     # The second worker may or may not have started its call when the first call's message stopped all.
     assert 1 <= len(outcomes) <= 2
-    assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
-    assert run(engine, *calls) == {}
+    assert {(outcome.status, outcome.value) for outcome in outcomes.values()} == {end}
+    assert run(engine, *numbered(function, 6)) == {}
 
 
-def test_a_call_may_finish_after_a_gentle_stop(make_engine):
-    engine = make_engine(on_message=lambda call, message: engine.stop())
-    outcomes = run(engine, *(call(engine_calls.finish_when_asked, key=str(n)) for n in range(6)))
-    assert 1 <= len(outcomes) <= 2
-    assert {(outcome.status, outcome.value) for outcome in outcomes.values()} == {("done", "finished")}
-
-
-def test_a_stop_from_a_signal_handler_wakes_the_engine(make_engine):
+@pytest.mark.parametrize("now", [False, True], ids=["gently", "now"])
+def test_a_stop_from_a_signal_handler_wakes_the_engine(make_engine, tmp_path, now):
     engine = make_engine(
         on_message=lambda call, message: threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
     )
-    before = signal.signal(signal.SIGUSR1, lambda *_: engine.stop())
+    lock = tmp_path / "lock"
+    one = call(engine_calls.compute_for_ever, lock, key="one") if now else call(engine_calls.stop_when_asked, key="one")
+    before = signal.signal(signal.SIGUSR1, lambda *_: engine.stop(now=now))
     try:
-        outcomes = run(engine, call(engine_calls.stop_when_asked))
+        outcomes = run(engine, one)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert outcomes["stop_when_asked"].status == "stopped"
-
-
-def test_a_stop_now_from_a_signal_handler_ends_the_running_call(make_engine, tmp_path):
-    engine = make_engine(
-        on_message=lambda call, message: threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-    )
-    before = signal.signal(signal.SIGUSR1, lambda *_: engine.stop(now=True))
-    try:
-        outcomes = run(engine, call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless"))
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert outcomes["endless"].status == "stopped"
-    assert not is_held(tmp_path / "lock")
+    assert outcomes["one"].status == "stopped"
+    assert not is_held(lock)
 
 
 def test_an_exception_in_a_callback_ends_the_run(make_engine):
@@ -231,7 +229,7 @@ def test_a_call_that_does_not_pickle_is_refused_before_anything_starts():
 
 
 def test_a_killed_worker_costs_one_more_attempt(tmp_path):
-    calls = [call(engine_calls.double, n, key=str(n)) for n in range(10)]
+    calls = doubles(10)
     outcomes = run(local(2), call(engine_calls.die_once, tmp_path / "mark"), *calls)
     assert len(outcomes) == 11
     assert outcomes["die_once"].value == "survived"
@@ -248,22 +246,22 @@ def test_a_call_that_always_kills_its_worker_has_crashed(retries):
 
 
 @pytest.mark.parametrize(
-    ("function", "args", "message"),
+    ("function", "how", "message"),
     [
-        (engine_calls.die, (signal.SIGSEGV,), "killed by SIGSEGV"),
-        (engine_calls.leave, (3,), "ended with exit code 3"),
-        (engine_calls.leave, (0,), "ended with exit code 0"),
+        (engine_calls.die, signal.SIGSEGV, "killed by SIGSEGV"),
+        (engine_calls.leave, 3, "ended with exit code 3"),
+        (engine_calls.leave, 0, "ended with exit code 0"),
     ],
 )
-def test_a_crash_names_its_cause(function, args, message):
-    outcomes = run(local(retries=0), call(function, *args))
-    assert (outcomes[function.__name__].status, outcomes[function.__name__].error.message) == ("crashed", message)
+def test_a_crash_names_its_cause(function, how, message):
+    (outcome,) = local(retries=0).run([call(function, how)])
+    assert (outcome.status, outcome.error.message) == ("crashed", message)
 
 
 def test_a_call_beyond_the_timeout_loses_its_worker_only(tmp_path):
     engine = local(2, timeout=0.5)
     endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless")
-    outcomes = run(engine, endless, *(call(engine_calls.double, n, key=str(n)) for n in range(5)))
+    outcomes = run(engine, endless, *doubles(5))
     assert (outcomes["endless"].status, outcomes["endless"].attempts) == ("timed_out", 1)
     assert outcomes["endless"].error.message == "no result after 0.5 s"
     assert 0.5 <= outcomes["endless"].seconds < 3
@@ -273,7 +271,7 @@ def test_a_call_beyond_the_timeout_loses_its_worker_only(tmp_path):
 
 def test_what_a_call_sent_in_time_counts_however_late_it_is_read():
     outcomes = []
-    for outcome in local(2, timeout=0.4).run([call(engine_calls.double, n, key=str(n)) for n in range(2)]):
+    for outcome in local(2, timeout=0.4).run(doubles(2)):
         outcomes.append(outcome)
         time.sleep(0.5)  # a consumer that is slower than the timeout
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
@@ -286,7 +284,7 @@ def test_what_a_call_sent_in_time_counts_however_late_it_is_read():
 def test_workers_that_die_while_they_start_are_given_up(function, args, cause):
     engine = local(2, initializer=f"engine_calls:{function}", initargs=args)
     with pytest.raises(EngineError, match=f"3 workers in a row died before they could work, the last one {cause}"):
-        run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(8)))
+        run(engine, *numbered(engine_calls.nothing, 8))
 
 
 UNGUARDED = """
@@ -318,7 +316,7 @@ def test_workers_need_no_guard_and_no_file_of_the_main_module(tmp_path, argument
     done = subprocess.run(
         [sys.executable, *arguments],
         input=stdin,
-        env=script_environment(),
+        env=SCRIPT_ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=20,
@@ -346,7 +344,7 @@ def test_fewer_processes_than_jobs_can_be_started(monkeypatch):
         start(self)
 
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse_the_third)
-    outcomes = run(local(8), *(call(engine_calls.double, n, key=str(n)) for n in range(8)))
+    outcomes = run(local(8), *doubles(8))
     assert [outcomes[str(n)].value for n in range(8)] == [2 * n for n in range(8)]
 
 
@@ -354,7 +352,7 @@ def test_fewer_processes_than_jobs_can_be_started(monkeypatch):
 
 
 def test_workers_stay_warm():
-    outcomes = run(local(), *(call(engine_calls.pid, key=str(n)) for n in range(5)))
+    outcomes = run(local(), *numbered(engine_calls.pid, 5))
     pids = {outcome.value for outcome in outcomes.values()}
     assert len(pids) == 1
     assert os.getpid() not in pids
@@ -363,7 +361,7 @@ def test_workers_stay_warm():
 def test_no_more_workers_than_calls():
     hellos = []
     engine = local(16, on_worker=lambda worker, value: hellos.append(worker))
-    assert len(run(engine, *(call(engine_calls.nothing, key=str(n)) for n in range(2)))) == 2
+    assert len(run(engine, *numbered(engine_calls.nothing, 2))) == 2
     assert set(hellos) <= {0, 1}
 
 
@@ -385,7 +383,7 @@ def test_a_starting_worker_does_not_hold_up_the_others(tmp_path):
 def test_a_process_is_replaced_after_some_calls():
     hellos = []
     engine = local(recycle_after=2, on_worker=lambda worker, value: hellos.append(worker))
-    outcomes = run(engine, *(call(engine_calls.pid, key=str(n)) for n in range(6)))
+    outcomes = run(engine, *numbered(engine_calls.pid, 6))
     pids = [outcomes[str(n)].value for n in range(6)]
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5]
     assert hellos == [0, 0, 0]
@@ -585,7 +583,7 @@ def test_a_warm_engine_keeps_no_worker_that_is_busy_when_a_run_is_left(tmp_path)
             break
         assert not is_held(tmp_path / "lock")
         assert len(multiprocessing.active_children()) == 1
-        assert len(run(engine, *(call(engine_calls.double, n, key=str(n)) for n in range(4)))) == 4
+        assert len(run(engine, *doubles(4))) == 4
 
 
 def test_a_warm_worker_that_died_between_two_runs_is_no_fault_of_the_next_call():
@@ -595,6 +593,15 @@ def test_a_warm_worker_that_died_between_two_runs_is_no_fault_of_the_next_call()
             assert (outcome.status, outcome.attempts) == ("done", 1)
             os.kill(outcome.value, signal.SIGKILL)
             os.waitid(os.P_PID, outcome.value, os.WEXITED | os.WNOWAIT)
+
+
+def test_warm_workers_are_no_more_than_the_next_run_may_have(tmp_path):
+    with local(2) as engine:
+        pair = [tmp_path / "a", tmp_path / "b"]
+        assert {outcome.worker for outcome in engine.run([call(engine_calls.meet, p, pair) for p in pair])} == {0, 1}
+        engine.jobs = 1
+        assert {outcome.worker for outcome in engine.run(doubles(4))} == {0}
+        assert len(multiprocessing.active_children()) == 1
 
 
 def test_a_stopped_engine_keeps_nothing_warm():
@@ -622,7 +629,7 @@ def test_a_thousand_calls_cost_the_parent_little():
 def test_an_idle_parent_sleeps(tmp_path):
     """Half a second of waiting costs no CPU time: nothing polls."""
     engine = local(2, timeout=60)
-    outcomes = engine.run([call(engine_calls.wait_for, tmp_path / "go", key=str(n)) for n in range(3)])
+    outcomes = engine.run(numbered(engine_calls.wait_for, 3, tmp_path / "go"))
     threading.Timer(0.7, (tmp_path / "go").touch).start()
     started = time.process_time()
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
@@ -645,7 +652,7 @@ def test_closing_the_generator_ends_the_workers(tmp_path):
     holding = []
     engine = local(2, on_message=lambda call, message: holding.append(call.key))
     endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless", cost=100)
-    outcomes = engine.run([endless, *(call(engine_calls.report_numbers, 1, key=str(n)) for n in range(1000))])
+    outcomes = engine.run([endless, *numbered(engine_calls.report_numbers, 1000, 1)])
     wait_until(lambda: next(outcomes).status == "done" and "endless" in holding)
     assert is_held(tmp_path / "lock")
     outcomes.close()
@@ -657,9 +664,7 @@ def test_a_stop_now_counts_what_was_finished_and_retries_nothing(tmp_path):
     """Stopped while the consumer holds an outcome: the other worker's result is in the pipe already."""
     engine = local(2, retries=0)
     calls = [call(engine_calls.meet, tmp_path / n, [tmp_path / "a", tmp_path / "b"], key=n) for n in "ab"]
-    outcomes = engine.run(
-        [*calls, *(call(engine_calls.compute_for_ever, tmp_path / "lock", key=str(n)) for n in range(3))]
-    )
+    outcomes = engine.run([*calls, *numbered(engine_calls.compute_for_ever, 3, tmp_path / "lock")])
     first = next(outcomes)
     engine.stop(now=True)
     rest = list(outcomes)
@@ -687,10 +692,6 @@ def test_a_gentle_stop_does_not_wait_for_workers_that_start(tmp_path):
     assert time.monotonic() - started < 5
 
 
-def script_environment():
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-
-
 INTERRUPTED_SCRIPT = """
 import signal
 import sys
@@ -716,7 +717,7 @@ def test_workers_leave_interrupts_to_the_parent_from_their_first_moment(tmp_path
     (tmp_path / "script.py").write_text(INTERRUPTED_SCRIPT)
     with subprocess.Popen(
         [sys.executable, tmp_path / "script.py", tmp_path / "ready"],
-        env=script_environment(),
+        env=SCRIPT_ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -751,7 +752,7 @@ if __name__ == "__main__":
 
 def test_a_parent_killed_with_kill_9_leaves_no_workers(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
-    with subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path], env=script_environment()) as parent:
+    with subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path], env=SCRIPT_ENVIRONMENT) as parent:
         wait_until(lambda: all((tmp_path / f"{name}.holds").exists() for name in ("one", "two")))
         assert is_held(tmp_path / "one")
         assert is_held(tmp_path / "two")
@@ -763,96 +764,7 @@ def test_a_parent_killed_with_kill_9_leaves_no_workers(tmp_path):
 def test_a_parent_that_exits_with_an_unfinished_run_takes_its_workers_along(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, tmp_path / "script.py", tmp_path, "exit"], env=script_environment(), timeout=20
+        [sys.executable, tmp_path / "script.py", tmp_path, "exit"], env=SCRIPT_ENVIRONMENT, timeout=20
     )
     assert done.returncode == 0
     assert not is_held(tmp_path / "one")
-
-
-# The machine.
-
-
-def test_this_machine_has_cores_and_memory():
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
-    if Path("/proc/meminfo").exists():
-        assert available_memory_bytes() > 2**20
-
-
-def write_files(root, files):
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({}, 64),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
-        # a group around ours is the narrower
-        (
-            {
-                "proc/self/cgroup": "0::/a b/c\n",
-                "sys/fs/cgroup/a b/cpu.max": "300000 100000\n",
-                "sys/fs/cgroup/a b/c/cpu.max": "max 100000\n",
-            },
-            3,
-        ),
-        # version 1, in a container whose path is the host's
-        (
-            {
-                "proc/self/cgroup": "5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "400000\n",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
-            },
-            4,
-        ),
-        (
-            {
-                "proc/self/cgroup": "1:cpu:/\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-            },
-            64,
-        ),
-    ],
-)
-def test_cores_within_a_quota(tmp_path, monkeypatch, files, cores):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-    assert available_cores(write_files(tmp_path, files)) == cores
-
-
-@pytest.mark.parametrize(
-    ("files", "size_bytes"),
-    [
-        ({}, None),
-        ({"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5000 kB\n"}, 5000 * 1024),
-        (
-            {
-                "proc/meminfo": "MemAvailable: 5000 kB\n",
-                "proc/self/cgroup": "0::/job\n",
-                "sys/fs/cgroup/memory.max": "max\n",
-                "sys/fs/cgroup/job/memory.max": "1000000\n",
-                "sys/fs/cgroup/job/memory.current": "300000\n",
-                "sys/fs/cgroup/job/memory.stat": "anon 1\ninactive_file 50000\n",
-            },
-            750_000,
-        ),
-        (
-            {
-                "proc/meminfo": "MemAvailable: 5000 kB\n",
-                "proc/self/cgroup": "4:memory:/\n",
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": "1000000\n",
-                "sys/fs/cgroup/memory/memory.usage_in_bytes": "300000\n",
-                "sys/fs/cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 20000\n",
-            },
-            720_000,
-        ),
-    ],
-)
-def test_memory_within_a_limit(tmp_path, files, size_bytes):
-    assert available_memory_bytes(write_files(tmp_path, files)) == size_bytes

@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from sweeping import Project, different
-from test_runner import Fake, names
+from test_runner import EngineListener, Fake, names
 from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 
 from fmnist_mlp.engines.calls import Stopped
+from fmnist_mlp.engines.inline import InlineEngine
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import table
 from fmnist_mlp.results.store import Results
@@ -49,6 +50,31 @@ def best_of(fake):
 
 def refits(fake):
     return [(row["architecture"], int(row["seed"])) for row in fake.rows() if row["refit"] == "1"]
+
+
+@pytest.mark.parametrize(("left_bytes", "is_warm"), [(30e9, True), (1e9, False)])
+def test_refits_find_warm_workers_where_there_is_memory_for_all(fake, monkeypatch, left_bytes, is_warm):
+    """While an engine is open so much is left, else 30 GB; short of memory, the first gives its workers' back."""
+    open_engines = []
+
+    class Engine(InlineEngine):
+        def __enter__(self):
+            open_engines.append(self)
+            return super().__enter__()
+
+        def close(self):
+            open_engines.remove(self)
+            super().close()
+
+    monkeypatch.setattr("fmnist_mlp.runner.loop.Pool", Engine)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: 4)
+    memory = "fmnist_mlp.runner.plan.available_memory_bytes"
+    monkeypatch.setattr(memory, lambda: left_bytes if open_engines else 30e9)
+    listener = EngineListener()
+    fake.run(listener, jobs=2)
+    first, second = listener.engines
+    assert (first is second, second.jobs, open_engines) == (is_warm, 2, [])
+    assert len(refits(fake)) == 2
 
 
 def lose_refits(fake):

@@ -99,8 +99,11 @@ class Pool(Engine):
         # A generator that nobody closed may outlive everything but this; multiprocessing would wait for its workers.
         atexit.register(self._kill_workers)
         try:
-            for worker in [worker for worker in self._workers if worker.process.poll()]:  # died since the last run?
-                self._attend(worker, waiting)
+            for worker in list(self._workers):  # warm ones
+                if worker.process.poll():  # died meanwhile?
+                    self._attend(worker, waiting)
+                elif worker.number >= self.jobs:  # there were more before
+                    worker.ask_to_end()
             while True:
                 if self._stop_asked:
                     self._pass_on_stop()
@@ -129,8 +132,8 @@ class Pool(Engine):
                     if outcome := self._attend(worker, waiting):
                         yield outcome
         finally:
-            keep = self.stays_warm and not self._stop_asked
-            self._dismiss([worker for worker in self._workers if worker.task or not keep])
+            stay_warm = self.stays_warm and not self._stop_asked
+            self._dismiss([w for w in self._workers if w.task or w.is_ending or not stay_warm])
 
     def send(self, key: str, message: Any) -> bool:
         for worker in self._workers:

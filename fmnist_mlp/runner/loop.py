@@ -188,7 +188,10 @@ class Run:
         self.logs.sync(self.results, self.state.asked_for, self.state.records)
         to_train = missing(trials, self.state, self.options)
         if to_train:
-            self.jobs, _ = decide_jobs(self.options, to_train, self.state.sizes, self.plan.info)
+            self.jobs, shortage = decide_jobs(self.options, to_train, self.state.sizes, self.plan.info)
+            if shortage and self.engine is not None:  # of memory, which warm workers hold too
+                self.close_engine()
+                self.jobs, _ = decide_jobs(self.options, to_train, self.state.sizes, self.plan.info)
             self.listener.trials_added(to_train)
         return to_train
 
@@ -284,12 +287,16 @@ class Run:
         There is one at a time: warm workers of another would hold memory, a GPU or places of the cluster.
         """
         if self.engine is None or self.home is not None or threads != self.engine_threads:
-            self.engines.close()
+            self.close_engine()
             self.engine = self.engines.enter_context(self.make_engine(threads, trials))
             self.engine_threads = threads
         else:
             self.engine.jobs = self.jobs_for(threads)
         return self.engine
+
+    def close_engine(self) -> None:
+        self.engines.close()
+        self.engine = None
 
     def jobs_for(self, threads: int) -> int:
         return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
