@@ -51,26 +51,22 @@ class Entry:
 
     Attributes:
         kind: `top`, `training`, `architecture`, `baseline` or `grid`.
-        line: of its key, or of the item of a list.
         suffix: gives the end of each message that is not on the entry as a whole, or its name:
             ` (architecture '64-32')`.
     """
 
     kind: str
     node: Node
-    line: int
     suffix: Callable[[], str] = str
 
-    def follow(self, place: Iterable[str | int]) -> tuple[int, Node]:
-        """The line of what stands there, and its node; as far as it goes where the file says it more shortly."""
-        line, node = self.line, self.node
+    def follow(self, place: Iterable[str | int]) -> Node:
+        """What stands there; as far as it goes where the file says it more shortly."""
+        node = self.node
         for part in place:
-            if isinstance(node.value, dict) and part in node.value:
-                line, node = node.value[part]
-            elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
+            is_list = isinstance(node.value, list)
+            if part in (range(len(node.value)) if is_list else node.value if isinstance(node.value, dict) else ()):
                 node = node.value[part]
-                line = node.line
-        return line, node
+        return node
 
 
 def explain(error: ValidationError, entry: Entry) -> Iterator[tuple[int, str]]:
@@ -88,7 +84,7 @@ def explain(error: ValidationError, entry: Entry) -> Iterator[tuple[int, str]]:
         elif kind == "missing":
             keys = missing.pop(place[:-1], None)
             if keys and place[:-1] not in unknown:
-                yield entry.follow(place[:-1])[0], _with_suffix(entry, place, _needs(entry, place[:-1], keys))
+                yield entry.follow(place[:-1]).line, _with_suffix(entry, place, _needs(entry, place[:-1], keys))
         elif not (place == ("classifier",) and () in unknown and not _classifiers(entry)):  # it is an unknown one
             line, message = _value(entry, place, details["ctx"], kind)
             yield line, _with_suffix(entry, place, message)
@@ -112,21 +108,19 @@ def _spoken(name: str) -> str:
 
 
 def _value(entry: Entry, place: tuple, context: dict[str, Any], kind: str) -> tuple[int, str]:
-    line, node = entry.follow(place)
-    words, hint = context["words"], context.get("hint")
+    node, words, hint = entry.follow(place), context["words"], context.get("hint")
     if kind == "sentence":
-        return line, words + (f", got {node.shown()}" if context["got"] else "") + (hint(node) if hint else "")
+        return node.line, words + (f", got {node.shown()}" if context["got"] else "") + (hint(node) if hint else "")
     if kind == "problem":
         if context["position"] is not None and isinstance(node.value, list):
             node = node.value[context["position"]]
-            line = node.line
-        return line, f"{_subject(entry, place)} {words}" + (f", got {node.shown()}" if context["got"] else "")
+        return node.line, f"{_subject(entry, place)} {words}" + (f", got {node.shown()}" if context["got"] else "")
     key = next(part for part in reversed(place) if isinstance(part, str))
     choices = context["choices"]
     said = hint(node) if hint else misreadings.value_hint(key, node, choices, takes_number="number" in words)
     if not said and len(choices) > 10:  # too many to stand in the words
         said = f"; known: {', '.join(choices)}"
-    return line, f"{_subject(entry, place)} must be {words}, got {node.shown()}{said}"
+    return node.line, f"{_subject(entry, place)} must be {words}, got {node.shown()}{said}"
 
 
 def _needs(entry: Entry, place: tuple, keys: list[str]) -> str:
@@ -144,7 +138,7 @@ def _needs(entry: Entry, place: tuple, keys: list[str]) -> str:
 
 def _unknown_key(entry: Entry, place: tuple) -> Iterator[tuple[int, str]]:
     *inside, key = place
-    line, node = entry.follow(place)
+    node = entry.follow(place)
     within = next((part for part in reversed(inside) if isinstance(part, str)), None)
     if within in _KINDS:
         message = _no_argument(within, key)
@@ -158,7 +152,7 @@ def _unknown_key(entry: Entry, place: tuple) -> Iterator[tuple[int, str]]:
         where = f" in {entry.kind}" if entry.kind in ("training", "grid") else ""
         message = f"unknown key {quoted(key)}{where}{_key_hint(entry, key, node)}"
     if message:
-        yield line, _with_suffix(entry, place, message)
+        yield node.line, _with_suffix(entry, place, message)
 
 
 def _key_hint(entry: Entry, key: str, node: Node) -> str:

@@ -75,7 +75,7 @@ def layer_hint(node: Node) -> str:
         if how_many <= 10:
             return f"; for {how_many} Dense of {units} units write {', '.join([str(units)] * how_many)}"
     if isinstance(node.value, dict) and len(node.value) > 1 and all(key in LAYERS for key in node.value):
-        each = [_Written.of(Node({key: entry}, entry[0])) for key, entry in node.value.items()]
+        each = [_Written.of(Node({key: entry}, entry.line)) for key, entry in node.value.items()]
         texts = [written and written.in_yaml() for written in each]
         return f"; write each as a layer of its own: {', '.join(texts)}" if all(texts) else ""
     written = _Written.of(node)
@@ -147,7 +147,7 @@ class _Written:
             return cls._of_text(value)
         if not isinstance(value, dict) or not value:
             return None
-        entries = {key: inner for key, (_, inner) in value.items()}
+        entries = value
         if len(entries) == 1:
             ((name, inner),) = entries.items()
             if name == "units" and type(inner.value) is int:
@@ -159,16 +159,16 @@ class _Written:
                 others = {k: inner for k, inner in entries.items() if k != key}
                 nested = next((others[k] for k in _ARGUMENT_KEYS if k in others), None)
                 is_keras = key == "class_name"
-                inner = nested.value if nested is not None and isinstance(nested.value, dict) else _entries(others)
+                inner = nested.value if nested is not None and isinstance(nested.value, dict) else others
                 written = cls._of_parts(named.value, inner)
                 if is_keras and written and written.kind in ("Dense", "Conv2D"):  # Keras's own default
                     written.arguments.setdefault("activation", "linear")
                 return written
         name = next((key for key in entries if _kind(key) in LAYERS and _kind(key) != "Activation"), None)
         if name is None:
-            return cls._of_parts("Dense", _entries(entries)) if "units" in entries else None
+            return cls._of_parts("Dense", entries) if "units" in entries else None
         written = cls._of_parts(name, entries[name].value if isinstance(entries[name].value, dict) else entries[name])
-        others = cls._of_parts(name, _entries({key: inner for key, inner in entries.items() if key != name}))
+        others = cls._of_parts(name, {key: inner for key, inner in entries.items() if key != name})
         return written and cls(written.kind, others.arguments | written.arguments)
 
     @classmethod
@@ -180,11 +180,11 @@ class _Written:
             number = float(spoken[2]) if "." in spoken[2] else int(spoken[2])
             nodes = {LAYERS[kind].shorthand: Node(number, 0, source=spoken[2])}
             nodes |= {"activation": Node(spoken[3], 0, source=spoken[3])} if spoken[3] else {}
-            return cls._of_parts(kind, _entries(nodes))
+            return cls._of_parts(kind, nodes)
         units_first = _UNITS_FIRST.fullmatch(text.strip())
         if units_first and (word := _kind(units_first[2])) in ACTIVATIONS:
             units = Node(int(units_first[1]), 0, source=units_first[1])
-            return cls._of_parts("Dense", _entries({"units": units, "activation": Node(word, 0, source=word)}))
+            return cls._of_parts("Dense", {"units": units, "activation": Node(word, 0, source=word)})
         called = re.match(r"[\w.]+\(", text)
         if not called or len(text) > _MAX_REWRITTEN:
             return cls._of_parts(text, {})
@@ -203,7 +203,7 @@ class _Written:
         named = dict(zip(fields, given, strict=False)) | keywords
         values = {key: value for key, value in named.items() if key and isinstance(value, str | int | float)}
         nodes = {key: Node(value, 0, source=_in_words(value)) for key, value in values.items()}
-        return cls._of_parts(called[0][:-1], _entries(nodes))
+        return cls._of_parts(called[0][:-1], nodes)
 
     @classmethod
     def _of_parts(cls, name: str, arguments: "Node | dict") -> "_Written | None":
@@ -217,9 +217,9 @@ class _Written:
         layer = LAYERS[kind]
         if isinstance(arguments, Node):
             is_given = arguments.value is not None and layer.shorthand
-            arguments = {layer.shorthand: (arguments.line, arguments)} if is_given else {}
+            arguments = {layer.shorthand: arguments} if is_given else {}
         kept = {}
-        for key, (_, inner) in arguments.items():
+        for key, inner in arguments.items():
             field, text = nearest(key, tuple(layer.model_fields)), in_flow(inner)
             if field is None or text is None or inner.value is None:
                 continue
@@ -262,10 +262,6 @@ def _kind(name: str) -> str | None:
     return activations.get(letters) or nearest(last, names)
 
 
-def _entries(nodes: dict[str, Node]) -> dict[str, tuple[int, Node]]:
-    return {key: (node.line, node) for key, node in nodes.items()}
-
-
 # ---- keys and values ----------------------------------------------------------------------------------------------
 
 # What a sweep file does not say, by the reason; keys that people paste along from compile() and fit().
@@ -300,7 +296,7 @@ _LAYER_LISTS = (
 _LAYER_COUNTS = "nlayers numlayers numberoflayers depth hiddenlayers numhiddenlayers nhiddenlayers nhidden"
 
 
-def key_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]], place: str) -> str:
+def key_hint(key: str, node: Node, entries: dict[str, Node], place: str) -> str:
     """What to do about a key that is not known where it stands; nothing where only likeness can tell.
 
     Args:
@@ -341,15 +337,15 @@ def key_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]], place: 
     return f"; {reason}: remove it" if reason else ""
 
 
-def _layers_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]]) -> str:
+def _layers_hint(key: str, node: Node, entries: dict[str, Node]) -> str:
     """A list of layers that goes by another name, or by the name of the architecture."""
     letters = letters_of(key)
-    if letters == "classname" and "config" in entries and isinstance(entries["config"][1].value, dict):
-        listed = entries["config"][1].value.get("layers")
-        texts = _rewritten(listed[1]) if listed else None
+    if letters == "classname" and "config" in entries and isinstance(entries["config"].value, dict):
+        listed = entries["config"].value.get("layers")
+        texts = _rewritten(listed) if listed else None
         return f"; this is Keras's own form: write layers: {texts or '[64, {Dropout: 0.2}]'} without the output layer"
     if letters in _LAYER_COUNTS.split() and type(node.value) is int and 1 <= node.value <= 10:
-        beside = {letters_of(other): inner for other, (_, inner) in entries.items() if other != key}
+        beside = {letters_of(other): inner for other, inner in entries.items() if other != key}
         units = next((inner for other, inner in beside.items() if other in _LAYER_LISTS.split()), None)
         each = units.source if units is not None and type(units.value) is int else "64"
         return f"; list the units of each layer: write layers: [{', '.join([each] * node.value)}]"
@@ -359,10 +355,10 @@ def _layers_hint(key: str, node: Node, entries: dict[str, tuple[int, Node]]) -> 
     if isinstance(node.value, list) and node.value and not nearest(key, ("layers", "preprocess", "augment")):
         name, text = re.sub(r"[^A-Za-z0-9._-]+", "-", key).strip("-._"), _rewritten(node)
         if text and name:
-            others = "".join(f", {k}: {in_flow(inner) or '...'}" for k, (_, inner) in entries.items() if k != key)
+            others = "".join(f", {k}: {in_flow(inner) or '...'}" for k, inner in entries.items() if k != key)
             return f"; write - {{name: {name}, layers: {text}{others if len(others) < 80 else ', ...'}}}"
     if isinstance(node.value, dict) and len(entries) == 1 and "layers" in node.value:
-        text = _rewritten(node.value["layers"][1])
+        text = _rewritten(node.value["layers"])
         if text:
             return f"; write - {{name: {key}, layers: {text}{', ...' if len(node.value) > 1 else ''}}}"
     return ""
@@ -387,8 +383,8 @@ def quotes_hint(node: Node) -> str:
 def architectures_hint(node: Node) -> str:
     """What `architectures: {small: [64]}` and `architectures: [64, 32]` should have been."""
     if isinstance(node.value, dict) and node.value:
-        key, (_, inner) = next(iter(node.value.items()))
-        hint = key_hint(key, inner, {key: (inner.line, inner)}, "architecture")
+        key, inner = next(iter(node.value.items()))
+        hint = key_hint(key, inner, {key: inner}, "architecture")
         return hint.replace("; write layers", "; write - layers")
     if isinstance(node.value, str):  # one item of the list
         text = _rewritten(node)
@@ -409,7 +405,7 @@ def _rewritten(node: Node) -> str | None:
         return f"[{node.source}]"
     items = node.value
     if isinstance(items, dict):
-        items = [Node({key: entry}, entry[0]) for key, entry in items.items()]
+        items = [Node({key: entry}, entry.line) for key, entry in items.items()]
     if not isinstance(items, list) or len(items) > 50:
         return None
     if pasted := pasted_output(items):
@@ -420,9 +416,9 @@ def _rewritten(node: Node) -> str | None:
     return text if text and len(text) <= _MAX_REWRITTEN else None
 
 
-def _with_layer_after_each(entries: dict[str, tuple[int, Node]], layer: str) -> str | None:
+def _with_layer_after_each(entries: dict[str, Node], layer: str) -> str | None:
     """`layers: [128, {Dropout: 0.3}, 64, {Dropout: 0.3}]`; None unless the layers are numbers alone."""
-    node = entries.get("layers", (0, Node(None, 0)))[1]
+    node = entries.get("layers", Node(None, 0))
     items = node.value if isinstance(node.value, list) else ()
     if not 0 < len(items) <= 6 or any(type(item.value) is not int for item in items):
         return None
@@ -433,7 +429,7 @@ def value_hint(key: str, node: Node, choices: Sequence[str], takes_number: bool)
     """What a value should have been: a number in quotes, 60k, a word in other letters, an object with arguments."""
     value = node.value
     if key == "dataset":
-        inner = next((item.value for _, item in value.values()), None) if isinstance(value, dict) else value
+        inner = next((item.value for item in value.values()), None) if isinstance(value, dict) else value
         if isinstance(inner, str) and re.search(r"[/\\.~]", inner):
             return f"; write dataset: {{idx: {harmless(inner)[:_MAX_REWRITTEN]}}}"
         if isinstance(value, str) and re.search("mnist|cifar|svhn", value.lower()) and not nearest(value, choices):
@@ -444,7 +440,7 @@ def value_hint(key: str, node: Node, choices: Sequence[str], takes_number: bool)
         if value == "None":
             return "; did you mean 'linear'?"
     if choices and isinstance(value, dict):
-        name = next((inner.value for k, (_, inner) in value.items() if k in _TYPE_KEYS), None) or next(iter(value), "")
+        name = next((inner.value for k, inner in value.items() if k in _TYPE_KEYS), None) or next(iter(value), "")
         near = nearest(str(name), choices)
         return f"; write {key}: {near}, and its arguments as keys of their own, as learning_rate: 1e-3" if near else ""
     if not isinstance(value, str):
@@ -478,7 +474,7 @@ def _flow(node: Node, most: int) -> str | None:
     if node.size > most:
         return None
     if isinstance(node.value, list | dict):
-        inner = node.value if isinstance(node.value, list) else [item for _, item in node.value.values()]
+        inner = node.value if isinstance(node.value, list) else [*node.value.values()]
         parts = [_flow(item, most) for item in inner]
         if any(part is None for part in parts):
             return None

@@ -39,8 +39,8 @@ class Node:
     """A value and where it stands.
 
     Attributes:
-        value: None, bool, int, float, str, a list of nodes, or a dict from key to `(line of the key, node)`.
-        line: from 1.
+        value: None, bool, int, float, str, a list of nodes, or a dict from key to node.
+        line: from 1; of a value in a mapping that of its key.
         size: number of values in it, aliases expanded.
         source: a scalar as the user wrote it.
     """
@@ -55,7 +55,7 @@ class Node:
         if isinstance(self.value, list):
             return [item.plain() for item in self.value]
         if isinstance(self.value, dict):
-            return {key: item.plain() for key, (_, item) in self.value.items()}
+            return {key: item.plain() for key, item in self.value.items()}
         return self.value
 
     def shown(self) -> str:
@@ -278,7 +278,7 @@ class _Composer:
 
     def _mapping(self, event: events.MappingStartEvent, depth: int) -> Node:
         _allow_tag(event, "!!map")
-        entries: dict[str, tuple[int, Node]] = {}
+        entries: dict[str, Node] = {}
         merged: list[Node] = []
         for inner in self._stream:
             if isinstance(inner, events.MappingEndEvent):
@@ -291,23 +291,23 @@ class _Composer:
             if key.source == "<<" and key.value == "<<":
                 merged.append(value)
             elif key.source in entries:
-                first = entries[key.source][0]
+                first = entries[key.source].line
                 where = f"in line {first} and in line {key_line}" if first != key_line else f"twice in line {key_line}"
                 self._problems.add(key_line, f"the key {quoted(key.source)} is given {where}; keep one")
             else:
-                entries[key.source] = (key_line, value)
+                entries[key.source] = replace(value, line=key_line)
         self._merge(entries, merged)
-        return Node(entries, _line(event), size=1 + sum(1 + item.size for _, item in entries.values()))
+        return Node(entries, _line(event), size=1 + sum(1 + item.size for item in entries.values()))
 
-    def _merge(self, entries: dict[str, tuple[int, Node]], merged: list[Node]) -> None:
+    def _merge(self, entries: dict[str, Node], merged: list[Node]) -> None:
         """`<<: *other` fills in the keys that are not given, earlier ones first, as in YAML 1.1."""
         for node in merged:
             for source in node.value if isinstance(node.value, list) else [node]:
                 if not isinstance(source.value, dict):
                     raise _BadYaml(source.line, f"<< takes a mapping or a list of mappings, got {source.shown()}")
                 self._grow(source.size, source.line)
-                for key, (line, value) in source.value.items():
-                    entries.setdefault(key, (line, value))
+                for key, value in source.value.items():
+                    entries.setdefault(key, value)
 
 
 def _line(event: events.Event) -> int:

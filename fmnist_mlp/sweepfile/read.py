@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FailFast, Field, TypeAdapter, ValidationError
 
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile import misreadings, stacks
 from fmnist_mlp.sweepfile.checks import FASHION_MNIST, report_pasted_ends
 from fmnist_mlp.sweepfile.duplicates import check_differ, new_trials
-from fmnist_mlp.sweepfile.entries import GRID_EXAMPLE, ArchitectureEntry, BaselineEntry, Layers, grid_entry
+from fmnist_mlp.sweepfile.entries import GRID_EXAMPLE, ArchitectureEntry, BaselineEntry, LayerEntry, grid_entry
 from fmnist_mlp.sweepfile.explain import SECTIONS, Entry, explain
 from fmnist_mlp.sweepfile.grids import MAX_GRID_STACKS, DenseStacks, count_in_words
 from fmnist_mlp.sweepfile.layers import Dense, Layer
@@ -93,7 +93,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         architectures=(*listed, *added, *compared),
         grid_stacks=len(expanded),
         grid_duplicates=len(expanded) - len(added),
-        key_lines={key: line for key, (line, _) in root.value.items()},
+        key_lines={key: node.line for key, node in root.value.items()},
         doubts=tuple(reader.doubts),
         text=text,
         **reader.of_the_file,
@@ -148,9 +148,11 @@ class _Reader:
 
     def _read_list(self, root: Node, key: str, of: str, hint: Callable[[Node], str] = lambda node: "") -> list[Node]:
         """The items of a section of the file; none where it is not there, or is no list, which is reported."""
-        line, node = root.value.get(key, (None, Node([], 0)))
-        if line is not None and (not isinstance(node.value, list) or not node.value):
-            self._problems.add(line, f"{key} must be a list of {of} in its own line, got {node.shown()}{hint(node)}")
+        node = root.value.get(key, Node([], 0))
+        if key in root.value and (not isinstance(node.value, list) or not node.value):
+            self._problems.add(
+                node.line, f"{key} must be a list of {of} in its own line, got {node.shown()}{hint(node)}"
+            )
             return []
         return node.value
 
@@ -170,18 +172,16 @@ class _Reader:
     def read_settings(self, root: Node, folder: Path) -> dict[str, Any]:
         """The top-level keys of `SweepSettings`, complete with defaults."""
         entries = {key: entry for key, entry in root.value.items() if key not in SECTIONS}
-        entry = Entry("top", replace(root, value=entries), root.line)
+        entry = Entry("top", replace(root, value=entries))
         settings, _ = self._read_keys(SweepSettings, entry, {"folder": folder})
         values = {name: getattr(settings, name) for name in SweepSettings.model_fields}
-        line, node = entries.get("seeds", (0, Node(None, 0)))
+        node = entries.get("seeds", Node(None, 0))
         if type(node.value) is int and node.value in _LIKELY_SEEDS and "seeds" not in self._overrides:
-            self.doubts.append(
-                (
-                    line,
-                    f"seeds: {node.value} asks for {node.value:,} trainings of each architecture, with seeds 0 to "
-                    f"{node.value - 1:,}; for the one seed {node.value} write seeds: [{node.value}]",
-                )
+            words = (
+                f"seeds: {node.value} asks for {node.value:,} trainings of each architecture, with seeds 0 to "
+                f"{node.value - 1:,}; for the one seed {node.value} write seeds: [{node.value}]"
             )
+            self.doubts.append((node.line, words))
         self._override(values)
         values["select_by"] = self._decide_select_by(values, entries)
         self._check_folds(values, entries)
@@ -190,14 +190,14 @@ class _Reader:
 
     def read_training(self, root: Node) -> None:
         """The file's `training`, which architectures, grids and baselines inherit."""
-        line, node = root.value.get("training", (None, Node(None, 1)))
+        node = root.value.get("training", Node(None, 0))
         if isinstance(node.value, dict):
-            keys, self._training_is_sound = self._read_keys(TrainingKeys, Entry("training", node, line))
+            keys, self._training_is_sound = self._read_keys(TrainingKeys, Entry("training", node))
             self._training = keys.given
-            self._training_lines = {key: node.value[key][0] for key in node.value if key in self._training}
+            self._training_lines = {key: value.line for key, value in node.value.items() if key in self._training}
             self._report_idle_split(node)
         elif node.value is not None:
-            self._problems.add(line, f"training must be a mapping such as {{epochs: 20}}, got {node.shown()}")
+            self._problems.add(node.line, f"training must be a mapping such as {{epochs: 20}}, got {node.shown()}")
             self._training_is_sound = False
 
     def _override(self, values: dict[str, Any]) -> None:
@@ -214,28 +214,28 @@ class _Reader:
             self.overridden.add("limit")
             values["limit"] = self._overrides["limit"]
 
-    def _decide_select_by(self, values: dict[str, Any], own: dict[str, tuple[int, Node]]) -> SelectBy:
+    def _decide_select_by(self, values: dict[str, Any], entries: dict[str, Node]) -> SelectBy:
         if values["select_by"] is None:
             return "val_accuracy" if values["folds"] is None else "cv_accuracy"
         # Folds that are there but wrong are reported already.
-        if values["select_by"] == "cv_accuracy" and ("folds" not in own or own["folds"][1].value is None):
+        if values["select_by"] == "cv_accuracy" and ("folds" not in entries or entries["folds"].value is None):
             self._problems.add(
-                own["select_by"][0],
+                entries["select_by"].line,
                 "select_by: cv_accuracy needs folds; add a line such as folds: 5, or select by val_accuracy",
             )
         return values["select_by"]
 
-    def _check_folds(self, values: dict[str, Any], own: dict[str, tuple[int, Node]]) -> None:
+    def _check_folds(self, values: dict[str, Any], entries: dict[str, Node]) -> None:
         folds, limit = values["folds"], values["limit"]
         if folds is not None and limit is not None and folds > limit:
             where = ", with --limit" if "limit" in self._overrides else ""
-            self._problems.add(own["folds"][0], f"folds must be at most limit ({limit:,}), got {folds}{where}")
+            self._problems.add(entries["folds"].line, f"folds must be at most limit ({limit:,}), got {folds}{where}")
 
     def _report_idle_split(self, node: Node, suffix: Callable[[], str] = str) -> None:
         """A share for validation that decides nothing is a misunderstanding: better said than ignored."""
         if self._folds is not None and "validation_split" in node.value:
             self._problems.add(
-                node.value["validation_split"][0],
+                node.value["validation_split"].line,
                 f"validation_split does not go with folds: each fold keeps 1/{self._folds} for validation{suffix()}",
             )
 
@@ -249,9 +249,9 @@ class _Reader:
             )
         hint = misreadings.architectures_hint
         items = self._read_list(root, "architectures", "layer stacks, such as '- [64, 32]'", hint)
-        if items and (numbers := hint(root.value["architectures"][1])):
+        if items and (numbers := hint(root.value["architectures"])):
             words = "architectures must be a list of layer stacks, each a list itself, got numbers alone"
-            self._problems.add(root.value["architectures"][0], words + numbers)
+            self._problems.add(root.value["architectures"].line, words + numbers)
             return []
         architectures = (self._read_architecture(item, number) for number, item in enumerate(items, start=1))
         return [architecture for architecture in architectures if architecture is not None]
@@ -260,17 +260,18 @@ class _Reader:
         """A list of layers, or a mapping with `layers`, perhaps `name`, and keys of `Training`; None if unusable."""
         line = node.line
         if isinstance(node.value, list):
-            node = replace(node, value={"layers": (line, node)})
+            node = replace(node, value={"layers": node})
         if not isinstance(node.value, dict):
-            self._read_entry(ArchitectureEntry, Entry("architecture", node, line))
+            self._read_entry(ArchitectureEntry, Entry("architecture", node))
             return None
         is_pasted, node = self._without_pasted_output(node, number)
         suffix = functools.cache(lambda: _which_architecture(node, number, is_pasted))  # known where it is needed
-        entry = self._read_entry(ArchitectureEntry, Entry("architecture", node, line, suffix))
+        entry = self._read_entry(ArchitectureEntry, Entry("architecture", node, suffix))
         self._report_idle_split(node, suffix)
         if entry is None or is_pasted or not self._training_is_sound:
             return None
-        own, lines = entry.given, {key: at for key, (at, _) in node.value.items() if key in Training.model_fields}
+        own = entry.given
+        lines = {key: node.value[key].line for key in own}
         training, conflicts = self._effective_training(own, lines)
         for conflict in conflicts:
             self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else suffix()))
@@ -281,13 +282,13 @@ class _Reader:
         name = entry.name or _automatic_name(stack_name, own_in_name(own, training))
         key_lines = self._training_lines | lines
         self._report_softmax(layers, key_lines, line, suffix if "activation" in own else str)
-        layer_lines = tuple(item.line for item in node.value["layers"][1].value)
+        layer_lines = tuple(item.line for item in node.value["layers"].value)
         max_params = entry.max_params if "max_params" in entry.model_fields_set else self._max_params
         return Architecture(name, layers, training, line, layer_lines, max_params, key_lines, entry.layers)
 
     def _without_pasted_output(self, node: Node, number: int) -> tuple[bool, Node]:
         """Whether an output layer was pasted along, which is reported; and the architecture without it."""
-        line, layers = node.value.get("layers", (0, Node(None, 0)))
+        layers = node.value.get("layers", Node(None, 0))
         if not isinstance(layers.value, list) or len(layers.value) > MAX_LAYERS:
             return False, node
         if (pasted := misreadings.pasted_output(layers.value)) is None:
@@ -296,7 +297,7 @@ class _Reader:
         suffix = _which_architecture(node, number, is_pasted=True)
         self._problems.add(layers.value[position].line, message + suffix)
         layers = replace(layers, value=layers.value[:position])
-        return True, replace(node, value={**node.value, "layers": (line, layers)})
+        return True, replace(node, value={**node.value, "layers": layers})
 
     def _report_softmax(
         self, layers: Sequence[Layer], key_lines: dict[str, int], line: int, suffix: Callable[[], str]
@@ -346,10 +347,10 @@ class _Reader:
     def _read_baseline(self, node: Node, number: int) -> Baseline | None:
         """A classifier's name, or a mapping with it and its arguments, perhaps `name` and `preprocess`."""
         if isinstance(node.value, str):
-            node = replace(node, value={node.value: (node.line, Node(None, node.line))})
+            node = replace(node, value={node.value: Node(None, node.line)})
         name = _valid_name(node)
         suffix = f" (baseline '{name}')" if name else f" (baseline number {number})"
-        entry = self._read_entry(BaselineEntry, Entry("baseline", node, node.line, lambda: suffix))
+        entry = self._read_entry(BaselineEntry, Entry("baseline", node, lambda: suffix))
         if entry is None:
             return None
         own = {"preprocess": entry.preprocess} if "preprocess" in entry.model_fields_set else {}
@@ -357,29 +358,29 @@ class _Reader:
         training = Training.model_validate(inherited | own)
         name = entry.name or _automatic_name(entry.classifier.short_name(), own_in_name(own, training))
         lines = {key: line for key, line in self._training_lines.items() if key in OF_A_BASELINE}
-        lines |= {key: node.value[key][0] for key in own}
+        lines |= {key: node.value[key].line for key in own}
         return Baseline(name, entry.classifier, training, node.line, lines)
 
     # -- grids --
 
     def read_grids(self, root: Node) -> list[Architecture]:
         """What `grid:` expands to, one grid after the other, with what comes twice."""
-        line, node = root.value.get("grid", (None, None))
+        node = root.value.get("grid")
         if node is None:
             return []
-        grids = [(item.line, item) for item in node.value] if isinstance(node.value, list) else [(line, node)]
+        grids = node.value if isinstance(node.value, list) else [node]
         if not grids:
-            self._problems.add(line, f"grid must be a mapping such as {GRID_EXAMPLE}, or a list of them, got []")
+            self._problems.add(node.line, f"grid must be a mapping such as {GRID_EXAMPLE}, or a list of them, got []")
         expanded: list[Architecture] = []
-        for grid_line, grid in grids:
-            expanded += self._read_grid(grid, grid_line, others=len(expanded))
+        for grid in grids:
+            expanded += self._read_grid(grid, others=len(expanded))
         return expanded
 
-    def _read_grid(self, node: Node, line: int, others: int) -> list[Architecture]:
+    def _read_grid(self, node: Node, others: int) -> list[Architecture]:
         """The stacks of one grid: by depth, then shape, units and the keys of `Training` in their order."""
         if isinstance(node.value, dict):
             self._report_idle_split(node, lambda: " (in grid)")
-        entry = self._read_entry(grid_entry(), Entry("grid", node, line))
+        entry = self._read_entry(grid_entry(), Entry("grid", node))
         if entry is None or not self._training_is_sound:
             return []
 
@@ -393,14 +394,14 @@ class _Reader:
         depths = zip(_lines_of_values(node.value["depth"]), entry.depth, strict=True)
         if self._report_too_deep(depths, len(entry.after_each)):
             return []
-        if not self._has_sound_size(dense, {key: len(axis) for key, axis in axes.items()}, line, others):
+        if not self._has_sound_size(dense, {key: len(axis) for key, axis in axes.items()}, node.line, others):
             return []
         settings = self._combine_training(axes)
         if settings is None:
             return []
 
         # Layers and names are made once for each stack, not once for each of its settings.
-        key_lines = self._training_lines | {key: node.value[key][0] for key in axes}
+        key_lines = self._training_lines | {key: node.value[key].line for key in axes}
         after_lines = _lines_of_values(node.value["after_each"])[: len(entry.after_each)] if entry.after_each else []
         max_params = entry.max_params if "max_params" in entry.model_fields_set else self._max_params
         activations = {training.activation for training, _ in settings}
@@ -411,13 +412,15 @@ class _Reader:
                 activation: tuple(layer.with_default_activation(activation) for layer in raw)
                 for activation in activations
             }
-            layer_lines = (node.value["units"][0], *after_lines) * len(units)
+            layer_lines = (node.value["units"].line, *after_lines) * len(units)
             stack_name = stacks.stack_name(raw, default_activation=None)
             for training, in_name in settings:
                 layers = activated[training.activation]
-                self._report_softmax(layers, key_lines, line, lambda: " (in grid)")
+                self._report_softmax(layers, key_lines, node.line, lambda: " (in grid)")
                 name = _automatic_name(stack_name, in_name)
-                architectures.append(Architecture(name, layers, training, line, layer_lines, max_params, key_lines))
+                architectures.append(
+                    Architecture(name, layers, training, node.line, layer_lines, max_params, key_lines)
+                )
         return architectures
 
     def _report_too_deep(self, depths: Iterable[tuple[int, int]], after_each: int) -> bool:
@@ -474,30 +477,29 @@ class _Reader:
         return None if reported else settings
 
 
-def _lines_of_values(entry: tuple[int, Node]) -> list[int]:
+def _lines_of_values(node: Node) -> list[int]:
     """The line of each value of a key of a grid."""
-    line, node = entry
-    return [item.line for item in node.value] if isinstance(node.value, list) else [line]
+    return [item.line for item in node.value] if isinstance(node.value, list) else [node.line]
 
 
 def _valid_name(node: Node) -> str | None:
     """An entry's own name; None where it has none, or one that no entry may have."""
-    _, name = node.value.get("name", (0, Node(None, 0))) if isinstance(node.value, dict) else (0, Node(None, 0))
+    name = node.value.get("name", Node(None, 0)) if isinstance(node.value, dict) else Node(None, 0)
     return name.value if isinstance(name.value, str) and not name_problem(name.value) else None
 
 
 @functools.cache  # only a file with a mistake needs it
 def _layers() -> TypeAdapter:
-    return TypeAdapter(Layers)
+    return TypeAdapter(Annotated[tuple[LayerEntry, ...], Field(max_length=MAX_LAYERS), FailFast()])
 
 
 def _which_architecture(node: Node, number: int, is_pasted: bool) -> str:
     """The end of a message: ` (architecture 'wide')`, by its name, else by its layers, else by its number."""
     name = _valid_name(node)
-    is_named = "name" in node.value and node.value["name"][1].value is not None
+    is_named = "name" in node.value and node.value["name"].value is not None
     if not is_named and not is_pasted and "layers" in node.value:
         try:
-            layers = _layers().validate_python(node.value["layers"][1].plain())
+            layers = _layers().validate_python(node.value["layers"].plain())
             name = stacks.stack_name(layers, default_activation=None)
         except ValidationError:
             pass

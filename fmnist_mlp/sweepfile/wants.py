@@ -76,7 +76,7 @@ def read_or_say(field: FieldInfo, value: Any, read: Callable[[Any], Any]) -> Any
     try:
         return read(value)
     except ValidationError as error:
-        if any(map(_is_in_words, error.errors(include_url=False, include_input=False))):
+        if any(map(_is_in_words, error.errors(include_url=False, include_context=False, include_input=False))):
             raise
         wants = wanted(field, value)
         context = {"words": wants.words, "choices": wants.choices, "hint": wants.hint}
