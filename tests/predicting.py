@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw
 
 from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.columns import RESULTS_COLUMNS, TRIALS_COLUMNS, csv_text
+from fmnist_mlp.results.statistics import Difference
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.checks import check_shapes
 from fmnist_mlp.sweepfile.read import load_sweep
@@ -66,13 +68,11 @@ def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
     results.claim_sweep(sweep, plan)
     state = table.SweepState(sweep, plan, records, sizes, "synthetic")
     final = table.final_table(state, results)
-    for row in (rows := final.rows):
-        if row["architecture"] == "small":
-            row |= {"verdict": "worse", "behind_best": 0.03, "behind_best_ci95_low": 0.01}
-            row |= {"behind_best_ci95_high": 0.05}
-    results.save_comparison(sweep, final._asdict())
-    results.write_table(sweep, "results.csv", table.csv_text(table.RESULTS_COLUMNS, rows))
-    results.write_table(sweep, "trials.csv", table.csv_text(table.TRIALS_COLUMNS, table.trial_rows(state)))
+    worse = {"verdict": "worse", "behind_best": Difference(0.03, 0.01, 0.05)}
+    rows = [row.model_copy(update=worse if row.architecture == "small" else {}) for row in final.rows]
+    results.save_comparison(sweep, final.model_copy(update={"rows": rows}).model_dump())
+    results.write_table(sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
+    results.write_table(sweep, "trials.csv", csv_text(TRIALS_COLUMNS, table.trial_rows(state)))
     results.show_models(sweep, ranking.rank(state).best_trials, CLASS_NAMES)
     return project
 

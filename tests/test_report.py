@@ -193,7 +193,7 @@ def test_the_numbers_of_the_page_are_those_of_results_csv(three, quick):
         "test accuracy": "test_accuracy",
         "95 % interval": "test_accuracy_ci95_low",
         "test loss": "test_loss",
-        "validation accuracy": "val_accuracy",
+        "val accuracy": "val_accuracy",
         "verdict": "behind_best",
         "macro F1": "test_macro_f1",
         "ECE": "test_ece",
@@ -411,8 +411,9 @@ def test_baselines_without_curves_and_parameters_have_their_place(three, quick):
         three.records[trial.fingerprint] = record.model_copy(update={"history": {}, "params": None})
     state = three.state
     rows = [
-        row
-        | ({"params": None, "flops": None, "pareto": None, "epochs": None} if row["architecture"] == "net-1" else {})
+        row.model_copy(
+            update=dict.fromkeys(("params", "flops", "pareto", "epochs")) if row.architecture == "net-1" else {}
+        )
         for row in table.make_table(three.state, three.results, is_final=False)
     ]
     page = read_page(report(state, rows, three.results))

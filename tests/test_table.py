@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sweeping import Made, put_record
 
 from fmnist_mlp.files import seal
-from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results import columns, ranking, table
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.record import METRICS, ClassScores, Latency
 from fmnist_mlp.results.store import Results
@@ -114,11 +114,11 @@ def test_the_table_begins_with_architecture_layers_parameters_and_test_figures(m
     made.write_tables()
     header, *rows = (made.folder / "results.csv").read_text().splitlines()
     assert header.startswith("architecture,layers,params,test_loss,test_accuracy,")
-    assert header.split(",") == [column.name for column in table.RESULTS_COLUMNS]
+    assert header.split(",") == [column.name for column in columns.RESULTS_COLUMNS]
     assert [row.split(",")[:2] for row in rows] == [["8", "8"], ["deep", "8-bn-4"]]
-    for name, columns in (("trials.csv", table.TRIALS_COLUMNS), ("classes.csv", table.CLASSES_COLUMNS)):
+    for name, listed in (("trials.csv", columns.TRIALS_COLUMNS), ("classes.csv", columns.CLASSES_COLUMNS)):
         header = (made.folder / name).read_text().splitlines()[0]
-        assert header.split(",") == [column.name for column in columns]
+        assert header.split(",") == [column.name for column in listed]
 
 
 TEXT = {"architecture", "layers", "dataset", "status", "weights", "loop", "device", "tensorflow", "keras", "error"}
@@ -166,7 +166,7 @@ def test_pandas_reads_every_number_back_to_the_same_bits(loss, accuracy, made):
     import pandas
 
     keep(made, made.record(made.plan[0], test_loss=loss, test_accuracy=accuracy / 10_000))
-    text = table.csv_text(table.TRIALS_COLUMNS, table.trial_rows(made.state))
+    text = columns.csv_text(columns.TRIALS_COLUMNS, table.trial_rows(made.state))
     row = pandas.read_csv(io.StringIO(text)).iloc[0]
     assert row.test_loss == loss
     assert row.test_accuracy == accuracy / 10_000
@@ -321,18 +321,15 @@ def test_the_interval_over_folds_is_that_of_nadeau_and_bengio(tmp_path):
 
 def test_an_epoch_is_the_median_after_the_first_and_images_are_counted_by_it(made):
     invent(made, seed=3)
-    rows = table.trial_rows(made.state)
-    assert len(rows) == 4
-    for row in rows:
-        record = made.records[row["fingerprint"]]
+    assert len(made.records) == 4
+    for record in made.records.values():
         after_first = record.measured["epoch_seconds"][1:] or record.measured["epoch_seconds"]
-        assert row["epoch_seconds"] == pytest.approx(np.median(after_first))
-        assert row["images_per_second"] == pytest.approx(record.train_images / np.median(after_first))
+        assert columns.epoch_seconds(record) == pytest.approx(np.median(after_first))
+        assert columns.images_per_second(record) == pytest.approx(record.train_images / np.median(after_first))
 
 
 def test_the_only_epoch_of_a_trial_is_its_median(made):
-    made.put(made.record(made.plan[0], epochs=1, seconds=4.0))
-    assert table.trial_rows(made.state)[0]["epoch_seconds"] == 2.0
+    assert columns.epoch_seconds(made.record(made.plan[0], epochs=1, seconds=4.0)) == 2.0
 
 
 def test_trials_without_memory_are_in_no_mean_of_it(made):
@@ -488,7 +485,7 @@ def test_an_architecture_over_budget_is_listed_and_in_nothing(tmp_path):
         if row["architecture"] in over_budget:
             assert row["verdict"] == "over budget"
             assert (row["trials"], row["failed"]) == (0, 0)
-            assert {value for name, value in row.items() if name not in kept} == {None}
+            assert {row[name] for name in columns.BY_NAME if name not in kept} == {None}
         else:
             assert row["verdict"] in metrics.Verdict.__args__
 
@@ -530,7 +527,7 @@ def test_while_trials_run_there_is_no_verdict_and_nothing_is_remembered(tmp_path
     assert {row[column] for row in rows[3:] for column in NO_VERDICT[1:]} == {None}
     assert sorted(path.name for path in made.folder.iterdir()) == ["_journal", "results.csv", "trials.csv"]
     final = made.write_tables()
-    others = [column.name for column in table.RESULTS_COLUMNS if column.name not in NO_VERDICT]
+    others = [column.name for column in columns.RESULTS_COLUMNS if column.name not in NO_VERDICT]
     assert [[row[name] for name in others] for row in rows] == [[row[name] for name in others] for row in final]
     before = {name: (made.folder / name).read_bytes() for name in ("results.md", "_comparison.json")}
     made.records.popitem()
@@ -719,8 +716,8 @@ def test_damaged_predictions_leave_their_cells_empty_and_nothing_else(damage, ar
             path.rmdir()
         path.write_bytes(whole)
     emptied = {"a": ["a"], "c": ["a", "b"]}[architecture]
-    nothing = dict.fromkeys(TEST_COLUMNS)
-    assert rows == [row | nothing if row["architecture"] in emptied else row for row in compared.rows]
+    nothing = {"test_behind_best": metrics.Difference()}
+    assert rows == [row.model_copy(update=nothing if row.architecture in emptied else {}) for row in compared.rows]
     assert compared.again() == compared.rows
 
 
@@ -873,7 +870,7 @@ def test_only_finished_trials_have_classes(made):
     keep(made, made.record(made.plan[0], failed=True))
     keep(made, made.record(made.plan[1]))
     keep(made, made.record(made.plan[2], failed=True))
-    assert [row["architecture"] for row in table.class_rows(made.state, made.results)] == ["8", "8"]
+    assert [row.architecture for row in table.class_rows(made.state, made.results)] == ["8", "8"]
 
 
 # ---- rows that nothing has changed
@@ -957,9 +954,13 @@ def test_any_change_makes_the_rows_anew(change, made):
 def test_a_version_with_another_column_makes_the_rows_anew(made, monkeypatch):
     invent(made, seed=0)
     table.make_table(made.state, made.results)
-    monkeypatch.setattr(table, "RESULTS_COLUMNS", (*table.RESULTS_COLUMNS, table.Column("new")))
+    before = made.results.load_comparison(made.sweep.name)
+    made.results.save_comparison(made.sweep, before | {"rows": before["rows"][:1]})
+    assert len(table.make_table(made.state, made.results)) == 1, "what is remembered is believed"
+    new = columns.Column("new", lambda row: None)
+    monkeypatch.setattr(table, "RESULTS_COLUMNS", (*columns.RESULTS_COLUMNS, new))
     assert table.load_final_table(made.results, made.sweep.name) is None
-    assert all("new" in row for row in table.make_table(made.state, made.results))
+    assert len(table.make_table(made.state, made.results)) == 2
 
 
 FOREIGN = {
@@ -982,7 +983,7 @@ FOREIGN = {
     ),
     "rows in another order": lambda memory: json.dumps(memory | {"rows": memory["rows"][::-1]}),
     "another figure": lambda memory: json.dumps(
-        memory | {"rows": [row | {"test_accuracy": 0.999} for row in memory["rows"]]}
+        memory | {"rows": [row | {"test_accuracy": [0.999, None, None, None, 1]} for row in memory["rows"]]}
     ),
 }
 
@@ -1036,40 +1037,47 @@ def is_better_when_higher(column):
     return bool(re.match(r"(refit_|ensemble_)?(test|val|cv)_(accuracy|macro_)", column)) and not column.endswith("_std")
 
 
-@pytest.mark.parametrize("column", [column.name for column in table.RESULTS_COLUMNS])
+@pytest.mark.parametrize("column", [column.name for column in columns.RESULTS_COLUMNS])
 def test_rows_are_sorted_best_first_by_any_column(column):
     cells = ["b", None, "a", "c", "a", None, "b"] if column in TEXT else [2, None, 0.5, -1, 0.5, None, 2.0]
-    rows = [row_with(number=number, **{column: cell}) for number, cell in enumerate(cells)]
-    ordered = table.sort_rows(tuple(rows), column)
+    rows = [row_with(**{column: cell}) for cell in cells]
+    ordered = columns.sort_rows(tuple(rows), column)
     # Equals stay in the order of the sweep file, and so do those of which nothing is known.
     expected = [3, 2, 4, 0, 6, 1, 5] if column not in TEXT else [2, 4, 0, 6, 3, 1, 5]
     if is_better_when_higher(column):
         expected = [0, 6, 2, 4, 3, 1, 5]
-    assert [row["number"] for row in ordered] == expected
+    assert [id(row) for row in ordered] == [id(rows[number]) for number in expected]
 
 
-@pytest.mark.parametrize("column", [column.name for column in table.RESULTS_COLUMNS])
+@pytest.mark.parametrize("column", [column.name for column in columns.RESULTS_COLUMNS])
 def test_a_table_of_every_kind_of_row_is_sorted_by_any_column(column, tmp_path):
     made = Made(tmp_path, sweep_text("hgfedcba", seeds=2))
     invent(made, seed=1, kinds=["done", "done", "failed", "none"])
     made.latencies["f"] = Latency(latency_seconds=0.2)
     rows = table.make_table(made.state, made.results, is_final=False)
     assert {row["trials"] for row in rows} == {0, 1, 2}
-    ordered = table.sort_rows(rows, column)
+    ordered = columns.sort_rows(rows, column)
     assert sorted(row["architecture"] for row in ordered) == [*"abcdefgh"]
     assert [row[column] is None for row in ordered] == sorted(row[column] is None for row in rows)
 
 
 def test_nothing_is_sorted_to_nothing():
-    assert table.sort_rows([], "test_accuracy") == []
+    assert columns.sort_rows([], "test_accuracy") == []
 
 
 # ---- for people: words
 
 
 def row_with(**cells):
-    row = dict.fromkeys(column.name for column in table.RESULTS_COLUMNS)
-    return row | {"architecture": "a", "params": 1, "trials": 1, "failed": 0} | cells
+    """A row with these cells, by the names of columns; of any type, and None in all others that need not be there."""
+    row = columns.TableRow.model_construct(architecture="a", layers="", params=1, trials=1, failed=0, dataset="")
+    for column, cell in cells.items():
+        field, suffix = re.fullmatch(r"(.+?)(_std|_ci95_low|_ci95_high|)", column).groups()
+        before = getattr(row, field, None)
+        part = {"": "mean", "_std": "std", "_ci95_low": "low", "_ci95_high": "high"}[suffix]
+        value = before._replace(**{part: cell}) if isinstance(before, tuple) else cell
+        row = row.model_copy(update={field: value})
+    return row
 
 
 @pytest.mark.parametrize(
@@ -1112,7 +1120,7 @@ def row_with(**cells):
 def test_verdicts_in_words(cells, words, in_short):
     cells = {f"behind_best_ci95_{name}" if name in ("low", "high") else name: cell for name, cell in cells.items()}
     row = row_with(**cells)
-    assert (table.verdict_in_words(row), table.verdict_in_words(row, in_short=True)) == (words, in_short)
+    assert (columns.verdict_in_words(row), columns.verdict_in_words(row, in_short=True)) == (words, in_short)
 
 
 @pytest.mark.parametrize(
@@ -1128,20 +1136,20 @@ def test_verdicts_in_words(cells, words, in_short):
     ],
 )
 def test_a_mean_with_its_spread_in_words(mean, std, digits, words):
-    assert table.with_spread(row_with(test_loss=mean, test_loss_std=std), "test_loss", digits) == words
+    assert columns.with_spread(row_with(test_loss=mean, test_loss_std=std).test_loss, digits) == words
 
 
 @pytest.mark.parametrize(
     ("cell", "words"), [("params", "parameters"), ("flops", "FLOPs"), ("params flops", "both"), (None, "")]
 )
 def test_pareto_in_words(cell, words):
-    assert table.pareto_in_words(row_with(pareto=cell)) == words
+    assert columns.BY_NAME["pareto"].words(row_with(pareto=cell)) == words
 
 
 def test_an_interval_in_words():
     row = row_with(test_accuracy_ci95_low=0.87321, test_accuracy_ci95_high=0.88412)
-    assert table.interval_in_words(row, "test_accuracy") == "0.8732 to 0.8841"
-    assert table.interval_in_words(row, "val_loss") == ""
+    assert columns.interval_in_words(row.test_accuracy) == "0.8732 to 0.8841"
+    assert columns.interval_in_words(row.val_loss) == ""
 
 
 BEST_BY = "Best by val_accuracy, never by test images; ± is the standard deviation over trials."
@@ -1219,15 +1227,15 @@ def test_what_is_wrong_with_the_images_is_the_first_note(tmp_path):
 
 def test_classes_are_called_as_they_are_now(tmp_path):
     made = made_of(tmp_path, {"a": [0.8, 0.9]})
-    then = [row["class_name"] for row in table.class_rows(made.state, made.results)]
+    then = [row.class_name for row in table.class_rows(made.state, made.results)]
     assert len(then) >= 2
     now = [f"class {name}" for name in then]
     state = dataclasses.replace(made.state, class_names=now)
-    assert [row["class_name"] for row in table.class_rows(state, made.results)] == now
+    assert [row.class_name for row in table.class_rows(state, made.results)] == now
     # So that classes.csv is written anew.
     assert table._key(state, made.results) != table._key(made.state, made.results)
     too_few = dataclasses.replace(made.state, class_names=now[:1])
-    assert [row["class_name"] for row in table.class_rows(too_few, made.results)] == then
+    assert [row.class_name for row in table.class_rows(too_few, made.results)] == then
 
 
 def test_a_note_names_the_rows_that_did_not_run_like_the_rest(tmp_path):

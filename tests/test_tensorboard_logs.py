@@ -594,7 +594,7 @@ def test_an_unreadable_model_has_a_page_and_no_graph(copied, ask):
 
 def test_a_change_leaves_one_file_of_each_kind(copied):
     before = {path.name for path in copied.logs.folder.glob("_sweep/*.sweep")}
-    copied.rows = [row | {"test_loss": 9.0} for row in copied.rows]
+    copied.rows = [row.model_copy(update={"test_loss": row.test_loss._replace(mean=9.0)}) for row in copied.rows]
     copied.show_sweep()
     after = [path.name for path in copied.logs.folder.glob("_sweep/*.sweep")]
     assert len(after) == 1

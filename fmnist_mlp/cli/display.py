@@ -15,7 +15,7 @@ from rich.text import Text
 from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.engines.calls import Engine
-from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results import columns, ranking, table
 from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.loop import Listener, Summary
@@ -78,8 +78,8 @@ def print_stacks(plan: Plan, screen: Screen) -> None:
         columns.add_row(
             escape(architecture.name),
             escape(architecture.in_short),
-            at_most + table.count_in_words(size.params),
-            at_most + table.count_in_words(size.flops),
+            at_most + columns.number_in_words(size.params),
+            at_most + columns.number_in_words(size.flops),
             "over budget" if architecture.name in plan.state.over_budget else str(to_train),
         )
     screen.out.print(columns)
@@ -204,35 +204,26 @@ class Display(Listener):
         return f"{duration(seconds * (total - spent) / spent)} left"
 
 
-def print_table(state: ranking.SweepState, rows: list[dict], sort_by: str | None, screen: Screen) -> None:
-    is_wide, has_refits = screen.out.width >= 110, any(row["refit_trials"] for row in rows)
-    cells = {
-        "architecture": lambda row: escape(row["architecture"]),
-        ">parameters": lambda row: table.count_in_words(row["params"]),
-        ">test loss": lambda row: "" if row["test_loss"] is None else f"{row['test_loss']:.4f}",
-        ">test accuracy": lambda row: table.with_spread(row, "test_accuracy"),
-    }
+def print_table(state: ranking.SweepState, rows: list[columns.TableRow], sort_by: str | None, screen: Screen) -> None:
+    is_wide, has_refits = screen.out.width >= 110, any(row.refit_trials for row in rows)
+    names = ["architecture", "params", "test_loss", "test_accuracy"]
+    names += [state.select_by, "verdict"] if is_wide else ["verdict"]
     if is_wide:
-        cells[f">{state.select_by.replace('_', ' ')}"] = lambda row: table.with_spread(row, state.select_by)
-    cells["verdict"] = _verdict
-    if is_wide and not has_refits:  # a line holds so much
-        cells["Pareto"] = table.pareto_in_words
-    if is_wide:
-        cells[">trials"] = lambda row: f"{row['trials']}" + (f" ({row['failed']} failed)" if row["failed"] else "")
-    if has_refits:
-        cells[">refit: test accuracy"] = lambda row: table.with_spread(row, "refit_test_accuracy")
-    columns = new_table(*cells, title=f"{state.sweep.title} on {printable(state.dataset)}")
-    for row in table.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
-        columns.add_row(*(cell(row) for cell in cells.values()))
-    screen.out.print(columns)
+        names += ["trials"] if has_refits else ["pareto", "trials"]  # a line holds so much
+    names += ["refit_test_accuracy"] if has_refits else []
+    shown = columns.columns_named(*names)
+    titles = [column.title if column.is_text else f">{column.title}" for column in shown]
+    rich_table = new_table(*titles, title=f"{state.sweep.title} on {printable(state.dataset)}")
+    for row in columns.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
+        verdict_style = _VERDICT_STYLES.get(row.verdict, "")
+        rich_table.add_row(*(Text(c.in_brief(row), style=verdict_style if c.name == "verdict" else "") for c in shown))
+    screen.out.print(rich_table)
     for note in table.notes(state, rows):
         screen.say(note)
 
 
-def _verdict(row: dict) -> Text:
-    """Colours only underline what the words say."""
-    styles = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
-    return Text(table.verdict_in_words(row, in_short=True), style=styles.get(row["verdict"], ""))
+# Colours only underline what the words say.
+_VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
 
 
 def print_changed(results: Results, screen: Screen) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fmnist_mlp import __version__
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import table
+from fmnist_mlp.results.columns import BY_NAME
 from fmnist_mlp.runner.plan import Options
 from fmnist_mlp.sweepfile.settings import IdxFolder
 from fmnist_mlp.sweepfile.sweep import Overrides, Sweep
@@ -164,7 +164,6 @@ def sweep_parser() -> argparse.ArgumentParser:
         "folder of that name in logs; those of the full sweep stay as they are."
     )
     sort_help = "of results.csv, to sort the printed table by, best first; default: what the best is selected by"
-    columns = [column.name for column in table.RESULTS_COLUMNS]
     add_options(parser, sweep_file("default: %(default)s"))
     parser.add_argument("--version", action="version", version=f"fmnist_mlp {__version__}")
     add_options(parser.add_argument_group("what to train", quick_look), *_WHAT)
@@ -172,7 +171,7 @@ def sweep_parser() -> argparse.ArgumentParser:
     add_options(parser.add_argument_group("where things are"), *_WHERE)
     add_options(
         parser,
-        option("--sort", choices=columns, metavar="COLUMN", help=sort_help),
+        option("--sort", choices=[*BY_NAME], metavar="COLUMN", help=sort_help),
         flag("--quiet", "print only what needs attention"),
     )
     return parser

@@ -40,7 +40,8 @@ from fmnist_mlp.inference import decoder
 from fmnist_mlp.inference.decoder import Decoder
 from fmnist_mlp.inference.finished import FinishedSweep
 from fmnist_mlp.inference.predictor import Predictor, import_keras
-from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results import ranking
+from fmnist_mlp.results.columns import columns_named
 
 FIRST_PORT, PORTS = 7860, 100
 MAX_UPLOAD_BYTES = 20 * 2**20
@@ -125,12 +126,10 @@ class Page:
 
     def table(self) -> list[list[str]]:
         """The sweep's table for people, best first; the first row holds the headers."""
-        rows = [["architecture", "parameters", "test accuracy", "95 % interval", "test loss", "verdict"]]
-        for row in ranking.best_first(self.sweep.rows()):
-            cells = [row["architecture"], "" if row["params"] is None else f"{row['params']:,}"]
-            cells += [table.with_spread(row, "test_accuracy"), table.interval_in_words(row, "test_accuracy")]
-            rows.append([*cells, table.with_spread(row, "test_loss", 3), table.verdict_in_words(row)])
-        return rows
+        names = ("architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_loss", "verdict")
+        shown = columns_named(*names)
+        rows = [[column.words(row) for column in shown] for row in ranking.best_first(self.sweep.rows())]
+        return [[column.title for column in shown], *rows]
 
     def plots(self) -> list[tuple[bytes, str]]:
         """The pictures (PNG) that were drawn of the sweep, with what they are called; without broken ones."""

@@ -29,7 +29,7 @@ from fmnist_mlp.data.class_names import ENTRY, LABELS_FILE, in_json, with_class_
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.inference.finished import CLASSES_FILE, FinishedSweep
 from fmnist_mlp.inference.predictor import load_model
-from fmnist_mlp.results import table
+from fmnist_mlp.results.columns import NO_VALUES, TableRow, interval_in_words, verdict_in_words, with_spread
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.in_words import layers_in_words, steps_in_words
@@ -468,7 +468,7 @@ def _training(record: Record) -> dict[str, Any]:
     return about | {key: settings[key] for key in ("seed", "fold", "limit") if settings.get(key) is not None}
 
 
-def _metrics(row: Mapping[str, Any], record: Record, sweep: str) -> str:
+def _metrics(row: TableRow, record: Record, sweep: str) -> str:
     """This model beside the mean of its architecture's trials, whose interval tells what another seed would give."""
     lines = ["| measure | this model | mean of trials ± standard deviation | 95 % interval of the mean |"]
     lines += ["|---|--:|--:|--:|"]
@@ -476,14 +476,14 @@ def _metrics(row: Mapping[str, Any], record: Record, sweep: str) -> str:
         if metric not in record.metrics:  # a refit has no validation
             continue
         # The like of a refit are refits; the table has two measures of theirs.
-        column = f"refit_{metric}" if record.is_refit else metric
-        spread = [table.with_spread(row, column), table.interval_in_words(row, column)] if column in row else ["", ""]
+        figure = getattr(row, f"refit_{metric}" if record.is_refit else metric, NO_VALUES)
+        spread = [with_spread(figure), interval_in_words(figure)]
         lines.append(f"| {metric} | {' | '.join([f'{record.metrics[metric]:.4f}', *spread])} |")
-    trials = row["refit_trials" if record.is_refit else "trials"] or 1
+    trials = (row.refit_trials if record.is_refit else row.trials) or 1
     how = "the first of {} refits" if record.is_refit else "the best of {} trials by validation"
     only = "the only refit" if record.is_refit else "the only trial"
     chosen = only if trials == 1 else how.format(trials)
-    verdict = table.verdict_in_words(row) or "none yet"
+    verdict = verdict_in_words(row) or "none yet"
     return "\n".join(lines) + (
         f"\n\nThis model is {chosen} of its architecture. Verdict on the architecture in the sweep {sweep}: {verdict}. "
         f"Its trial: `{record.fingerprint}`."

@@ -6,12 +6,12 @@ a picture to an image (`pictures`), the page (`app`), other formats of a model (
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from fmnist_mlp.data.class_names import present
 from fmnist_mlp.data.source import Dataset, find_data, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.read import load_sweep
@@ -55,17 +55,17 @@ class FinishedSweep:
             raise SweepError(f"no results of a sweep '{harmless(name)[:100]}' in {results_dir}: {hint}")
         self._final = table.load_final_table(self.results, name) or _decide_again(self.results, name)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[TableRow]:
         """The rows of the table, as from `table.make_table`; none before the first trial is done."""
         return self._final.rows
 
-    def row(self, architecture: str) -> dict[str, Any] | None:
+    def row(self, architecture: str) -> TableRow | None:
         """The row of one architecture; None where the table has none."""
-        return next((row for row in self.rows() if row["architecture"] == architecture), None)
+        return next((row for row in self.rows() if row.architecture == architecture), None)
 
     def model_names(self) -> list[str]:
         """The architectures that have an exported model, in the table's order, then what else lies under `models/`."""
-        ours = [row["architecture"] for row in self.rows() if row["architecture"] in self._final.exported]
+        ours = [row.architecture for row in self.rows() if row.architecture in self._final.exported]
         return ours + sorted({path.stem for path in self._view("*").parent.glob("*.keras")} - {*ours})
 
     def best(self) -> str:
@@ -74,7 +74,7 @@ class FinishedSweep:
         Raises:
             SweepError: there is no exported model yet.
         """
-        ranked = [row["architecture"] for row in ranking.best_first(self.rows())]
+        ranked = [row.architecture for row in ranking.best_first(self.rows())]
         for name in ranked:
             if name in self._final.exported:
                 return name
@@ -190,7 +190,7 @@ def _decide_again(results: Results, name: str) -> table.FinalTable:
     Raises:
         SweepError: the sweep file has mistakes or is gone, so nobody knows what it asked for.
     """
-    nothing = table.FinalTable("", [], {}, None)
+    nothing = table.FinalTable(key="", rows=[], exported={}, images=None)
     sweep_file = dict(results.sweeps()).get(name)
     if sweep_file is None:
         return nothing

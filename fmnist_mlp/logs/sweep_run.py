@@ -24,6 +24,7 @@ from fmnist_mlp.report.plots_scores import image_png
 from fmnist_mlp.report.plots_sweep import draw_cost
 from fmnist_mlp.report.summaries import average_histories
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import DamagedRecord
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.in_words import arguments_in_words, value_in_words
@@ -146,7 +147,7 @@ def rank_networks(state: ranking.SweepState) -> list[str]:
     return [name for name in ranking.rank(state).order if name in networks]
 
 
-def sweep_events(state: ranking.SweepState, rows: Sequence[dict], networks: Sequence[str]) -> list:
+def sweep_events(state: ranking.SweepState, rows: Sequence[TableRow], networks: Sequence[str]) -> list:
     """The table as text, the Pareto picture, and the layout of the charts of these architectures."""
     values = [text_value("table", table.markdown(state, rows)), _layout_value(networks)]
     with plots.own_style():

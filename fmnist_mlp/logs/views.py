@@ -29,6 +29,7 @@ from fmnist_mlp.logs.sweep_run import (
 )
 from fmnist_mlp.logs.trial_run import hparams_session, shown_name
 from fmnist_mlp.results import ranking
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import Views
@@ -137,7 +138,7 @@ class SweepLogs:
                 self._views.grow(f"{run}/{name}", path, run, _LIVE)
 
     def show_sweep(
-        self, results: Results, state: ranking.SweepState, rows: Sequence[dict], info: DataInfo, source: DataSource
+        self, results: Results, state: ranking.SweepState, rows: Sequence[TableRow], info: DataInfo, source: DataSource
     ) -> None:
         """Bring what belongs to no single trial in step: each architecture's own run, and the run `_sweep`.
 
@@ -158,7 +159,8 @@ class SweepLogs:
             self._views.remove(self._views.names(_SWEEP_RUN))
             return
         trials = [[trial.architecture.name, trial.fingerprint] for trial in (*state.trials, *state.refits)]
-        key = made_of([_FORMAT, state.sweep.title, str(state.sweep.path), trials, rows, list(state.class_names)])[:16]
+        shown = [row.model_dump() for row in rows]
+        key = made_of([_FORMAT, state.sweep.title, str(state.sweep.path), trials, shown, list(state.class_names)])[:16]
         for architecture in {trial.architecture.name: trial.architecture for trial in state.trials}.values():
             self._show_architecture(results, state, architecture, info, best.get(architecture.name))
         if self._views.is_in_step(_SWEEP_RUN, key):

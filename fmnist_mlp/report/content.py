@@ -15,6 +15,7 @@ from fmnist_mlp.data.source import DataSource, describe, load_test_images
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.report import plots
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.columns import ClassRow, TableRow
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.trials import Trial
@@ -51,14 +52,14 @@ class Content:
     problems: list[str] = field(default_factory=list)
 
     @cached_property
-    def ordered(self) -> list[dict]:
+    def ordered(self) -> list[TableRow]:
         """All rows, best first, those without a figure last."""
         return ranking.best_first(self.rows)
 
     @cached_property
-    def shown(self) -> list[dict]:
+    def shown(self) -> list[TableRow]:
         """The rows that pictures with a panel, a line or a row each have room for."""
-        return [row for row in self.ordered if row["trials"]][:MOST_SHOWN]
+        return [row for row in self.ordered if row.trials][:MOST_SHOWN]
 
     @property
     def best(self) -> dict | None:
@@ -92,7 +93,7 @@ class Content:
     @property
     def which_shown(self) -> str:
         """Which architectures a picture shows: `all 4 architectures`, `the best 12 of 200 ...`."""
-        with_trials = sum(bool(row["trials"]) for row in self.rows)
+        with_trials = sum(bool(row.trials) for row in self.rows)
         if with_trials > len(self.shown):
             return f"the best {len(self.shown)} of {with_trials:,} architectures by {self.metric_words}"
         return "the one architecture" if with_trials == 1 else f"all {counted(with_trials, 'architecture')}"
@@ -100,29 +101,29 @@ class Content:
     @cached_property
     def labels(self) -> dict[str, str]:
         """Names for pictures, short and in letters that the font has, no two alike; by architecture name."""
-        return plots.short_labels([row["architecture"] for row in self.rows])
+        return plots.short_labels([row.architecture for row in self.rows])
 
     @property
     def shown_labels(self) -> list[str]:
-        return [self.labels[row["architecture"]] for row in self.shown]
+        return [self.labels[row.architecture] for row in self.shown]
 
     @cached_property
-    def class_rows(self) -> list[dict]:
+    def class_rows(self) -> list[ClassRow]:
         """`table.class_rows` of the architectures that are shown: the same numbers as classes.csv."""
-        names = {row["architecture"] for row in self.shown}
+        names = {row.architecture for row in self.shown}
         trials = [trial for trial in self.state.trials if trial.architecture.name in names]
         return table.class_rows(dataclasses.replace(self.state, trials=trials), self.results)
 
     @cached_property
     def best_trial(self) -> Trial | None:
         """The best architecture's best trial by validation; None before any is done."""
-        return ranking.rank(self.state).best_trials.get(self.best["architecture"]) if self.best else None
+        return ranking.rank(self.state).best_trials.get(self.best.architecture) if self.best else None
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray | None:
         """Of the best architecture, summed over its finished trials: int, `(classes, classes)`, rows are labels."""
         total = None
-        for _, record in self.done[self.best["architecture"]] if self.best else ():
+        for _, record in self.done[self.best.architecture] if self.best else ():
             with contextlib.suppress(DamagedRecord):
                 whole = record if record.classes else self.results.load_record(record.fingerprint)
                 counts = np.array(whole.classes["test"].confusion_matrix) if whole and whole.classes else None
@@ -132,7 +133,7 @@ class Content:
 
     @cached_property
     def class_names(self) -> list[str]:
-        return [row["class_name"] for row in self.class_rows if row["architecture"] == self.best["architecture"]]
+        return [row.class_name for row in self.class_rows if row.architecture == self.best.architecture]
 
     @cached_property
     def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | str:

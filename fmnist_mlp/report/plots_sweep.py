@@ -30,6 +30,7 @@ from fmnist_mlp.report.plots import (
     to_png,
 )
 from fmnist_mlp.report.summaries import Curve, Reliability
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.ranking import best_first
 from fmnist_mlp.results.statistics import pareto_front
 
@@ -61,7 +62,7 @@ class CostPicture(NamedTuple):
     beyond: list[str]  # whose figures lie beyond the axis
 
 
-def draw_cost(subtitle: str, rows: Sequence[dict], metric: str, cost: str, select_by: str) -> CostPicture | None:
+def draw_cost(subtitle: str, rows: Sequence[TableRow], metric: str, cost: str, select_by: str) -> CostPicture | None:
     """A figure against a cost, a point an architecture with its interval; None where no architecture has both.
 
     The Pareto front is that of what decides, never of test images; it is filled, and joined by steps where it is one of
@@ -73,15 +74,15 @@ def draw_cost(subtitle: str, rows: Sequence[dict], metric: str, cost: str, selec
         cost: a key of `COSTS`.
         select_by: the figure that decides which architecture is the best.
     """
-    labels = short_labels([row["architecture"] for row in rows])
-    best = next((row["architecture"] for row in best_first(rows) if row["trials"]), None)
+    labels = short_labels([row.architecture for row in rows])
+    best = next((row.architecture for row in best_first(rows) if row.trials), None)
     rows = [row for row in rows if row[cost] is not None and row[metric] is not None]
     if not rows:
         return None
     words, scale = COSTS[cost]
-    names = [row["architecture"] for row in rows]
-    costs, values, ends = np.array([row[cost] for row in rows], float), *_values_with_ends(rows, metric)
-    is_on_front = np.array(pareto_front(costs.tolist(), [row["behind_best"] for row in rows], higher_is_better=False))
+    names = [row.architecture for row in rows]
+    costs, values, ends = np.array([getattr(row, cost) for row in rows], float), *_values_with_ends(rows, metric)
+    is_on_front = np.array(pareto_front(costs.tolist(), [row.behind_best.mean for row in rows], higher_is_better=False))
     front = [name for name, is_on in zip(names, is_on_front, strict=True) if is_on]
     low, high = _limits_with_ends(values, ends)
     is_beyond = (values < low) | (values > high)
@@ -108,17 +109,13 @@ def draw_cost(subtitle: str, rows: Sequence[dict], metric: str, cost: str, selec
     return CostPicture(to_png(figure), names, front, beyond)
 
 
-def _values_with_ends(rows: Sequence[dict], metric: str) -> tuple[np.ndarray, np.ndarray]:
+def _values_with_ends(rows: Sequence[TableRow], metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Means `(rows,)` and the ends of their intervals `(2, rows)`, as people read them."""
-    means = np.array([row[metric] for row in rows], float)
-    ends = np.array([[_end(row, metric, side) for row in rows] for side in ("low", "high")], float)
+    figures = [getattr(row, metric) for row in rows]
+    means = np.array([figure.mean for figure in figures], float)
+    # One trial has no interval, and its point stands for the ends.
+    ends = np.array([[f.low, f.high] if f.low is not None else [f.mean] * 2 for f in figures], float).T
     return _scaled(metric, means), _scaled(metric, ends)
-
-
-def _end(row: dict, name: str, side: str) -> float:
-    """An end of the interval; one trial has none, and its point stands for it."""
-    end = row[f"{name}_ci95_{side}"]
-    return row[name] if end is None else end
 
 
 def _limits_with_ends(values: np.ndarray, ends: np.ndarray) -> tuple[float, float]:
@@ -303,14 +300,14 @@ def draw_trials(subtitle: str, trials: Mapping[str, Mapping[str, Sequence[float]
     return to_png(figure)
 
 
-def draw_calibration_errors(subtitle: str, rows: Sequence[dict], labels: Mapping[str, str]) -> bytes:
+def draw_calibration_errors(subtitle: str, rows: Sequence[TableRow], labels: Mapping[str, str]) -> bytes:
     """Expected calibration error with its interval, a line an architecture.
 
     Args:
         rows: of the table, each with a `test_ece`.
         labels: short names by architecture name.
     """
-    names = [labels[row["architecture"]] for row in rows]
+    names = [labels[row.architecture] for row in rows]
     figure, axes = figure_of_rows("Expected calibration error", subtitle, names, 0.26)
     values, ends = _values_with_ends(rows, "test_ece")
     low, high = _limits_with_ends(values, ends)

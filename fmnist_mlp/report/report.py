@@ -12,9 +12,8 @@ matplotlib only once there is something to draw.
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -38,10 +37,11 @@ from fmnist_mlp.report.plots_sweep import (
 from fmnist_mlp.report.settings import show_settings
 from fmnist_mlp.report.summaries import Curve, average_histories, bin_confidences, choose_samples, count_confusions
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.columns import Column, TableRow, columns_named, with_spread
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.words import capitalized, counted, listed
 
-FORMAT = 3  # of the page: raise it when the same records give another page
+FORMAT = 4  # of the page: raise it when the same records give another page
 
 MOST_FAILURES = 50  # listed; trials.csv has all
 MOST_CONFUSIONS = 10
@@ -53,7 +53,7 @@ MOST_SAMPLES = 10  # test images of each kind
 
 def report(
     state: ranking.SweepState,
-    rows: Sequence[dict],
+    rows: Sequence[TableRow],
     results: Results,
     *,
     source: DataSource | None = None,
@@ -103,13 +103,13 @@ def report(
     return results.write_report(state.sweep, text, page.pictures)
 
 
-def _key(state: ranking.SweepState, rows: Sequence[dict], source: DataSource | None) -> str:
+def _key(state: ranking.SweepState, rows: Sequence[TableRow], source: DataSource | None) -> str:
     """A hash of all that the page is made of; curves, scores by class and predictions go with the metrics."""
     parts = [
         [FORMAT, importlib.metadata.version("matplotlib"), importlib.metadata.version("numpy")],
         [state.sweep.title, state.dataset, state.select_by, state.sweep.folds, state.sweep.limit],
         [source and source.kind, source and source.fallback_reason, list(state.warnings), list(state.class_names)],
-        list(rows),
+        [row.model_dump() for row in rows],
         [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         [[f, r.status, r.error, r.metrics, r.measured, r.environment] for f, r in sorted(state.records.items())],
     ]
@@ -137,12 +137,12 @@ def _summary(content: Content) -> list[str]:
     counts = f"{counted(len(content.rows), 'architecture')}, {done:,} of {counted(trials, 'trial')} done."
     if best is None:
         return [f"Nothing is trained yet. {counts}"]
-    size = "" if best["params"] is None else f" with {counted(best['params'], 'parameter')}"
-    accuracy = f"test accuracy {table.with_spread(best, 'test_accuracy')} over {counted(best['trials'], 'trial')}"
-    verdicts = Counter(row["verdict"] for row in content.rows)
-    if best["verdict"] != "best" or verdicts["too few seeds"]:
+    size = "" if best.params is None else f" with {counted(best.params, 'parameter')}"
+    accuracy = f"test accuracy {with_spread(best.test_accuracy)} over {counted(best.trials, 'trial')}"
+    verdicts = Counter(row.verdict for row in content.rows)
+    if best.verdict != "best" or verdicts["too few seeds"]:
         extreme = "lowest" if plots.is_loss(content.metric) else "highest"
-        leader = f"The {extreme} {content.metric_words}: {best['architecture']}{size}, {accuracy}"
+        leader = f"The {extreme} {content.metric_words}: {best.architecture}{size}, {accuracy}"
         return [f"{leader}. Too few seeds to say that it is the best.", counts]
     others = [
         f"{counted(number, 'architecture')} cannot be told from it"
@@ -152,10 +152,10 @@ def _summary(content: Content) -> list[str]:
         if (number := verdicts[verdict])
     ]
     compared = f" {capitalized(', '.join(others))}." if others else ""
-    if best["refit_trials"]:
-        of_refits = f"{table.with_spread(best, 'refit_test_accuracy')} over {counted(best['refit_trials'], 'refit')}"
+    if best.refit_trials:
+        of_refits = f"{with_spread(best.refit_test_accuracy)} over {counted(best.refit_trials, 'refit')}"
         compared += f" Trained again on all training images: {of_refits}."
-    return [f"Best by {content.metric_words}: {best['architecture']}{size}, {accuracy}.{compared}", counts]
+    return [f"Best by {content.metric_words}: {best.architecture}{size}, {accuracy}.{compared}", counts]
 
 
 def _warnings(content: Content) -> list[str]:
@@ -174,16 +174,14 @@ def _warnings(content: Content) -> list[str]:
         "no loss": "without a loss, which the best is selected by",
     }
     for verdict, words in by_verdict.items():
-        names = [row["architecture"] for row in content.rows if row["verdict"] == verdict]
+        names = [row.architecture for row in content.rows if row.verdict == verdict]
         if names:
             warnings.append(f"{counted(len(names), 'architecture')} {words}: {listed(names)}.")
     asked = Counter(trial.architecture.name for trial in state.trials)
-    partly = [
-        row["architecture"] for row in content.rows if 0 < row["trials"] + row["failed"] < asked[row["architecture"]]
-    ]
+    partly = [row.architecture for row in content.rows if 0 < row.trials + row.failed < asked[row.architecture]]
     if partly:
         warnings.append(f"Not all trials are there yet: {listed(partly)}.")
-    mixed = [f"{row['architecture']} ({row['mixed']})" for row in content.rows if row["mixed"]]
+    mixed = [f"{row.architecture} ({row.mixed})" for row in content.rows if row.mixed]
     if mixed:
         warnings.append(f"Not all trials ran alike, so small differences may come from that: {listed(mixed)}.")
     for what, is_baseline in (("scikit-learn warned", True), ("While they trained", False)):
@@ -202,43 +200,12 @@ def _warnings(content: Content) -> list[str]:
 # ---- The sections of the page, in order ----
 
 
-class _Shown(NamedTuple):
-    """A column of the table on the page: its title, the column of results.csv that it sorts by, its words."""
-
-    title: str
-    key: str
-    words: Callable[[dict], str]
-    is_text: bool = False
-
-
-def _number(key: str, form: str = ",", scale: float = 1) -> Callable[[dict], str]:
-    return lambda row: "" if row[key] is None else format(scale * row[key], form)
-
-
-def _columns(metric: str, rows: Sequence[dict]) -> list[_Shown]:
-    of_all = {"refit_test_accuracy": "refit: test accuracy", "ensemble_test_accuracy": "ensemble: test accuracy"}
-    asked_for = [
-        _Shown(title, key, lambda row, key=key: table.with_spread(row, key))
-        for key, title in of_all.items()
-        if any(row[key] is not None for row in rows)
-    ]
-    return [
-        _Shown("architecture", "architecture", lambda row: row["architecture"], True),
-        _Shown("parameters", "params", _number("params")),
-        _Shown("test accuracy", "test_accuracy", lambda row: table.with_spread(row, "test_accuracy")),
-        _Shown("95 % interval", "test_accuracy_ci95_low", lambda row: table.interval_in_words(row, "test_accuracy")),
-        _Shown("test loss", "test_loss", _number("test_loss", ".3f")),
-        *asked_for,
-        _Shown(plots.METRICS[metric], metric, _number(metric, ".4f")),
-        _Shown("verdict", "behind_best", table.verdict_in_words),
-        _Shown("Pareto", "pareto", table.pareto_in_words, True),
-        _Shown("macro F1", "test_macro_f1", _number("test_macro_f1", ".4f")),
-        _Shown("ECE", "test_ece", _number("test_ece", ".4f")),
-        _Shown("FLOPs", "flops", _number("flops")),
-        _Shown("latency, ms", "latency_seconds", _number("latency_seconds", ".3g", 1000)),
-        _Shown("training, s", "train_seconds", _number("train_seconds", ".3g")),
-        _Shown("trials", "trials", lambda row: f"{row['trials']}" + (f" + {row['failed']} ✗" if row["failed"] else "")),
-    ]
+def _columns(metric: str, rows: Sequence[TableRow]) -> list[Column]:
+    names = ["architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_loss"]
+    if_any = ("refit_test_accuracy", "ensemble_test_accuracy")
+    names += [name for name in if_any if any(row[name] is not None for row in rows)]
+    names += [metric, "verdict", "pareto", "test_macro_f1", "test_ece", "flops", "latency_seconds", "train_seconds"]
+    return columns_named(*names, "trials")
 
 
 def _show_table(page, content):
@@ -246,8 +213,12 @@ def _show_table(page, content):
     columns = _columns(content.metric, content.rows)
     rows = [
         [
-            (column.words(row), None if column.is_text and column.key != "pareto" else row[column.key])
-            for column in columns
+            # There is room for a verdict in full; a name sorts by itself.
+            (
+                (column.words if column.name == "verdict" else column.in_brief)(row),
+                row[column.sort or column.name] if k else None,
+            )
+            for k, column in enumerate(columns)
         ]
         for row in content.ordered
     ]
@@ -255,15 +226,15 @@ def _show_table(page, content):
         f"Every architecture, best first by {content.metric_words}",
         [column.title for column in columns],
         rows,
-        text_columns=[k for k, column in enumerate(columns) if column.is_text or column.key == "behind_best"],
-        sorted_by={k: column.is_text for k, column in enumerate(columns)},
+        text_columns=[k for k, column in enumerate(columns) if column.is_text],
+        sorted_by={k: column.is_text and not column.sort for k, column in enumerate(columns)},
     )
     for note in table.notes(content.state, content.rows):
         page.paragraph(note)
     page.paragraph(
         "Intervals are of the mean over trials. Macro F1 is the mean over classes, ECE the expected calibration error, "
         "both of test images. FLOPs and latency are for one image. Pareto: no other row is at least as cheap and at "
-        "least as good. ✗ counts trials that failed and are in no mean. All columns are in results.csv."
+        "least as good. Trials that failed are in no mean. All columns are in results.csv."
     )
 
 
@@ -320,7 +291,7 @@ def _show_cost(page, content, metric: str, cost: str) -> None:
 
 def _show_curves(page, content):
     page.section("Training curves")
-    curves = {row["architecture"]: _curves(content, row["architecture"]) for row in content.shown}
+    curves = {row.architecture: _curves(content, row.architecture) for row in content.shown}
     curves = {name: by_figure for name, by_figure in curves.items() if any(len(c.mean) for c in by_figure.values())}
     if not curves:
         page.paragraph("No trial has curves.")
@@ -364,7 +335,7 @@ def _gaps_in_words(curves: Mapping[str, Mapping[str, Curve]], figure: str) -> st
 
 def _show_trials(page, content):
     page.section("Spread over trials")
-    trials = {row["architecture"]: _accuracies(content, row["architecture"]) for row in content.shown}
+    trials = {row.architecture: _accuracies(content, row.architecture) for row in content.shown}
     spreads = [
         f"{name} {min(accuracies['test_accuracy']):.4f} to {max(accuracies['test_accuracy']):.4f}"
         for name, accuracies in trials.items()
@@ -387,27 +358,27 @@ def _accuracies(content, name: str) -> dict[str, list[float]]:
 
 def _show_classes(page, content):
     page.section("Classes")
-    rows = [row for row in content.class_rows if row["f1"] is not None]
+    rows = [row for row in content.class_rows if row.f1 is not None]
     if not rows:
         page.paragraph("No scores by class are known.")
         return
     worst = min(
-        (row for row in rows if row["architecture"] == content.best["architecture"]),
-        key=lambda row: row["f1"],
+        (row for row in rows if row.architecture == content.best.architecture),
+        key=lambda row: row.f1,
         default=rows[0],
     )
     page.picture(
         "f1.png",
         draw_f1(content.subtitle, _f1_scores(content), content.shown_labels, content.class_names),
         alt=f"Heat map of the F1 score of each class, a row an architecture. The best architecture is worst at "
-        f"{worst['class_name']} ({100 * worst['f1']:.0f} %). classes.csv holds the numbers.",
+        f"{worst.class_name} ({100 * worst.f1:.0f} %). classes.csv holds the numbers.",
         caption=f"F1 score of each class on test images, in percent, means over trials: {content.which_shown}.",
     )
     counts = content.confusion_matrix
     if counts is None or not counts.sum():
         page.paragraph("No confusion matrix: the records of the best architecture cannot be read.")
         return
-    names, best = content.class_names, content.best["architecture"]
+    names, best = content.class_names, content.best.architecture
     trials = counted(len(content.done[best]), "trial")
     frequent = [c for c in count_confusions(counts, MOST_CONFUSIONS) if max(c.label, c.predicted) < len(names)]
     first = "; ".join(f"{names[c.label]} taken for {names[c.predicted]} {100 * c.share:.1f} %" for c in frequent[:3])
@@ -429,9 +400,9 @@ def _show_classes(page, content):
 
 def _f1_scores(content) -> np.ndarray:
     """Fractions, `(architectures, classes)`, NaN for no score."""
-    f1 = {(row["architecture"], row["class"]): row["f1"] for row in content.class_rows}
+    f1 = {(row.architecture, row.number): row.f1 for row in content.class_rows}
     classes = range(len(content.class_names))
-    scores = [[f1.get((row["architecture"], k)) for k in classes] for row in content.shown]
+    scores = [[f1.get((row.architecture, k)) for k in classes] for row in content.shown]
     return np.array(scores, float).reshape(len(content.shown), -1)
 
 
@@ -447,20 +418,20 @@ def _show_calibration(page, content):
         ece = content.state.records[content.best_trial.fingerprint].metrics["test_ece"]
         page.picture(
             "reliability.png",
-            draw_reliability(content.subtitle, content.labels[content.best["architecture"]], reliability),
+            draw_reliability(content.subtitle, content.labels[content.best.architecture], reliability),
             alt=f"Reliability diagram of {which}: accuracy against confidence in {len(reliability.images)} bins. Mean "
             f"confidence is {100 * confidence.mean():.1f} %, accuracy {100 * np.mean(label == predicted):.1f} %.",
             caption=f"Accuracy against confidence of {which}, the best architecture's best trial by validation, on "
             f"{counted(len(label), 'test image')}; hollow where they are fewer than {FEW_IMAGES}. Below, how "
             f"many images have that confidence. Its expected calibration error is {100 * ece:.1f} %.",
         )
-    rows = [row for row in content.shown if row["test_ece"] is not None]
+    rows = [row for row in content.shown if row.test_ece.mean is not None]
     if rows:
         page.picture(
             "ece.png",
             draw_calibration_errors(content.subtitle, rows, content.labels),
             alt="Expected calibration error of each architecture: "
-            + "; ".join(f"{row['architecture']} {100 * row['test_ece']:.1f} %" for row in rows)
+            + "; ".join(f"{row.architecture} {100 * row.test_ece.mean:.1f} %" for row in rows)
             + ".",
             caption="Expected calibration error on test images, mean over trials with its 95 % interval: "
             f"{content.which_shown}. Smaller is better.",

@@ -20,9 +20,9 @@ def show_settings(page: Page, content: Content) -> None:
         page.paragraph("All that has them shares these settings; only what is trained differs.")
     rows = []
     for row in content.ordered:
-        of_row = settings.get(row["architecture"], {})
+        of_row = settings.get(row.architecture, {})
         values = [value_in_words(of_row[name]) if name in of_row else "" for name in differing]
-        rows.append([row["architecture"], row["layers"] or "", row.get("size") or "", *values])
+        rows.append([row.architecture, row.layers, row.size or "", *values])
     if not any(size for _, _, size, *_ in rows):  # only baselines have one that parameters do not say
         rows = [[name, layers, *values] for name, layers, _, *values in rows]
     titles = ["architecture", "layers", *(["size"] if rows and len(rows[0]) > 2 + len(differing) else [])]

@@ -15,9 +15,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.sweep import Sweep
@@ -167,6 +167,6 @@ class Ranking:
         return values
 
 
-def best_first(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def best_first(rows: Sequence[TableRow]) -> list[TableRow]:
     """The rows of a final table in the order of their ranking, those without a figure last."""
-    return sorted(rows, key=lambda row: math.inf if row["behind_best"] is None else row["behind_best"])
+    return sorted(rows, key=lambda row: math.inf if row.behind_best.mean is None else row.behind_best.mean)

@@ -271,17 +271,17 @@ def seeds_for_power(
     return at_most if limit * math.sqrt(2 * correction) < size else None
 
 
-class BootstrapDifference(NamedTuple):
-    """A mean difference and its 95 % percentile interval over resampled images."""
+class Difference(NamedTuple):
+    """How far apart two means are, and a 95 % interval of that; None where that is not known."""
 
-    mean: float
-    low: float
-    high: float
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def bootstrap_difference(
     shares_a: np.ndarray, shares_b: np.ndarray, seed: int = 0, resamples: int = 10_000
-) -> BootstrapDifference:
+) -> Difference:
     """How much a - b owes to which test images there are: paired bootstrap over images, of the models as trained.
 
     Args:
@@ -301,7 +301,7 @@ def bootstrap_difference(
         for done in range(0, resamples, chunk)
     ]
     low, high = np.percentile(np.concatenate(means) / len(differences), [2.5, 97.5])
-    return BootstrapDifference(float(differences.mean()), float(low), float(high))
+    return Difference(float(differences.mean()), float(low), float(high))
 
 
 def pareto_front(

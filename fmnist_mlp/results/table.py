@@ -10,19 +10,33 @@ remembered, so that a rerun with nothing to do needs no scipy either.
 """
 
 import contextlib
-import csv
-import io
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pydantic
 
 from fmnist_mlp.data import class_names
 from fmnist_mlp.files import made_of
+from fmnist_mlp.results import columns
 from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.columns import (
+    CLASSES_COLUMNS,
+    NO_VALUES,
+    RESULTS_COLUMNS,
+    TRIALS_COLUMNS,
+    ClassRow,
+    Column,
+    TableRow,
+    TrialRow,
+    columns_named,
+    csv_text,
+    markdown_table,
+    with_spread,
+)
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results.record import DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
@@ -32,68 +46,22 @@ from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
 from fmnist_mlp.words import in_markdown
 
-FORMAT = 4  # of remembered rows: raise it when the same records give other rows
-
-# ---- columns ------------------------------------------------------------------------------------------------------
-
-
-class Column(NamedTuple):
-    """A column of a CSV. `measured` ones may differ between two runs of the same thing."""
-
-    name: str
-    measured: bool = False
-
+FORMAT = 5  # of remembered rows: raise it when the same records give other rows
 
 _LEAST_PROBABILITY = 2.0**-25  # below it float16 keeps 0
 
-# What the table gives a mean, a spread and an interval of.
+# Figures of a trial whose means and spreads the table has; of refits and ensembles the first two.
 _TEST = ("test_loss", "test_accuracy")
-_OTHER = (
-    *("val_loss", "val_accuracy", "cv_accuracy"),
+_FIGURES = (
+    *(*_TEST, "val_loss", "val_accuracy", "cv_accuracy"),
     *("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece", "val_macro_f1"),
-)
-_SPREAD = ("_std", "_ci95_low", "_ci95_high")
-# What the refits of an architecture are told by.
-_REFIT = tuple(f"refit_{name}" for name in _TEST)
-_ENSEMBLE = tuple(f"ensemble_{name}" for name in _TEST)
-
-
-def _columns(*names: str, measured: bool = False) -> tuple[Column, ...]:
-    return tuple(Column(name, measured) for name in names)
-
-
-RESULTS_COLUMNS = (
-    *_columns("architecture", "layers", "params", *_TEST),
-    *_columns(*(name + suffix for name in _TEST for suffix in _SPREAD)),
-    *_columns("trials", "failed", "verdict", "behind_best", "behind_best_ci95_low", "behind_best_ci95_high"),
-    *_columns("seeds_needed", "test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high"),
-    *_columns("pareto", *(name + suffix for name in _OTHER for suffix in ("", *_SPREAD))),
-    *_columns("refit_trials", *(name + suffix for name in _REFIT for suffix in ("", *_SPREAD))),
-    *_columns("ensembles", *(name + suffix for name in _ENSEMBLE for suffix in ("", *_SPREAD))),
-    *_columns("epochs", "trainable_params", "flops", "model_bytes", "size", "dataset", "mixed"),
-    *_columns("latency_seconds", "latency_1000_seconds", "train_seconds", "epoch_seconds", measured=True),
-    *_columns("images_per_second", "peak_memory_bytes", measured=True),
-)
-TRIALS_COLUMNS = (
-    *_columns("architecture", "seed", "fold", "refit", "status", "params", *_TEST, "val_loss", "val_accuracy"),
-    *_columns("test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece"),
-    *_columns("val_macro_precision", "val_macro_recall", "val_macro_f1", "val_ece"),
-    *_columns("train_loss", "train_accuracy", "epochs", "weights", "loop", "train_images", "val_images"),
-    *_columns("trainable_params", "flops", "model_bytes", "size", "dataset", "device", "tensorflow", "keras"),
-    *_columns("scikit_learn", "error", "notes", "fingerprint"),
-    *_columns("started_at", "train_seconds", "epoch_seconds", "images_per_second", measured=True),
-    *_columns("peak_memory_bytes", measured=True),
-)
-CLASSES_COLUMNS = (
-    *_columns("architecture", "class", "class_name", "test_images"),
-    *_columns(*(name + suffix for name in ("precision", "recall", "f1") for suffix in ("", "_std"))),
 )
 
 
 # ---- the table ----------------------------------------------------------------------------------------------------
 
 
-def write_tables(state: SweepState, results: Results, is_final: bool = True) -> list[dict]:
+def write_tables(state: SweepState, results: Results, is_final: bool = True) -> list[TableRow]:
     """Write `results.csv` and `trials.csv`, at the end `results.md` and `classes.csv` too, each whole or not at all.
 
     Args:
@@ -104,7 +72,7 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     """
     rows, key = _make_table(state, results, is_final)
 
-    def write_unless_known(name: str, columns: Sequence[Column], make_rows: Callable[[], list[dict]]) -> None:
+    def write_unless_known(name: str, columns: Sequence[Column], make_rows: Callable[[], Iterable]) -> None:
         """A file of a row a trial, or of what every record must be read for, where it is not that of these records."""
         if not (is_final and results.has_table(state.sweep, name, key)):
             results.write_table(state.sweep, name, csv_text(columns, make_rows()), key)
@@ -117,30 +85,23 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     return rows
 
 
-def make_table(state: SweepState, results: Results, is_final: bool = True) -> list[dict]:
-    """One row an architecture, in the order of the sweep file, keyed by `RESULTS_COLUMNS`.
-
-    Args:
-        is_final: as in `write_tables`.
-
-    Returns:
-        None stands where there is nothing to say: a spread needs two trials, a verdict trials that are done.
-    """
+def make_table(state: SweepState, results: Results, is_final: bool = True) -> list[TableRow]:
+    """One row an architecture, in the order of the sweep file; `is_final` as in `write_tables`."""
     return _make_table(state, results, is_final)[0]
 
 
-def _make_table(state: SweepState, results: Results, is_final: bool) -> tuple[list[dict], str]:
+def _make_table(state: SweepState, results: Results, is_final: bool) -> tuple[list[TableRow], str]:
     """The rows, and the key of all that they are made of; they change with each trial while these still run."""
     if not is_final:
         return _rows(state, rank(state), results, is_final=False), "-"
     key, remembered = _key(state, results), load_final_table(results, state.sweep.folder_name)
     if remembered is None or remembered.key != key:
         remembered = final_table(state, results)
-        results.save_comparison(state.sweep, remembered._asdict())
+        results.save_comparison(state.sweep, remembered.model_dump())
     return remembered.rows, key
 
 
-class FinalTable(NamedTuple):
+class FinalTable(pydantic.BaseModel, frozen=True):
     """A final table as it is remembered: whoever uses a finished sweep needs neither its file nor its images.
 
     Args:
@@ -151,7 +112,7 @@ class FinalTable(NamedTuple):
     """
 
     key: str
-    rows: list[dict]
+    rows: list[TableRow]
     exported: dict[str, str]
     images: str | None
 
@@ -165,80 +126,72 @@ def final_table(state: SweepState, results: Results) -> FinalTable:
         if not isinstance(trial.architecture, Baseline)
     }
     rows = _rows(state, ranking, results, is_final=True)
-    return FinalTable(_key(state, results), rows, exported, _images(state, results))
+    return FinalTable(key=_key(state, results), rows=rows, exported=exported, images=_images(state, results))
 
 
 def load_final_table(results: Results, folder_name: str) -> FinalTable | None:
     """The last final table of a sweep; None before there is one, where it is damaged or of another version."""
     try:
-        remembered = FinalTable(**results.load_comparison(folder_name))
-    except TypeError:
+        remembered = FinalTable.model_validate(results.load_comparison(folder_name))
+    except pydantic.ValidationError:
         return None
     return remembered if remembered.key.startswith(_version()) else None
 
 
-def _rows(state: SweepState, ranking: Ranking, results: Results, is_final: bool) -> list[dict]:
-    found = state.by_architecture()
-    verdicts = _verdicts(ranking, found, results) if is_final else {}
-    refits = state.refits_by_architecture()
+def _rows(state: SweepState, ranking: Ranking, results: Results, is_final: bool) -> list[TableRow]:
+    trials, refits = state.by_architecture(), state.refits_by_architecture()
     # In the plan's order, not that in which trials ended: it decides between two that are equally common.
-    common = _common_environment([record for kind in (found, refits) for those in kind.values() for _, record in those])
-    rows = [
-        _row(state, architecture, found[architecture.name], refits[architecture.name], common)
-        | verdicts.get(architecture.name, {})
-        for architecture in state.sweep.architectures
-    ]
-    _mark_pareto(rows, ranking.behind)
-    if is_final:
-        for row in rows if state.sweep.ensemble else ():
-            members = refits[row["architecture"]] or found[row["architecture"]]
-            row |= _ensembles(state.sweep.ensemble, members, results, state.correction)
+    common = _common_environment(
+        [record for kind in (trials, refits) for pairs in kind.values() for _, record in pairs]
+    )
+    sizes = {a.name: _size(state, a, _done(trials[a.name])) for a in state.sweep.architectures}
+    pareto = _pareto(sizes, ranking.behind)
+    verdicts = _verdicts(ranking, trials, results) if is_final else {}
+    rows = []
+    for architecture in state.sweep.architectures:
+        name = architecture.name
+        cells = _cells(state, architecture, trials[name], refits[name])
+        cells |= {"mixed": _mixed(_done(trials[name]) + _done(refits[name]), common), "pareto": pareto[name]}
+        cells |= vars(sizes[name]) | verdicts.get(name, {})
+        if is_final and state.sweep.ensemble:
+            cells |= _ensembles(state.sweep.ensemble, refits[name] or trials[name], results, state.correction)
+        rows.append(TableRow(**cells))
     return rows
 
 
-def _row(
-    state: SweepState, architecture: Architecture | Baseline, found, refits, common: Mapping[str, str]
-) -> dict[str, Any]:
-    done, refitted = ([record for _, record in those if record.is_done] for those in (found, refits))
-    size, latency = _size(state, architecture, done), state.latencies.get(architecture.name, Latency())
-    row = dict.fromkeys(column.name for column in RESULTS_COLUMNS)
-    row |= {
+def _cells(state: SweepState, architecture: Architecture | Baseline, trials, refits) -> dict[str, Any]:
+    """What the row of an architecture says of its own trials, by the names of `TableRow`."""
+    done, done_refits = _done(trials), _done(refits)
+    latency = state.latencies.get(architecture.name, Latency())
+    cells = {
         "architecture": architecture.name,
         "layers": architecture.in_short,
-        "params": size.params,
         "trials": len(done),
-        "failed": len(found) - len(done),
-        "verdict": _without_trials(state, architecture, found),
-        "epochs": _mean([_epochs(record) for record in done]),
-        "trainable_params": size.trainable_params,
-        "flops": size.flops,
+        "failed": len(trials) - len(done),
+        "verdict": _without_trials(state, architecture, trials),
+        "epochs": _mean([columns.epochs(record) for record in done]),
         "model_bytes": _mean([record.model_bytes or None for record in done]),
         "size": done[0].size or None if done else None,
         "dataset": state.dataset,
-        "mixed": _mixed(done + refitted, common),
-        "refit_trials": len(refitted) if state.refits else None,
+        "refit_trials": len(done_refits) if state.refits else None,
         "latency_seconds": latency.latency_seconds,
         "latency_1000_seconds": latency.latency_1000_seconds,
         "train_seconds": _mean([record.measured["train_seconds"] for record in done]),
-        "epoch_seconds": _mean([_epoch_seconds(record) for record in done]),
-        "images_per_second": _mean([_images_per_second(record) for record in done]),
+        "epoch_seconds": _mean([columns.epoch_seconds(record) for record in done]),
+        "images_per_second": _mean([columns.images_per_second(record) for record in done]),
         "peak_memory_bytes": _mean([record.measured.get("peak_memory_bytes") for record in done]),
     }
-    for name in (*_TEST, *_OTHER):
-        values = [state.figure(name, record) for record in done]
-        row |= _with_interval(name, values, state.correction)
-    for name in _TEST:
-        row |= _with_interval(f"refit_{name}", [record.metrics[name] for record in refitted], correction=0.0)
-    return row
+    cells |= {name: _interval([state.figure(name, r) for r in done], state.correction) for name in _FIGURES}
+    return cells | {f"refit_{name}": _interval([record.metrics[name] for record in done_refits]) for name in _TEST}
 
 
-def _with_interval(name: str, values: Sequence[float | None], correction: float) -> dict[str, float | None]:
-    """The mean of a measure over trials, its spread and interval, as columns; none where a value is missing."""
-    if not values or None in values:
-        return {}
-    interval = metrics.mean_interval(values, correction=correction)
-    spread = zip(_SPREAD, (interval.std, interval.low, interval.high), strict=True)
-    return {name: interval.mean} | {name + suffix: value for suffix, value in spread}
+def _done(pairs) -> list[Record]:
+    return [record for _, record in pairs if record.is_done]
+
+
+def _interval(values: Sequence[float | None], correction: float = 0.0) -> metrics.Interval:
+    """The mean of a measure over trials, its spread and interval; nothing where a value is missing."""
+    return NO_VALUES if None in values else metrics.mean_interval(values, correction)
 
 
 def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> StackSize:
@@ -246,31 +199,28 @@ def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequen
     is_baseline = isinstance(architecture, Baseline)
     if not (is_baseline or (done and has_open_size(architecture.training.preprocess))):
         return state.sizes[architecture.name]
-    found = {key: _mean([getattr(record, key) for record in done]) for key in ("params", "trainable_params", "flops")}
-    return StackSize(**{key: None if mean is None else round(mean) for key, mean in found.items()})
+    means = {key: _mean([getattr(record, key) for record in done]) for key in ("params", "trainable_params", "flops")}
+    return StackSize(**{key: None if mean is None else round(mean) for key, mean in means.items()})
 
 
-def _without_trials(state: SweepState, architecture: Architecture | Baseline, found) -> str | None:
+def _without_trials(state: SweepState, architecture: Architecture | Baseline, trials) -> str | None:
     """What stands in place of a verdict where no trial is done, or none can be judged."""
     if architecture.name in state.over_budget:
         return "over budget"
-    done = [record for _, record in found if record.is_done]
-    if done:
+    if done := _done(trials):
         return None if any(state.figure(state.select_by, record) is not None for record in done) else "no loss"
-    return "failed" if found else "not trained"
+    return "failed" if trials else "not trained"
 
 
-def _verdicts(ranking: Ranking, found, results: Results) -> dict[str, dict[str, Any]]:
-    """Which architectures are worse than the best: columns by architecture name."""
-    on_test = _on_test_images(found, ranking.best, results) if ranking.best is not None else {}
+def _verdicts(ranking: Ranking, trials, results: Results) -> dict[str, dict[str, Any]]:
+    """Which architectures are worse than the best: cells by architecture name."""
+    on_test = _on_test_images(trials, ranking.best, results) if ranking.best is not None else {}
     return {
         name: {
             "verdict": comparison.verdict,
-            "behind_best": comparison.behind,
-            "behind_best_ci95_low": comparison.behind_low,
-            "behind_best_ci95_high": comparison.behind_high,
+            "behind_best": metrics.Difference(comparison.behind, comparison.behind_low, comparison.behind_high),
             "seeds_needed": _in_seeds(comparison.seeds_needed, ranking.state.sweep.folds),
-            **on_test.get(name, {}),
+            "test_behind_best": on_test.get(name, metrics.Difference()),
         }
         for name, comparison in ranking.comparisons.items()
     }
@@ -283,70 +233,66 @@ def _in_seeds(blocks: int | None, folds: int | None) -> int | None:
     return math.ceil(blocks / (folds or 1))
 
 
-def _on_test_images(found, best: str, results: Results) -> dict[str, dict[str, float]]:
+def _on_test_images(trials, best: str, results: Results) -> dict[str, metrics.Difference]:
     """How far each architecture's test accuracy is behind that of the best, over the seeds that both have."""
     fingerprints = {
-        name: {(trial.seed, trial.fold): trial.fingerprint for trial, record in those if record.is_done}
-        for name, those in found.items()
+        name: {(trial.seed, trial.fold): trial.fingerprint for trial, record in pairs if record.is_done}
+        for name, pairs in trials.items()
     }
     of_best = fingerprints.pop(best)
     try:
         correct = {block: results.load_correct(fingerprint) for block, fingerprint in of_best.items()}
     except DamagedRecord:
         return {}
-    columns = {}
+    differences = {}
     for name, of_other in fingerprints.items():
         shared = [block for block in of_other if block in of_best]
         with contextlib.suppress(DamagedRecord, ValueError):  # ValueError: test images of another number
             if shared:
                 shares_best = np.mean([correct[block] for block in shared], axis=0)  # (test images,)
                 shares_other = np.mean([results.load_correct(of_other[block]) for block in shared], axis=0)
-                behind = metrics.bootstrap_difference(shares_best, shares_other)
-                columns[name] = {
-                    "test_behind_best": behind.mean,
-                    "test_behind_best_ci95_low": behind.low,
-                    "test_behind_best_ci95_high": behind.high,
-                }
-    return columns
+                differences[name] = metrics.bootstrap_difference(shares_best, shares_other)
+    return differences
 
 
-def _ensembles(size: int, found, results: Results, correction: float) -> dict[str, Any]:
-    """Columns on ensembles of so many seeds: each its own trials, in their order; what is left over is out.
+def _ensembles(size: int, trials, results: Results, correction: float) -> dict[str, Any]:
+    """Cells on ensembles of so many seeds: each its own trials, in their order; what is left over is out.
 
     The members of one are seeds of the same fold, so that `ensemble: 3` says of three seeds what it says without folds:
     what they are worth together that were trained on as many images. An ensemble's probabilities are the mean of its
     members', as they are kept (float16).
     """
     by_fold = defaultdict(list)
-    for trial, record in found:
+    for trial, record in trials:
         with contextlib.suppress(DamagedRecord):  # a baseline without probabilities, too
             if record.is_done:
                 members = results.load_predictions(trial.fingerprint, "label", "probabilities")
                 by_fold[trial.fold].append(members)
-    figures = {name: [] for name in _ENSEMBLE}
+    losses, accuracies = [], []
     for members in by_fold.values():
         for start in range(0, len(members) - size + 1, size):
             labels, probabilities = members[start][0], np.zeros(members[start][1].shape, np.float64)
             for _, of_member in members[start : start + size]:
                 probabilities += of_member / size
-            figures["ensemble_test_accuracy"].append(float(np.mean(probabilities.argmax(axis=1) == labels)))
+            accuracies.append(float(np.mean(probabilities.argmax(axis=1) == labels)))
             of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
-            figures["ensemble_test_loss"].append(float(-np.log(of_class).mean()))
-    columns = {"ensembles": len(figures["ensemble_test_loss"])}
-    for name, values in figures.items():
-        columns |= _with_interval(name, values, correction if None not in by_fold else 0.0)
-    return columns
-
-
-def _mark_pareto(rows: Sequence[dict], behind: Mapping[str, float]) -> None:
-    """Say for each row by which costs no other row is at least as small and at least as good."""
-    values = [behind.get(row["architecture"]) for row in rows]
-    fronts = {
-        cost: metrics.pareto_front([row[cost] for row in rows], values, higher_is_better=False)
-        for cost in ("params", "flops")
+            losses.append(float(-np.log(of_class).mean()))
+    correction = correction if None not in by_fold else 0.0
+    return {
+        "ensembles": len(losses),
+        "ensemble_test_loss": _interval(losses, correction),
+        "ensemble_test_accuracy": _interval(accuracies, correction),
     }
-    for i, row in enumerate(rows):
-        row["pareto"] = " ".join(cost for cost, front in fronts.items() if front[i]) or None
+
+
+def _pareto(sizes: Mapping[str, StackSize], behind: Mapping[str, float]) -> dict[str, str | None]:
+    """By which costs no other architecture is at least as small and at least as good, by name."""
+    values, on_front = [behind.get(name) for name in sizes], {name: [] for name in sizes}
+    for cost in ("params", "flops"):
+        front = metrics.pareto_front([getattr(size, cost) for size in sizes.values()], values, higher_is_better=False)
+        for name, is_on in zip(sizes, front, strict=True):
+            on_front[name] += [cost] * is_on
+    return {name: " ".join(costs) or None for name, costs in on_front.items()}
 
 
 def _surroundings(record: Record) -> dict[str, str]:
@@ -382,7 +328,7 @@ def _key(state: SweepState, results: Results) -> str:
         "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
         "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         "records": [
-            [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, r.train_images, _epochs(r)]
+            [f, r.status, r.metrics, r.measured, r.environment, r.model_bytes, r.train_images, columns.epochs(r)]
             + ([r.params, r.size] if r.is_baseline else [])
             for f, r in sorted(state.records.items())
         ],
@@ -396,78 +342,38 @@ def _images(state: SweepState, results: Results) -> str | None:
     return results.relative(dataset.path) if isinstance(dataset, IdxFolder) else None
 
 
-def _epochs(record: Record) -> int | None:
-    return None if record.is_baseline else len(record.history.get("loss", ()))
-
-
 def _version() -> str:
-    columns = [column.name for column in (*RESULTS_COLUMNS, *TRIALS_COLUMNS, *CLASSES_COLUMNS)]
-    return f"{FORMAT}-{made_of(columns)[:8]}"
+    names = [column.name for column in (*RESULTS_COLUMNS, *TRIALS_COLUMNS, *CLASSES_COLUMNS)]
+    return f"{FORMAT}-{made_of(names)[:8]}"
 
 
 # ---- trials and classes -------------------------------------------------------------------------------------------
 
 
-def trial_rows(state: SweepState) -> list[dict]:
-    """One row a trial that has a record, in the plan's order, refits last, keyed by `TRIALS_COLUMNS`."""
+def trial_rows(state: SweepState) -> list[TrialRow]:
+    """One row a trial that has a record, in the plan's order, refits last."""
     return [
-        {
-            "architecture": trial.architecture.name,
-            "seed": trial.seed,
-            "fold": trial.fold,
-            "refit": int(trial.is_refit),
-            "status": record.status,
-            "params": record.params,
-            **record.metrics,
-            "train_loss": record.history.get("loss", [None])[-1],
-            "train_accuracy": record.history.get("accuracy", [None])[-1],
-            "epochs": _epochs(record),
-            "weights": record.weights,
-            "loop": record.settings.get("loop"),
-            "train_images": record.train_images or None,
-            "val_images": record.val_images or None,
-            "trainable_params": record.trainable_params,
-            "flops": record.flops,
-            "model_bytes": record.model_bytes or None,
-            "size": record.size or None,
-            "dataset": record.dataset,
-            "device": record.environment.get("device"),
-            "tensorflow": record.environment.get("tensorflow"),
-            "keras": record.environment.get("keras"),
-            "scikit_learn": record.environment.get("scikit-learn"),
-            "error": record.error["message"] if record.error else None,
-            "notes": "; ".join(record.notes) or None,
-            "fingerprint": record.fingerprint,
-            "started_at": record.measured.get("started_at"),
-            "train_seconds": record.measured.get("train_seconds"),
-            "epoch_seconds": _epoch_seconds(record),
-            "images_per_second": _images_per_second(record),
-            "peak_memory_bytes": record.measured.get("peak_memory_bytes"),
-        }
+        TrialRow(*pair)
         for kind in (state.by_architecture(), state.refits_by_architecture())
-        for those in kind.values()
-        for trial, record in those
+        for pairs in kind.values()
+        for pair in pairs
     ]
 
 
-def class_rows(state: SweepState, results: Results) -> list[dict]:
-    """One row a class of each architecture, means over its finished trials on the test images."""
+def class_rows(state: SweepState, results: Results) -> list[ClassRow]:
+    """One row a class of each architecture that has finished trials."""
     rows = []
-    for name, found in state.by_architecture().items():
-        done = [full for _, record in found if record.is_done and (full := _in_full(record, results))]
-        names = done[0].class_names if done else ()
-        for number, class_name in enumerate(class_names.present(state.class_names, names)):
-            row = {
-                "architecture": name,
-                "class": number,
-                "class_name": class_name,
-                "test_images": sum(done[0].classes["test"].confusion_matrix[number]),
-            }
+    for name, trials in state.by_architecture().items():
+        done = [full for record in _done(trials) if (full := _in_full(record, results))]
+        names = class_names.present(state.class_names, done[0].class_names if done else ())
+        for number, class_name in enumerate(names):
+            scores = [record.classes["test"] for record in done]
+            cells = {}
             for score in ("precision", "recall", "f1"):
-                values = [getattr(record.classes["test"], score)[number] for record in done]
-                values = [value for value in values if value is not None]
-                row |= {score: _mean(values), f"{score}_std": statistics.stdev(values) if len(values) > 1 else None}
-            rows.append(row)
+                values = [value for each in scores if (value := getattr(each, score)[number]) is not None]
+                cells[score] = _mean(values)
+                cells[f"{score}_std"] = statistics.stdev(values) if len(values) > 1 else None
+            rows.append(ClassRow(name, number, class_name, sum(scores[0].confusion_matrix[number]), **cells))
     return rows
 
 
@@ -484,56 +390,14 @@ _MOST_NAMED = 6
 # ---- for people ---------------------------------------------------------------------------------------------------
 
 
-def sort_rows(rows: Sequence[dict], by: str) -> list[dict]:
-    """Best first: accuracies from the top, losses and costs from the bottom, names by letter; empty cells last."""
-    figure = by.removesuffix("_ci95_low").removesuffix("_ci95_high")
-    sign = -1 if figure.endswith(("_accuracy", "_precision", "_recall", "_f1", "images_per_second")) else 1
-    said = [row for row in rows if row[by] is not None]
-    ordered = sorted(said, key=lambda row: row[by] if isinstance(row[by], str) else sign * row[by])
-    return ordered + [row for row in rows if row[by] is None]
-
-
-def verdict_in_words(row: Mapping[str, Any], in_short: bool = False) -> str:
-    """`worse by 0.0042 (0.0011 to 0.0073)`, `tied with best (14 seeds would tell)`, ...
-
-    Args:
-        in_short: for a narrow column: `worse by 0.0042`, `tied with best (14 seeds)`.
-    """
-    verdict = row["verdict"] or ""
-    if verdict == "worse":
-        verdict += f" by {row['behind_best']:.4f}"
-        if row["behind_best_ci95_low"] is not None and not in_short:
-            verdict += f" ({row['behind_best_ci95_low']:.4f} to {row['behind_best_ci95_high']:.4f})"
-    elif verdict == "tied with best" and row["seeds_needed"]:
-        more = "+" if row["seeds_needed"] >= metrics.MOST_SEEDS else ""
-        verdict += f" ({row['seeds_needed']:,}{more} seeds{'' if in_short else ' would tell'})"
-    return verdict
-
-
-def with_spread(row: Mapping[str, Any], name: str, digits: int = 4) -> str:
-    """Mean and standard deviation over trials; a single trial has no spread and shows none."""
-    if row[name] is None:
-        return ""
-    spread = row[f"{name}_std"]
-    return f"{row[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
-
-
-def count_in_words(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
-
-
-def pareto_in_words(row: Mapping[str, Any]) -> str:
-    return {"params": "parameters", "flops": "FLOPs", "params flops": "both"}.get(row["pareto"], "")
-
-
-def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
+def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
     """What a reader of the table has to know, a sentence each."""
-    said, verdicts = [*state.warnings], {row["verdict"] for row in rows}
-    if "best" in verdicts and len({row["architecture"] for row in rows if row["trials"]}) > 1:
+    said, verdicts = [*state.warnings], {row.verdict for row in rows}
+    if "best" in verdicts and len({row.architecture for row in rows if row.trials}) > 1:
         said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over trials.")
-    compared = [row for row in rows if row["behind_best"] is not None]
-    most = max((row["trials"] for row in compared), default=0)
-    if lacking := [row["architecture"] for row in compared if row["trials"] < most]:
+    compared = [row for row in rows if row.behind_best.mean is not None]
+    most = max((row.trials for row in compared), default=0)
+    if lacking := [row.architecture for row in compared if row.trials < most]:
         shown = ", ".join(lacking[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
         said.append(f"Trials are missing ({shown}): means are compared as if all had been trained on every seed.")
     if "too few seeds" in verdicts:
@@ -550,24 +414,24 @@ def notes(state: SweepState, rows: Sequence[dict]) -> list[str]:
     dense = {t.architecture.name: t for t in state.trials if not isinstance(t.architecture, Baseline)}.values()
     if any(t.settings["loop"] == "plain" and not is_convolutional(t.architecture.layers) for t in dense):
         said.append("Trained by Keras's own loop (--plain-fit).")
-    if any(row["seeds_needed"] for row in rows):
+    if any(row.seeds_needed for row in rows):
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
-    if any(row["refit_trials"] for row in rows):
+    if any(row.refit_trials for row in rows):
         said.append("Refit: trained again on all training images, the validation part too, after the choice.")
-    if any(row["ensembles"] for row in rows):
+    if any(row.ensembles for row in rows):
         figures = [
-            f"{row['architecture']} {with_spread(row, 'ensemble_test_accuracy')} ({row['ensembles']})"
+            f"{row.architecture} {with_spread(row.ensemble_test_accuracy)} ({row.ensembles})"
             for row in rows
-            if row["ensembles"]
+            if row.ensembles
         ]
         shown = ", ".join(figures[:_MOST_NAMED]) + (", ..." if len(figures) > _MOST_NAMED else "")
         said.append(f"Ensembles of {state.sweep.ensemble} seeds, by their mean probabilities: test accuracy {shown}.")
     elif state.sweep.ensemble and compared:
         said.append(f"No ensembles: {state.sweep.ensemble} finished seeds of one architecture make one.")
-    if mute := [row["architecture"] for row in rows if row["trials"] and row["test_loss"] is None]:
+    if mute := [row.architecture for row in rows if row.trials and row.test_loss.mean is None]:
         said.append(f"No probabilities, so no loss: {', '.join(mute)}.")
-    if any(row["mixed"] for row in rows):
-        marked = ", ".join(f"{row['architecture']} ({row['mixed']})" for row in rows if row["mixed"])
+    if any(row.mixed for row in rows):
+        marked = ", ".join(f"{row.architecture} ({row.mixed})" for row in rows if row.mixed)
         said.append(f"Not all trials ran alike: {marked}.")
     return said
 
@@ -586,56 +450,17 @@ def _differing_splits(state: SweepState) -> list[str]:
     ]
 
 
-def markdown(state: SweepState, rows: Sequence[dict]) -> str:
+def markdown(state: SweepState, rows: Sequence[TableRow]) -> str:
     """The table as Markdown, ready to paste: best first, verdicts in words."""
-    names = ["architecture", "parameters", "test accuracy", "95 % interval", "test loss"]
-    names += [state.select_by.replace("_", " "), "verdict", "Pareto", "trials"]
-    has_refits = any(row["refit_trials"] for row in rows)
-    names += ["refit: test accuracy", "95 % interval"] if has_refits else []
-    lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|--:|--:|---|---|--:|" + "--:|--:|" * has_refits]
-    for row in best_first(rows):
-        cells = [row["architecture"], count_in_words(row["params"]), with_spread(row, "test_accuracy")]
-        cells += [interval_in_words(row, "test_accuracy"), with_spread(row, "test_loss", 3)]
-        cells += [with_spread(row, state.select_by), verdict_in_words(row), pareto_in_words(row), str(row["trials"])]
-        if has_refits:
-            cells += [with_spread(row, "refit_test_accuracy"), interval_in_words(row, "refit_test_accuracy")]
-        lines.append(f"| {' | '.join(cells)} |")
+    names = ["architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_loss"]
+    names += [state.select_by, "verdict", "pareto", "trials"]
+    if any(row.refit_trials for row in rows):
+        names += ["refit_test_accuracy", "refit_test_accuracy_ci95_low"]
+    lines = markdown_table(columns_named(*names), best_first(rows))
     title = f"# {state.sweep.title} on {in_markdown(state.dataset)}"
     return "\n".join([title, "", *lines, "", *map(in_markdown, notes(state, rows))]) + "\n"
-
-
-def interval_in_words(row: Mapping[str, Any], name: str) -> str:
-    low, high = row[f"{name}_ci95_low"], row[f"{name}_ci95_high"]
-    return "" if low is None else f"{low:.4f} to {high:.4f}"
-
-
-def csv_text(columns: Sequence[Column], rows: Sequence[dict]) -> str:
-    """Plain numbers that pandas reads back to the same bits, empty for nothing, one line of text."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in columns], extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value):
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else None
-    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     values = [value for value in values if value is not None]
     return statistics.fmean(values) if values else None
-
-
-def _epoch_seconds(record: Record) -> float | None:
-    """Median seconds of an epoch after the first, which holds the compilation."""
-    seconds = record.measured.get("epoch_seconds", [])
-    return statistics.median(seconds[1:] or seconds) if seconds else None
-
-
-def _images_per_second(record: Record) -> float | None:
-    """Training images for each second of an epoch; its validation is in the seconds."""
-    seconds = _epoch_seconds(record)
-    return record.train_images / seconds if seconds else None

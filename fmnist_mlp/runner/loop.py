@@ -20,6 +20,7 @@ from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
 from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record, failed_record, is_of_the_machine
 from fmnist_mlp.runner.plan import (
     WORKER_BYTES,
@@ -91,7 +92,7 @@ class Summary:
     failed: list[Record] = field(default_factory=list)
     stopped: bool = False
     seconds: float = 0.0
-    rows: list[dict] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
 
 
 def run_sweep(plan: Plan, listener: Listener) -> Summary:
