@@ -78,10 +78,10 @@ def find_images(fetch: Callable[[], Files], *initargs) -> tuple:
 
 
 def start_worker_there(device: str, threads: int, source: DataSource, versions: dict, folder: Path | None) -> dict:
-    """As `trial.start_worker`, with the images of `source` from this machine's `folder`.
+    """As `worker.start_worker`, with the images of `source` from this machine's `folder`.
 
     Raises:
-        SweepError: this machine has other versions than the driver; what `trial.start_worker` raises.
+        SweepError: this machine has other versions than the driver; what `worker.start_worker` raises.
     """
     here = library_versions()
     if wrong := [name for name in versions if here[name] != versions[name]]:
@@ -119,7 +119,7 @@ def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tup
 
 
 def measure_latency_there(context, task: LatencyTask) -> Latency:
-    """`trial.measure_latency`; the driver keeps what it returns."""
+    """`latency.measure_latency`; the driver keeps what it returns."""
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         return measure_latency(context, dataclasses.replace(task, results_root=Path(folder)))
 

@@ -3,7 +3,7 @@
 The recipe of a trial (`trial`) decides which images train, scores what came of it and writes the record. A `Trainer`
 does what is between: it takes trials of one architecture and yields a `Trained` for each. It hides the library that
 computes and what it keeps from one trial to the next (compiled programs, images on a device); what it keeps never
-changes a number. `networks` and `classifiers` train one trial after the other; one that trains many as one program
+changes a number. `networks` and `baseline` train one trial after the other; one that trains many as one program
 takes them by the same call.
 """
 
