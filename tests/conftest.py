@@ -1,7 +1,10 @@
 """Fixtures: tiny images, records by hand, and a process that computes on one CPU core like a worker does."""
 
+import ctypes
 import functools
+import gc
 import os
+import sys
 
 from fmnist_mlp.training.worker import own_environment
 
@@ -39,6 +42,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_models():
+    """What the models of a file took is free for the next; programs that TensorFlow compiled stay to the end."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)  # back to the system
 
 
 @pytest.fixture

@@ -57,14 +57,15 @@ def _agree(layers, settings, images, rtol):
 
 ADAM = Training(epochs=EPOCHS, optimizer="adam", learning_rate=0.01)
 CASES = {stack: (stack, ADAM) for stack in STACKS}
-SLOW_CASES = {
+CASES |= {
     f"{optimizer} {stack}": (
         stack,
         Training(epochs=EPOCHS, optimizer=optimizer, learning_rate=0.01, weight_decay=0.01),
     )
     for optimizer in OPTIMIZERS
     for stack in STACKS
-} | {
+}
+CASES |= {
     str(changes): ("dense", Training(epochs=EPOCHS, learning_rate=0.01).model_copy(update=changes))
     for changes in (
         {"schedule": "cosine"},
@@ -80,9 +81,9 @@ SLOW_CASES = {
 }
 
 
-@pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)])
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case != "dropout")) for case in CASES])
 def test_every_stack_optimizer_and_setting_gives_the_numbers_of_plain_fit_in_float64(case, tiny_images, float64):
-    stack, settings = (CASES | SLOW_CASES)[case]
+    stack, settings = CASES[case]
     _agree(STACKS[stack], settings, tiny_images, rtol=1e-9)
 
 

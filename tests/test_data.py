@@ -70,7 +70,7 @@ def pretend(monkeypatch, folder):
     for file in FILES:
         packed = (folder / file.gz_name).read_bytes()
         digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
-        files.append(idx_module._File(file.stem, file.dimensions, len(packed), digest))
+        files.append(idx_module.File(file.stem, file.dimensions, len(packed), digest))
     for module in ("data.source", "data.download"):
         monkeypatch.setattr(f"fmnist_mlp.{module}.FILES", tuple(files))
     return folder

@@ -34,7 +34,6 @@ TOUCHED = {
     "decoder": "_INHERITED",
     "export": "_silence",
     "fit": "_STEPS_PER_EXECUTION _learning_rate",
-    "idx": "_File",
     "loop": "_SECONDS_BETWEEN_TABLES _SHARE_OF_TABLES",
     "preprocess": "_CHUNK",
     "ray": "_LOOK_SECONDS _cannot_connect _check_answers",

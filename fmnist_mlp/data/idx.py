@@ -18,7 +18,7 @@ CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
     """One of the four files of a data set in MNIST's form; checksum and packed size are those of Fashion-MNIST."""
 
     stem: str
@@ -42,10 +42,10 @@ class _File:
 
 
 FILES = (
-    _File("train-images", 3, 26421880, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-    _File("train-labels", 1, 29515, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-    _File("t10k-images", 3, 4422102, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-    _File("t10k-labels", 1, 5148, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    File("train-images", 3, 26421880, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+    File("train-labels", 1, 29515, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    File("t10k-images", 3, 4422102, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+    File("t10k-labels", 1, 5148, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
 )
 
 
