@@ -65,7 +65,7 @@ def finished_sweep(folder, test_images=None, overrides=AS_WRITTEN):
         record = record.model_copy(update={"classes": classes, "class_names": CLASS_NAMES})
         put_trained(results, record, trial, images)
         records[trial.fingerprint] = record
-    results.claim_sweep(sweep, plan)
+    results.registry.claim_sweep(sweep, plan)
     state = table.SweepState(sweep, plan, records, sizes, "synthetic")
     final = table.final_table(state, results)
     worse = {"verdict": "worse", "behind_best": Difference(0.03, 0.01, 0.05)}

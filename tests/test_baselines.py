@@ -835,11 +835,11 @@ def test_a_session_of_a_baseline_has_its_figures_and_no_empty_one(both, tmp_path
 
 
 def test_what_changed_of_a_baseline_is_told_by_its_arguments(both, tmp_path):
-    both.results.claim_sweep(both.sweep, both.plan)
+    both.results.registry.claim_sweep(both.sweep, both.plan)
     text = BOTH.replace("  - LogisticRegression", "  - {name: LogisticRegression, LogisticRegression: {C: 0.5}}")
     (tmp_path / "small.yaml").write_text(text)
     plan = list_trials(load_sweep(tmp_path / "small.yaml"), data_identity="tiny")
-    assert changes(both.results.last_plan(both.sweep), plan) == ["LogisticRegression: C 1 -> 0.5"]
+    assert changes(both.results.registry.last_plan(both.sweep), plan) == ["LogisticRegression: C 1 -> 0.5"]
 
 
 # ---- whole sweeps -------------------------------------------------------------------------------------------------

@@ -20,24 +20,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("labels", "scores", "expected"),
-    [
-        ([0, 1, 2], [[9, 1, 1], [1, 9, 1], [1, 1, 9]], 1.0),
-        ([2, 0, 1], [[9, 1, 1], [1, 9, 1], [1, 1, 9]], 0.0),
-        ([0, 1, 1, 0], [[1, 0], [1, 0], [0, 1], [0, 1]], 0.5),
-        ([0], [[0.5, 0.5]], 1.0),
-        ([1], [[0.5, 0.5]], 0.0),
-        ([1], [[-math.inf, -1e30]], 1.0),
-    ],
-    ids=["all", "none", "half", "first of equals is right", "first of equals is wrong", "far below zero"],
-)
-def test_accuracy_is_the_share_of_images_whose_highest_score_is_their_labels(labels, scores, expected):
-    result = metrics.accuracy(np.array(labels), np.array(scores, np.float32))
-    assert result == expected
-    assert type(result) is float
-
-
-@pytest.mark.parametrize(
     ("labels", "logits", "expected"),
     [
         ([0, 3], np.zeros((2, 4)), math.log(4)),
@@ -73,9 +55,8 @@ def test_cross_entropy_leaves_the_logits_as_they_are():
 def test_images_count_alike_however_they_might_be_batched():
     rng = np.random.default_rng(0)
     labels, logits = rng.integers(0, 10, 1001), rng.normal(size=(1001, 10))
-    for metric in (metrics.accuracy, metrics.cross_entropy):
-        first, rest = metric(labels[:1000], logits[:1000]), metric(labels[1000:], logits[1000:])
-        assert metric(labels, logits) == pytest.approx((1000 * first + rest) / 1001, rel=1e-12)
+    first, rest = (metrics.cross_entropy(labels[part], logits[part]) for part in (slice(1000), slice(1000, None)))
+    assert metrics.cross_entropy(labels, logits) == pytest.approx((1000 * first + rest) / 1001, rel=1e-12)
 
 
 @settings(deadline=None)  # the first example imports scikit-learn
@@ -83,13 +64,11 @@ def test_images_count_alike_however_they_might_be_batched():
     logits=npst.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(5)), elements=st.floats(-30, 30, width=32)),
     seed=st.integers(0, 99),
 )
-def test_accuracy_and_cross_entropy_agree_with_scikit_learn(logits, seed):
+def test_cross_entropy_agrees_with_scikit_learn(logits, seed):
     sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
     labels = np.random.default_rng(seed).integers(0, 5, len(logits))
     probabilities = np.exp(logits.astype(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    # Of equal scores both take the first class, but only before the exponential makes near ones equal.
-    assert metrics.accuracy(labels, logits) == sklearn_metrics.accuracy_score(labels, logits.argmax(axis=1))
     expected = sklearn_metrics.log_loss(labels, probabilities, labels=range(5))
     # scikit-learn cuts probabilities off at 2.2e-16, which the range of the logits stays away from
     # up to a loss of 36; beyond it the reference is the one that is wrong.

@@ -203,7 +203,7 @@ def test_images_of_ones_own_are_found_without_the_sweep_file(tmp_path):
     identity = load_data(DataSource("idx", tmp_path / "images")).identity
     made.plan = list_trials(made.sweep, data_identity=identity)
     made.put_all()
-    made.results.claim_sweep(made.sweep, made.plan)
+    made.results.registry.claim_sweep(made.sweep, made.plan)
     made.write_tables()
     shutil.copytree(tmp_path, tmp_path / "moved", ignore=shutil.ignore_patterns("moved"))
     (tmp_path / "moved" / "small.yaml").unlink()

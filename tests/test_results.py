@@ -356,7 +356,7 @@ WRITERS = {
     "a record that replaces one": lambda made: made.put(made.record(made.plan[0], test_loss=9.0)),
     "a checkpoint": lambda made: _write_checkpoint(made),
     "the tables": lambda made: made.write_tables(),
-    "the claim of a sweep": lambda made: made.results.claim_sweep(made.sweep, made.plan),
+    "the claim of a sweep": lambda made: made.results.registry.claim_sweep(made.sweep, made.plan),
     "the memory of the images": lambda made: made.results.save_data_memory({"a": 1}),
 }
 
@@ -446,15 +446,15 @@ def test_a_disk_that_is_really_full_harms_no_finished_record(tiny_disk):
 def test_a_sweep_folder_belongs_to_its_file_and_to_no_other_of_its_name(tmp_path):
     ours, theirs = (Made(_folder(tmp_path / name)) for name in ("ours", "theirs"))
     theirs.results = ours.results
-    ours.results.claim_sweep(ours.sweep, ours.plan)
-    ours.results.claim_sweep(ours.sweep, ours.plan)
+    ours.results.registry.claim_sweep(ours.sweep, ours.plan)
+    ours.results.registry.claim_sweep(ours.sweep, ours.plan)
     with pytest.raises(SweepError) as caught:
-        theirs.results.claim_sweep(theirs.sweep, theirs.plan)
+        theirs.results.registry.claim_sweep(theirs.sweep, theirs.plan)
     assert str(ours.sweep.path.resolve()) in str(caught.value)
     assert "name: ..." in str(caught.value)
     assert "--results-dir" in str(caught.value)
     ours.sweep.path.unlink()
-    theirs.results.claim_sweep(theirs.sweep, theirs.plan)
+    theirs.results.registry.claim_sweep(theirs.sweep, theirs.plan)
 
 
 def _folder(path):
@@ -464,10 +464,10 @@ def _folder(path):
 
 def test_a_project_folder_may_be_moved_with_its_results(tmp_path):
     made = Made(_folder(tmp_path / "before"))
-    made.results.claim_sweep(made.sweep, made.plan)
+    made.results.registry.claim_sweep(made.sweep, made.plan)
     shutil.copytree(tmp_path / "before", tmp_path / "copy")
     moved = Made(tmp_path / "copy")
-    moved.results.claim_sweep(moved.sweep, moved.plan)
+    moved.results.registry.claim_sweep(moved.sweep, moved.plan)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"sweep_file": 3}', "{" * 9999, '{"architectures": []}'])
@@ -475,29 +475,29 @@ def test_a_damaged_mark_of_a_sweep_folder_is_written_again(content, made):
     memory = made.root / "_sweeps" / "small.json"
     memory.parent.mkdir(parents=True)
     memory.write_text(content)
-    assert made.results.last_plan(made.sweep) == {}
-    made.results.claim_sweep(made.sweep, made.plan)
+    assert made.results.registry.last_plan(made.sweep) == {}
+    made.results.registry.claim_sweep(made.sweep, made.plan)
     assert json.loads(memory.read_text())["content"]["sweep_file"] == "../small.yaml"
 
 
 def test_what_a_sweep_once_asked_for_is_remembered(made):
     first, *others = made.plan
-    made.results.claim_sweep(made.sweep, [first])
-    made.results.claim_sweep(made.sweep, others[:1], refits=others[1:])
-    known = made.results.known_sweep("small")
+    made.results.registry.claim_sweep(made.sweep, [first])
+    made.results.registry.claim_sweep(made.sweep, others[:1], refits=others[1:])
+    known = made.results.registry.known_sweep("small")
     assert known.asked_for == {trial.fingerprint for trial in made.plan}
-    assert list(made.results.last_plan(made.sweep)) == [others[0].architecture.name]
+    assert list(made.results.registry.last_plan(made.sweep)) == [others[0].architecture.name]
 
 
 def test_the_mark_of_an_earlier_version_is_taken_over(made):
     older = made.folder / "sweep.json"
     older.parent.mkdir(parents=True)
     older.write_text(json.dumps({"sweep_file": "../small.yaml", "architectures": {"8": {"seed": 0}}}))
-    assert made.results.last_plan(made.sweep) == {"8": {"seed": 0}}
-    assert made.results.sweeps() == [("small", made.sweep.path.resolve())]
-    made.results.claim_sweep(made.sweep, made.plan)
+    assert made.results.registry.last_plan(made.sweep) == {"8": {"seed": 0}}
+    assert made.results.registry.sweeps() == [("small", made.sweep.path.resolve())]
+    made.results.registry.claim_sweep(made.sweep, made.plan)
     assert not older.exists()
-    assert made.results.sweeps() == [("small", made.sweep.path.resolve())]
+    assert made.results.registry.sweeps() == [("small", made.sweep.path.resolve())]
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -628,7 +628,7 @@ def test_every_key_of_a_record_is_explained():
 
 def test_every_file_that_is_written_is_explained(made):
     made.put_all()
-    made.results.claim_sweep(made.sweep, made.plan)
+    made.results.registry.claim_sweep(made.sweep, made.plan)
     made.results.save_data_memory({})
     made.results.save_latency("a" * 64, Latency())
     made.write_tables()
@@ -709,9 +709,9 @@ def test_the_models_that_people_see_carry_the_names_of_today_and_records_none(tm
 
 def test_a_sweep_remembers_what_it_called_the_classes(tmp_path):
     made = Made(tmp_path)
-    assert made.results.class_names("small") == ()
-    made.results.claim_sweep(made.sweep, made.plan, ("cat", "dog"))
-    assert made.results.class_names("small") == ("cat", "dog")
+    assert made.results.registry.class_names("small") == ()
+    made.results.registry.claim_sweep(made.sweep, made.plan, ("cat", "dog"))
+    assert made.results.registry.class_names("small") == ("cat", "dog")
     for damage in ('{"class_names": [1]}', '{"class_names": "ab"}', "", "{"):
         (made.root / "_sweeps" / "small.json").write_text(damage)
-        assert made.results.class_names("small") == ()
+        assert made.results.registry.class_names("small") == ()

@@ -63,7 +63,7 @@ def _report(parsed: argparse.Namespace, screen: Screen) -> int:
 
 def _sweep_to_report(parsed: argparse.Namespace) -> Sweep:
     """Of a sweep file, or of a sweep or quick look by the name of its folder under the results."""
-    sweep_files = dict(Results(parsed.results_dir).sweeps())
+    sweep_files = dict(Results(parsed.results_dir).registry.sweeps())
     name_and_overrides = read_folder_name(parsed.sweep)
     if name_and_overrides is None or parsed.sweep not in sweep_files or Path(parsed.sweep).is_file():
         return load_sweep(parsed.sweep, overrides_from(parsed))

@@ -45,7 +45,7 @@ class FinishedSweep:
     def __init__(self, results_dir: Path, name: str = "architectures"):
         self.name, self.folder = name, Path(results_dir) / name
         self.results = Results(results_dir)
-        there_are = [known for known, _ in self.results.sweeps()]
+        there_are = [known for known, _ in self.results.registry.sweeps()]
         # Of a sweep whose folder was deleted the records are still there.
         if read_folder_name(name) is None or not (name in there_are or self.folder.is_dir()):
             hint = f"there are {', '.join(there_are)} (--sweep)" if there_are else "run python sweep.py first"
@@ -133,7 +133,7 @@ class FinishedSweep:
         return said
 
     def _with_names(self, record: Record) -> Record:
-        names = present(self.results.class_names(self.name), record.class_names)
+        names = present(self.results.registry.class_names(self.name), record.class_names)
         return record.model_copy(update={"class_names": names})
 
     def load_images(self, record: Record, data_dir: Path | None = None) -> Dataset:
@@ -155,7 +155,7 @@ class FinishedSweep:
                 return self._load_images(IdxFolder(folder), record)
             except SweepError as error:
                 problem = error
-        if (sweep_file := dict(self.results.sweeps()).get(self.name)) is None or not sweep_file.is_file():
+        if (sweep_file := dict(self.results.registry.sweeps()).get(self.name)) is None or not sweep_file.is_file():
             raise problem
         return self._load_images(load_sweep(sweep_file).dataset, record)
 
@@ -191,7 +191,7 @@ def _decide_again(results: Results, name: str) -> table.FinalTable:
         SweepError: the sweep file has mistakes or is gone, so nobody knows what it asked for.
     """
     nothing = table.FinalTable(key="", rows=[], exported={}, images=None)
-    sweep_file = dict(results.sweeps()).get(name)
+    sweep_file = dict(results.registry.sweeps()).get(name)
     if sweep_file is None:
         return nothing
     _, overrides = read_folder_name(name)
@@ -204,7 +204,7 @@ def _decide_again(results: Results, name: str) -> table.FinalTable:
         ) from error
     if sweep.folder_name != name:  # it has another name now, and this folder is what it left behind
         return nothing
-    settings = list(results.last_plan(sweep).values())
+    settings = list(results.registry.last_plan(sweep).values())
     try:
         ((identity, limit),) = {(one["data"], one["limit"]) for one in settings}
     except (TypeError, LookupError, ValueError):

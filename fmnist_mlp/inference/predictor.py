@@ -58,11 +58,13 @@ def _choose_file(path: Path, results_dir: Path) -> ChosenModel:
     sweep, names = above[1].name, carried_by(path)
     for results in map(Results, dict.fromkeys((above[2], results_dir))):
         if record := results.find_model(path):
-            names = names or present(results.class_names(sweep), record.class_names)
+            names = names or present(results.registry.class_names(sweep), record.class_names)
             return ChosenModel(path.stem, path, names, tuple(caveats(record, sweep)))
     is_of_results = (above[2] / "_records").is_dir()
     # A model that somebody trained on and saved again has lost its names, but not its classes.
-    names = names or (Results(above[2]).class_names(sweep) if is_of_results else ()) or _class_names_beside(path)
+    names = (
+        names or (Results(above[2]).registry.class_names(sweep) if is_of_results else ()) or _class_names_beside(path)
+    )
     said = [*caveats(None, sweep), UNVOUCHED.format(path)] if is_of_results else []
     return ChosenModel(path.stem, path, names, tuple(said))
 

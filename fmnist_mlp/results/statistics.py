@@ -1,6 +1,6 @@
 """Figures of merit and the statistics of a sweep, from labels, predictions and plain numbers.
 
-A trial needs `accuracy`, `cross_entropy` and `classification_scores`: counted over images, never averaged over batches,
+A trial needs `cross_entropy` and `classification_scores`: counted over images, never averaged over batches,
 where a short last one would weigh too much. The table needs the rest: how uncertain a mean is (`mean_interval`), how
 far each architecture is behind the best (`behind_best`), which are worse than it and which only look so
 (`compare_with_best`), how many seeds would settle it (`seeds_for_power`), what the choice of test images contributes
@@ -24,16 +24,6 @@ Verdict = Literal["best", "tied with best", "worse", "too few seeds"]
 
 CALIBRATION_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 5
 MOST_SEEDS = 10_000  # nobody trains more: the number stands for itself and all above it
-
-
-def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Share of images whose highest score is their label's.
-
-    Args:
-        labels: integers `(n,)`.
-        scores: probabilities or logits `(n, num_classes)`; of equal scores the first class counts.
-    """
-    return float(np.mean(scores.argmax(axis=1) == labels))
 
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:

@@ -16,7 +16,6 @@ No TensorFlow, pandas or scipy here: a rerun with nothing to do lives on this mo
 import contextlib
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -24,40 +23,20 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fmnist_mlp import files
-from fmnist_mlp.data.class_names import ENTRY, in_json, problem_with, with_class_names
-from fmnist_mlp.errors import SweepError, cannot_write
-from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests, write_whole
+from fmnist_mlp.data.class_names import ENTRY, in_json, with_class_names
+from fmnist_mlp.errors import cannot_write
+from fmnist_mlp.files import UNREADABLE_ARRAYS, DamagedFile, Digests
 from fmnist_mlp.results import unsealed
 from fmnist_mlp.results.record import FORMAT_WITHOUT_SEAL, DamagedRecord, Latency, Record, parse_record
-from fmnist_mlp.results.views import JOURNAL, Kept, Views
+from fmnist_mlp.results.registry import Registry, exists, relative_to
+from fmnist_mlp.results.views import Kept, Views
 from fmnist_mlp.sweepfile.sweep import Baseline, Sweep
 from fmnist_mlp.sweepfile.trials import Trial
-
-
-@dataclass(frozen=True)
-class KnownSweep:
-    """What is remembered of a sweep that was run here, or of a quick look, beside the records.
-
-    Args:
-        folder_name: of its folders under results and logs.
-        sweep_file: None where that is not known, or what is remembered is damaged.
-        former_files: those that the name belonged to before.
-        asked_for: fingerprints of every trial that it ever asked for.
-        memory: the file that this stands in.
-    """
-
-    folder_name: str
-    sweep_file: Path | None
-    former_files: tuple[Path, ...]
-    asked_for: frozenset[str]
-    memory: Path
 
 
 class Results:
@@ -67,6 +46,7 @@ class Results:
         root: made on the first write.
 
     Attributes:
+        registry: which sweeps have results here.
         unsealed: fingerprints of sound records that have no seal yet.
         damaged: what was found damaged when it was read, though it was sound when the records were looked up: a line
             for each file.
@@ -78,12 +58,13 @@ class Results:
         self.damaged: dict[Path, str] = {}
         self._records = self.root / "_records"
         self._drafts = self._records / ".drafts"
+        self.registry = Registry(self.root)
         self._views: dict[str, Views] = {}  # of each sweep, by its name
         self._digests = Digests(self._records, self._records / ".digests.json")
 
     def relative(self, path: Path) -> str:
         """A path as it is remembered: relative to the results, so that both can be moved or mounted elsewhere."""
-        return _relative(path, self.root)
+        return relative_to(path, self.root)
 
     # ---- records
 
@@ -136,10 +117,10 @@ class Results:
             text = files.read(path)
         except OSError as error:
             folder = self.record_folder(fingerprint)
-            if _exists(folder):
+            if exists(folder):
                 raise DamagedRecord(f"{path}: cannot be read ({error.strerror})") from error
             _step_back(folder)
-            return self._load_record(fingerprint) if _exists(folder) else None
+            return self._load_record(fingerprint) if exists(folder) else None
         sums = self._sums(fingerprint)
         if sums is not None:
             _compare(text, path, sums.get("record.json", ""))
@@ -397,92 +378,6 @@ class Results:
     def sweep_folder(self, sweep: Sweep) -> Path:
         return self.root / sweep.folder_name
 
-    def last_plan(self, sweep: Sweep) -> dict[str, dict]:
-        """The settings of each architecture, by name, as the sweep's latest run found them; empty before the first."""
-        architectures = self._memory_of(sweep.folder_name).get("architectures")
-        return architectures if isinstance(architectures, dict) else {}
-
-    def claim_sweep(
-        self, sweep: Sweep, plan: Sequence[Trial], class_names: Sequence[str] = (), refits: Sequence[Trial] = ()
-    ) -> None:
-        """Remember that this sweep's folder (a quick look has its own) belongs to its file, and what is asked for now.
-
-        Args:
-            class_names: as the classes are called now.
-            refits: those that are known by now.
-
-        Raises:
-            SweepError: it belongs to another file that still exists, or cannot be written.
-        """
-        # Relative to the results, so that the project folder can be moved or mounted elsewhere.
-        ours = _relative(sweep.path, self.root)
-        # A quick look goes by the sweep's name too, so that name must not be another file's.
-        for name in (sweep.name, sweep.folder_name):
-            theirs = self._memory_of(name).get("sweep_file")
-            other = _resolved(self.root, theirs)
-            if theirs != ours and other is not None and _exists(other):
-                raise SweepError(
-                    f"{self.root / name} holds the results of {other}: give {sweep.path} "
-                    "a name of its own (name: ...) or use another --results-dir"
-                )
-        before = self.known_sweep(sweep.folder_name)
-        former = {*before.former_files, before.sweep_file} - {None, _resolved(self.root, ours)}
-        content = {
-            "sweep_file": ours,
-            "former_files": sorted(_relative(path, self.root) for path in former),
-            "architectures": {t.architecture.name: t.settings for t in plan},
-            "class_names": [*class_names],
-            "asked_for": sorted(before.asked_for | {trial.fingerprint for trial in (*plan, *refits)}),
-        }
-        files.save_json(self._memory_file(sweep.folder_name), content)
-        older = self._older_memory_file(sweep.folder_name)
-        if _read_json(older):  # what an earlier version wrote is taken over
-            with contextlib.suppress(OSError):
-                older.unlink()
-
-    def class_names(self, folder_name: str) -> tuple[str, ...]:
-        """What the last run of a sweep called the classes; none where that is not known."""
-        names = self._memory_of(folder_name).get("class_names")
-        is_sound = isinstance(names, list) and not any(map(problem_with, names))
-        return tuple(names) if is_sound else ()
-
-    def sweeps(self) -> list[tuple[str, Path]]:
-        """Every sweep and every quick look that was run here: the name of its folder, and its file."""
-        known = (self.known_sweep(name) for name in self._names_of_sweeps())
-        return [(sweep.folder_name, sweep.sweep_file) for sweep in known if sweep.sweep_file is not None]
-
-    def known_sweeps(self) -> list["KnownSweep"]:
-        """Every sweep and every quick look that was run here or has results here, with all that is known of it."""
-        has_results = {path.parent.name for path in self.root.glob(f"[!_]*/{JOURNAL}")}
-        return [self.known_sweep(name) for name in sorted({*self._names_of_sweeps(), *has_results})]
-
-    def known_sweep(self, folder_name: str) -> "KnownSweep":
-        memory = self._memory_of(folder_name)
-        former = memory.get("former_files") if isinstance(memory.get("former_files"), list) else []
-        asked_for = memory.get("asked_for") if isinstance(memory.get("asked_for"), list) else []
-        return KnownSweep(
-            folder_name,
-            _resolved(self.root, memory.get("sweep_file")),
-            tuple(path for path in (_resolved(self.root, one) for one in former) if path is not None),
-            frozenset(one for one in asked_for if isinstance(one, str)),
-            self._memory_file(folder_name),
-        )
-
-    def _names_of_sweeps(self) -> list[str]:
-        names = {path.stem for path in self.root.glob("_sweeps/*.json")}
-        return sorted(names | {path.parent.name for path in self.root.glob("[!_]*/sweep.json")})
-
-    def _memory_of(self, folder_name: str) -> dict:
-        """What `claim_sweep` wrote last, nothing where it is damaged; before that, what an earlier version wrote."""
-        file = self._memory_file(folder_name)
-        return files.load_json(file) if _exists(file) else _read_json(self._older_memory_file(folder_name))
-
-    def _memory_file(self, folder_name: str) -> Path:
-        return self.root / "_sweeps" / f"{folder_name}.json"
-
-    def _older_memory_file(self, folder_name: str) -> Path:
-        return self.root / folder_name / "sweep.json"
-
     def trial_folders(self) -> list[tuple[Path, str]]:
         """Every record, checkpoint and draft that nobody works on, and what it is when no sweep asks for it."""
         in_work = {path.name[:16] for path in (self._records / ".claims").glob("*.lock")}
@@ -629,9 +524,6 @@ class Results:
     def save_data_memory(self, memory: dict) -> None:
         files.save_json(self.root / "_data.json", memory)
 
-    def _write(self, path: Path, content: str | bytes) -> None:
-        write_whole(path, content)
-
 
 def _compare(content: bytes, path: Path | str, expected: str) -> None:
     try:
@@ -662,40 +554,6 @@ _FILE_OF_A_RECORD = re.compile(
 ).fullmatch
 
 
-def _read_json(path: Path) -> dict:
-    """A small JSON object that is only a memory: nothing where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _relative(path: Path, root: Path) -> str:
-    # realpath and not Path.resolve, which raises RuntimeError at a loop of links before Python 3.13.
-    path = Path(os.path.realpath(path))
-    try:
-        return Path(os.path.relpath(path, os.path.realpath(root))).as_posix()
-    except ValueError:  # another drive, on Windows
-        return path.as_posix()
-
-
-def _resolved(root: Path, remembered: Any) -> Path | None:
-    """The path that a memory holds relative to `root`; None where it holds none (damaged, or not a path at all)."""
-    try:
-        return Path(os.path.realpath(root / remembered))
-    except (TypeError, ValueError, OSError):
-        return None
-
-
-def _exists(path: Path) -> bool:
-    """Whether it is there; what cannot be looked at (a name too long, no permission) is for whoever writes to say."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
 def _aside(place: Path) -> Path:
     """Where a record waits while a newer one takes its place."""
     return place.with_name(f".{place.name}")
@@ -703,7 +561,7 @@ def _aside(place: Path) -> Path:
 
 def _step_back(place: Path) -> None:
     """Put back the older record where the newer one did not come: an error, or a process killed in between."""
-    if not _exists(place):
+    if not exists(place):
         with contextlib.suppress(OSError):
             os.replace(_aside(place), place)
 

@@ -1,6 +1,6 @@
 """What no sweep file asks for any more: found, moved to a trash folder, and deleted for good by a second command.
 
-Whoever deletes needs proof. A record is left over only where a sweep that is remembered here (`Results.known_sweeps`)
+Whoever deletes needs proof. A record is left over only where a sweep that is remembered here (`Registry.known_sweeps`)
 asked for it once, and none asks for it now. Who asks now is read from the sweep files and the images themselves, never
 from what is remembered of them. Where one of these cannot be read, nothing is left over: that is an error which says
 what is missing. What nobody is known to have asked for stays; of folders of views only files that are as we wrote them
@@ -21,7 +21,8 @@ from pathlib import Path
 
 from fmnist_mlp.data.source import DataInfo, describe, find_data
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results.store import KnownSweep, Results
+from fmnist_mlp.results.registry import KnownSweep
+from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import JOURNAL, Views
 from fmnist_mlp.sweepfile.in_words import trial_in_short
 from fmnist_mlp.sweepfile.read import load_sweep
@@ -76,7 +77,7 @@ def find_leftovers(
     """
     results, images = Results(results_dir), {}
     wanted, asked_for, leftovers = set(), set(), []
-    for sweep in results.known_sweeps():
+    for sweep in results.registry.known_sweeps():
         if sweep.sweep_file is None:
             if sweep.folder_name in gone:
                 continue

@@ -176,7 +176,7 @@ class Run:
 
     def claim(self) -> None:
         state = self.state
-        self.results.claim_sweep(state.sweep, state.trials, state.class_names, state.refits)
+        self.results.registry.claim_sweep(state.sweep, state.trials, state.class_names, state.refits)
 
     def ask_for(self, trials: Sequence[Trial]) -> list[Trial]:
         """Take up what a proposal asks for now; those of the trials that are to be trained."""

@@ -196,7 +196,7 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         to_train=tuple(to_train),
         to_measure=to_measure,
         doubts=find_doubts(sweep, info.image_shape, info.num_classes),
-        changes=changes(results.last_plan(sweep), [trial for trial in to_train if not trial.is_refit]),
+        changes=changes(results.registry.last_plan(sweep), [trial for trial in to_train if not trial.is_refit]),
         jobs=jobs,
         jobs_note=jobs_note,
         results=results,
@@ -270,7 +270,7 @@ def wanted_names(sweep: Sweep, options: Options) -> set[str]:
 
 def _keep_what_is_real(results: Results, sweep: Sweep, fallback_reason: str) -> None:
     """Results on real images stay where the stand-in came unasked, since the others cannot be had today."""
-    identities = {str(one.get("data")) for one in results.last_plan(sweep).values() if isinstance(one, dict)}
+    identities = {str(one.get("data")) for one in results.registry.last_plan(sweep).values() if isinstance(one, dict)}
     if any(not identity.startswith("synthetic-") for identity in identities):
         raise SweepError(
             f"{results.sweep_folder(sweep)} holds results on real images, and the generated stand-in would take their "
