@@ -386,6 +386,7 @@ def test_a_refit_trains_on_every_image_and_validates_on_none(refitted):
     assert set(records[0].history) == {"loss", "accuracy", "learning_rate"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["compiled", "plain"])
 def test_a_refit_is_what_fit_makes_of_all_images(refitted, source, loop, tmp_path):  # noqa: F811
     """Against Keras's own `fit` on batches put together here."""

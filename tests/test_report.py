@@ -253,6 +253,7 @@ def test_the_pictures_of_the_page_are_the_files_in_plots_and_no_others_of_ours_l
     assert {"params.png", "flops.png", "latency_seconds.png", "train_seconds.png", "curves_loss.png"} <= {*plots(three)}
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_whatever_the_users_settings(three, tmp_path):
     first = write_report(three).read_bytes(), plots(three)
     (three.folder / "report.html").unlink()
@@ -382,7 +383,7 @@ def test_images_of_one_figure_each_tie_without_a_division_by_nothing(tmp_path):
     assert "2 architectures cannot be told from it" in page.text
 
 
-@pytest.mark.parametrize("classes", [2, 3, 21, 256])
+@pytest.mark.parametrize("classes", [2, 256, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 21))])
 def test_any_number_of_classes_can_be_drawn(tmp_path, classes):
     made = invent(Made(tmp_path, sweep_text(2, 2)), classes=classes, images=600)
     page = whole_page(made)

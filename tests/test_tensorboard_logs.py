@@ -647,6 +647,7 @@ architectures:
 """
 
 
+@pytest.mark.slow
 def test_histograms_change_no_number_of_a_trial(source, tmp_path):  # noqa: F811
     """Their gradients are taken in training mode, which moves averages and draws random numbers."""
     (one,) = tiny_trials(tmp_path, LIVELY)

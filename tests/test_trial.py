@@ -471,6 +471,7 @@ def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(sourc
     assert later.measured["started_at_seconds"] > first.measured["started_at_seconds"], "asked to try again, it is"
 
 
+@pytest.mark.slow
 def test_the_folds_of_a_seed_validate_every_image_once(source, tmp_path):
     trials = tiny_trials(tmp_path, "folds: 3\n" + SWEEP.replace("epochs: 4", "epochs: 1"))
     images = load_data(source)
@@ -507,6 +508,7 @@ def test_the_test_images_never_influence_a_training(source, tmp_path):
 BOTH = SWEEP.replace("epochs: 4", "epochs: 4, preprocess: [standardize, {pca: 9}], augment: {shift: 1, mixup: 0.4}")
 
 
+@pytest.mark.slow
 def test_the_exported_model_gives_the_figures_of_the_record_behind_its_steps(source, tmp_path):
     """Loaded by plain Keras and given raw images; parameters are those of the stack alone, on nine components."""
     import keras
@@ -527,6 +529,7 @@ def test_the_exported_model_gives_the_figures_of_the_record_behind_its_steps(sou
         assert record.flops == 2 * 64 + 9 * (2 * 64 + 1) + 16 * (2 * 9 + 1) + 4 * (2 * 16 + 1)
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_with_fitted_steps_and_augmentation_goes_on_to_the_same_record(source, tmp_path):
     """As in a new process: nothing that the worker kept is left."""
     (one,) = tiny_trials(tmp_path, BOTH)
@@ -598,6 +601,7 @@ def test_steps_are_fitted_on_the_training_images_alone(source, tmp_path):
     assert fitted(dataclasses.replace(images, x_train=x_other)) != fitted(images)
 
 
+@pytest.mark.slow
 def test_the_number_of_components_behind_a_share_is_that_of_the_record(source, tmp_path):
     images = load_data(source)
     train_indices, _ = stratified_split(images.y_train, 0.2, seed=0)
@@ -616,6 +620,7 @@ def test_more_components_than_training_images_are_a_failed_record_that_says_so(s
     assert record.error["message"] == "pca can have at most 32 components, for 32 training images, got 40"
 
 
+@pytest.mark.slow
 def test_a_latency_is_that_of_the_model_with_its_steps(source, tmp_path, monkeypatch):
     from fmnist_mlp.training import models
 
