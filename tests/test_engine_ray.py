@@ -173,8 +173,7 @@ def test_a_worker_that_fits_no_machine_is_refused_in_one_line(ray_here, needs, s
     assert "\n" not in str(error.value)
 
 
-def test_a_busy_cluster_is_waited_for_with_a_word(ray_here, monkeypatch):
-    monkeypatch.setattr(engine_ray, "_LOOK_SECONDS", 0.2)
+def test_a_busy_cluster_is_waited_for_with_a_word(ray_here):
     import ray
 
     occupied = ray.remote(num_cpus=4)(Occupant).remote()
@@ -185,7 +184,9 @@ def test_a_busy_cluster_is_waited_for_with_a_word(ray_here, monkeypatch):
         notices.append(line)
         ray.kill(occupied)
 
-    outcomes = run(on_ray(machines=Machines(on_notice=notice)), call(engine_calls.double, 2))
+    machines = Machines(on_notice=notice)
+    machines.longest_wait = 0.2
+    outcomes = run(on_ray(machines=machines), call(engine_calls.double, 2))
     assert outcomes["double"].value == 4
     assert notices[0] == "waiting for the Ray cluster: no machine has 1 core free now (ray status)"
 

@@ -36,7 +36,7 @@ TOUCHED = {
     "fit": "_STEPS_PER_EXECUTION _learning_rate",
     "loop": "_SECONDS_BETWEEN_TABLES _SHARE_OF_TABLES",
     "preprocess": "_CHUNK",
-    "ray": "_LOOK_SECONDS _cannot_connect _check_answers",
+    "ray": "_cannot_connect _check_answers",
     "source": "_synthetic_identity",
     "statistics": "_critical_range _noncentrality_needed",
     "synthetic": "_DRAWINGS _Random _placed_grid",

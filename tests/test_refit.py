@@ -67,7 +67,6 @@ def test_refits_find_warm_workers_where_there_is_memory_for_all(fake, monkeypatc
             super().close()
 
     monkeypatch.setattr("fmnist_mlp.runner.loop.Pool", Engine)
-    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: 4)
     memory = "fmnist_mlp.runner.plan.available_memory_bytes"
     monkeypatch.setattr(memory, lambda: left_bytes if open_engines else 30e9)
     listener = EngineListener()
@@ -75,6 +74,20 @@ def test_refits_find_warm_workers_where_there_is_memory_for_all(fake, monkeypatc
     first, second = listener.engines
     assert (first is second, second.jobs, open_engines) == (is_warm, 2, [])
     assert len(refits(fake)) == 2
+
+
+def test_warm_workers_that_found_no_gpu_are_one_a_core_for_refits_too(fake, monkeypatch):
+    """A driver is there, of which TensorFlow can make nothing."""
+    monkeypatch.setattr("fmnist_mlp.runner.loop.Pool", InlineEngine)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_cores", lambda: 4)
+    monkeypatch.setattr("fmnist_mlp.runner.plan.available_memory_bytes", lambda: None)
+    for module in ("loop", "plan"):
+        monkeypatch.setattr(f"fmnist_mlp.runner.{module}.count_gpus", lambda: 1)
+    jobs = []
+    listener = EngineListener()
+    listener.trial_ended = lambda *arguments: jobs.append(listener.engines[-1].jobs)
+    fake.run(listener, jobs=None)
+    assert jobs == [4] * 4 + [2] * 2
 
 
 def lose_refits(fake):

@@ -36,7 +36,6 @@ from fmnist_mlp.errors import SweepError
 
 INSTALL_RAY = "install it beside TensorFlow, on every machine alike: pip install 'ray>=2.59,<3'"
 _CONNECT_SECONDS = 5.0  # for an answer from --ray-address; Ray itself would try for some minutes
-_LOOK_SECONDS = 15.0  # how often a run without any worker looks what the cluster has
 _PATIENCE_SECONDS = 60.0  # with a cluster that could not hold a worker any more; its machines may come back
 _ANSWER_SECONDS = 5.0  # for a host to tell how its worker ended
 _MESSAGES_AT_ONCE = 64
@@ -158,7 +157,7 @@ class Machines:
         on_notice: called with one line where the run waits for the cluster.
     """
 
-    longest_wait = _LOOK_SECONDS
+    longest_wait = 15.0  # how often a run without any worker looks what the cluster has
     may_kill_at_any_time = False  # a signal handler may have interrupted Ray itself
 
     def __init__(

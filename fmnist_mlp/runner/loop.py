@@ -140,6 +140,7 @@ class Run:
         self.jobs = plan.jobs
         self.engine: Engine | None = None
         self.engine_threads = 0
+        self.finds_no_gpu = False  # though the machine seems to have one
         self.engines = contextlib.ExitStack()  # closes it
         self.wave: Sequence[Trial] = ()  # what is trained now
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
@@ -189,10 +190,10 @@ class Run:
         self.logs.sync(self.results, self.state.asked_for, self.state.records)
         to_train = missing(trials, self.state, self.options)
         if to_train:
-            self.jobs, shortage = decide_jobs(self.options, to_train, self.state.sizes, self.plan.info)
+            self.jobs, shortage = self.decide_jobs(to_train)
             if shortage and self.engine is not None:  # of memory, which warm workers hold too
                 self.close_engine()
-                self.jobs, _ = decide_jobs(self.options, to_train, self.state.sizes, self.plan.info)
+                self.jobs, _ = self.decide_jobs(to_train)
             self.listener.trials_added(to_train)
         return to_train
 
@@ -299,6 +300,10 @@ class Run:
         self.engines.close()
         self.engine = None
 
+    def decide_jobs(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
+        options = dataclasses.replace(self.options, device="cpu") if self.finds_no_gpu else self.options
+        return decide_jobs(options, trials, self.state.sizes, self.plan.info)
+
     def jobs_for(self, threads: int) -> int:
         return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
 
@@ -335,8 +340,8 @@ class Run:
         is_guess = self.home is None and self.options.jobs is None and self.options.device == "auto"
         # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
         if is_guess and environment["device"] == "cpu" and count_gpus():
-            on_cpu = dataclasses.replace(self.options, device="cpu")
-            self.jobs, _ = decide_jobs(on_cpu, self.wave, self.state.sizes, self.plan.info)
+            self.finds_no_gpu = True
+            self.jobs, _ = self.decide_jobs(self.wave)
             self.engine.jobs = self.jobs_for(self.engine_threads)
         self.listener.worker_ready(worker, environment)
 
