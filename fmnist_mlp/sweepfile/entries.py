@@ -32,7 +32,16 @@ from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS, Classifier, LogisticRe
 from fmnist_mlp.sweepfile.layers import LAYERS, MAX_UNITS, Layer
 from fmnist_mlp.sweepfile.settings import MAX_LAYERS, Grid, MaxParams, Name, TrainingKeys
 from fmnist_mlp.sweepfile.steps import Steps
-from fmnist_mlp.sweepfile.wants import AlsoWritten, Checked, Wants, listed_in_words, problem, read_or_say, sentence
+from fmnist_mlp.sweepfile.wants import (
+    AlsoWritten,
+    Checked,
+    OneOrMany,
+    Wants,
+    listed_in_words,
+    problem,
+    read_or_say,
+    sentence,
+)
 from fmnist_mlp.words import quoted
 
 GRID_EXAMPLE = "{depth: [1, 2], units: [32, 64]}"
@@ -214,25 +223,12 @@ def _listed(written: Any) -> Any:
     return tuple(written) if isinstance(written, list) else (written,)
 
 
-@dataclass(frozen=True)
-class _OneOrMany:
-    """For the JSON Schema: one value may stand for a list of one, and where an empty list may, null for that."""
-
-    least: int = 1
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        many = handler(schema)
-        return {
-            "anyOf": [many["items"], many | {"minItems": 1}] if self.least else [many["items"], many, {"type": "null"}]
-        }
-
-
 def _axis(model: type[BaseModel], key: str) -> tuple[Any, Any]:
     """The field of a grid for a key of `Grid` or `Training`, which takes one value or a list of them."""
     field = model.model_fields[key]
     say = WrapValidator(lambda value, read: read_or_say(field, value, read))
     value = Annotated[(field.annotation, *field.metadata, say)]
-    axis = Annotated[tuple[value, ...], BeforeValidator(_listed), _OneOrMany()]
+    axis = Annotated[tuple[value, ...], BeforeValidator(_listed), OneOrMany()]
     return axis, Field(... if field.is_required() else None, description=field.description)
 
 
@@ -240,7 +236,7 @@ def _axis(model: type[BaseModel], key: str) -> tuple[Any, Any]:
 def grid_entry() -> type[Checked]:
     """The model of a grid: each key of `Grid` and of `Training` takes one value or a list of them."""
     axes = {key: _axis(model, key) for model in (Grid, TrainingKeys) for key in model.model_fields}
-    after_each = Annotated[tuple[LayerEntry, ...], BeforeValidator(_after_each), _OneOrMany(least=0)]
+    after_each = Annotated[tuple[LayerEntry, ...], BeforeValidator(_after_each), OneOrMany(least=0)]
     return create_model(
         "Grid",
         __base__=Checked,

@@ -17,6 +17,7 @@ from fmnist_mlp.sweepfile.layers import LAYERS
 from fmnist_mlp.sweepfile.nearest import did_you_mean
 from fmnist_mlp.sweepfile.nodes import Node
 from fmnist_mlp.sweepfile.settings import Grid, SweepSettings, TrainingKeys
+from fmnist_mlp.sweepfile.steps import STEP_KINDS
 from fmnist_mlp.sweepfile.wants import listed_in_words, model_of
 from fmnist_mlp.words import quoted
 
@@ -42,7 +43,7 @@ _NOT_FOR_THE_USER = {
 }
 
 _KINDS = {**LAYERS, **CLASSIFIERS}
-_UNSAID = ("layers", "after_each", "classifier")  # keys that no message begins with
+_UNSAID = ("layers", "after_each", "classifier", *STEP_KINDS)  # keys that no message begins with
 
 
 @dataclass(frozen=True)

@@ -310,15 +310,13 @@ class Training(TrainingKeys):
 
         Not the activation, which stands in the layers.
         """
-        given = self.model_dump(mode="json", exclude={"activation", "preprocess"})
+        given = self.model_dump(mode="json", exclude={"activation"})
         defaults = Training(optimizer=self.optimizer).model_dump(mode="json")
         always = ("epochs", "batch_size", "optimizer", "learning_rate")
         kept = {key: value for key, value in given.items() if key in always or value != defaults[key]}
         for key in ("early_stopping", "augment"):
             if (nested := getattr(self, key)) is not None:
                 kept[key] = nested.model_dump(mode="json", exclude_defaults=True)
-        if self.preprocess:
-            kept["preprocess"] = [step.written() for step in self.preprocess]
         return kept
 
 

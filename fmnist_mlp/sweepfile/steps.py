@@ -6,12 +6,23 @@ FLOPs count: 2 for each element that is standardised or centred, `2 n + 1` for e
 of pixels to 0-1, before the first step, counts 0, with steps and without.)
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, SkipValidation, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from typing_extensions import TypeAliasType
 
 from fmnist_mlp.sweepfile import stacks
@@ -19,7 +30,7 @@ from fmnist_mlp.sweepfile.layers import MAX_UNITS, Layer, Shape, StackError
 from fmnist_mlp.sweepfile.names import number_in_name
 from fmnist_mlp.sweepfile.nearest import did_you_mean
 from fmnist_mlp.sweepfile.stacks import StackSize
-from fmnist_mlp.sweepfile.wants import in_message, problem
+from fmnist_mlp.sweepfile.wants import AlsoWritten, Checked, OneOrMany, Wants, in_message, problem
 
 
 @dataclass(frozen=True)
@@ -161,108 +172,109 @@ def count(
 
 _MAX_STEPS = 10
 
-_STEP_WORDS = ("standardize", "center", "scale", "pca", "whiten")
-
 STEPS_IN_WORDS = "standardize, {center: 0.5, scale: 0.5}, {pca: 187} or {pca: 0.95}"
 
+_PCA_WORDS = "a whole number of components, or the share of the variance that they keep, above 0 and below 1"
 
-def _read_preprocess(value: Any) -> Any:
+_Count = Annotated[int, Field(ge=1, le=MAX_UNITS)]
+
+_Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class StandardizeEntry(Checked):
+    """Standardising; `standardize` alone says it too."""
+
+    standardize: None = Field(description="Takes nothing.")
+
+    def step(self) -> Standardize:
+        return Standardize()
+
+
+class RescaleEntry(Checked):
+    """Centring and scaling by numbers that are given."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    center: Annotated[float, Wants("a number from -1,000 to 1,000")] = Field(
+        0.0, ge=-1000, le=1000, description="What each value is moved down by."
+    )
+    scale: Annotated[float, Wants("a number from 0.000001 to 1,000")] = Field(
+        1.0, ge=1e-6, le=1000, description="What each value is then divided by."
+    )
+
+    def step(self) -> Rescale:
+        return Rescale(self.center, self.scale)
+
+
+class PcaEntry(Checked):
+    """Principal components."""
+
+    pca: Annotated[_Count | _Share, Wants(_PCA_WORDS)] = Field(
+        description="Number of components, or the share of the variance that they keep."
+    )
+    whiten: bool = Field(False, description="Whether components are brought to one variance.")
+
+    def step(self) -> Pca:
+        return Pca(self.pca, self.whiten)
+
+
+_ENTRIES = {"a standardize": StandardizeEntry, "a rescale": RescaleEntry, "a pca": PcaEntry}
+
+STEP_KINDS = tuple(_ENTRIES)  # in the places of errors; no key of a file looks like these
+
+
+def _kind_of(written: Any) -> str:
+    """Which step it is by its keys, or what is wrong with these, to be put after the word `preprocess`."""
+    keys = {*written} if isinstance(written, dict) else {written} if isinstance(written, str) else set()
+    if isinstance(written, dict) and keys and written.get("standardize") is None:
+        fitting = [kind for kind, entry in _ENTRIES.items() if keys <= {*entry.model_fields}]
+        if fitting and keys != {"whiten"}:
+            return fitting[0]
+    if "pca" in keys:
+        raise problem(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {in_message(written)}")
+    known = [key for entry in _ENTRIES.values() for key in entry.model_fields]
+    unknown = [key for key in keys if isinstance(key, str) and key not in known]
+    near = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
+    hint = near if "did you mean" in near else ""
+    raise problem(f"steps are {STEPS_IN_WORDS}, got {in_message(written)}{hint}")
+
+
+def _check_kind(written: Any) -> Any:
+    written = {written: None} if written == "standardize" else written
+    _kind_of(written)
+    return written
+
+
+_OneStep = functools.reduce(operator.or_, (Annotated[entry, Tag(kind)] for kind, entry in _ENTRIES.items()))
+
+_StepEntry = Annotated[
+    Annotated[_OneStep, Discriminator(_kind_of)],
+    BeforeValidator(_check_kind),
+    AlsoWritten({"type": "string", "enum": ["standardize"]}),
+]
+
+
+def _read_steps(written: Any, read: ValidatorFunctionWrapHandler) -> tuple[Step, ...]:
     """One step stands for a list of one; null for none, so that one architecture can do without the file's."""
-    if value is None:
-        return ()
-    if isinstance(value, tuple):  # settings made in Python: steps already
-        return value
-    written = value if isinstance(value, list) else [value]
+    if isinstance(written, tuple):  # settings made in Python: steps already
+        return written
+    written = [] if written is None else written if isinstance(written, list) else [written]
     if len(written) > _MAX_STEPS:
         raise problem(f"may have at most {_MAX_STEPS} steps, got {len(written)}")
-    steps = []
-    for position, each in enumerate(written):
-        try:
-            step = _read_step(each)
-        except ValueError as error:
-            raise problem(str(error), position) from None
-        if isinstance(step, Pca) and any(isinstance(before, Pca) for before in steps):
-            raise problem("may have pca once: a second one would only drop components of the first", position)
-        steps.append(step)
-    return tuple(steps)
+    steps = tuple(entry.step() for entry in read(tuple(written)))
+    second = [position for position, step in enumerate(steps) if isinstance(step, Pca)][1:]
+    if second:
+        raise problem("may have pca once: a second one would only drop components of the first", second[0])
+    return steps
 
-
-def _read_step(written: Any) -> Step:
-    """Raises ValueError with what is wrong, to be put after the word `preprocess`."""
-    keys = set(written) if isinstance(written, dict) else {written} if isinstance(written, str) else set()
-    if keys == {"standardize"} and (written == "standardize" or written["standardize"] is None):
-        return Standardize()
-    if isinstance(written, dict) and keys and keys <= {"center", "scale"}:
-        center = _number(written.get("center", 0.0), "center", lambda x: -1000 <= x <= 1000, "from -1,000 to 1,000")
-        scale = _number(written.get("scale", 1.0), "scale", lambda x: 1e-6 <= x <= 1000, "from 0.000001 to 1,000")
-        return Rescale(float(center), float(scale))
-    if isinstance(written, dict) and "pca" in keys and keys <= {"pca", "whiten"}:
-        components, whiten = written["pca"], written.get("whiten", False)
-        if not isinstance(whiten, bool):
-            raise ValueError(f"whiten must be true or false, got {in_message(whiten)}")
-        is_number = isinstance(components, int | float) and not isinstance(components, bool)
-        is_whole = is_number and isinstance(components, int)
-        if not is_number or not (1 <= components <= MAX_UNITS if is_whole else 0 < components < 1):
-            raise ValueError(
-                "pca must be a whole number of components, or the share of the variance that they keep, above 0 and "
-                f"below 1, got {in_message(components)}"
-            )
-        return Pca(components, whiten)
-    if keys & {"pca"}:
-        raise ValueError(f"pca is written {{pca: 187}} or {{pca: 0.95, whiten: true}}, got {in_message(written)}")
-    unknown = [key for key in keys if isinstance(key, str) and key not in _STEP_WORDS]
-    near = did_you_mean(unknown[0], _STEP_WORDS) if len(unknown) == 1 else ""
-    hint = near if "did you mean" in near else ""
-    raise ValueError(f"steps are {STEPS_IN_WORDS}, got {in_message(written)}{hint}")
-
-
-def _number(value: Any, name: str, is_allowed: Callable[[float], bool], words: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not is_allowed(value):
-        raise ValueError(f"{name} must be a number {words}, got {in_message(value)}")
-    return value
-
-
-_STEP_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "enum": ["standardize"]},
-        {
-            "type": "object",
-            "properties": {"standardize": {"type": "null"}},
-            "required": ["standardize"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "center": {"type": "number", "minimum": -1000, "maximum": 1000},
-                "scale": {"type": "number", "minimum": 1e-6, "maximum": 1000},
-            },
-            "minProperties": 1,
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "pca": {
-                    "description": "Number of components, or the share of the variance that they keep.",
-                    "anyOf": [
-                        {"type": "integer", "minimum": 1, "maximum": MAX_UNITS},
-                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-                    ],
-                },
-                "whiten": {"type": "boolean", "description": "Whether components are brought to one variance."},
-            },
-            "required": ["pca"],
-            "additionalProperties": False,
-        },
-    ]
-}
-
-_STEPS_SCHEMA = {
-    "anyOf": [_STEP_SCHEMA, {"type": "array", "items": _STEP_SCHEMA, "maxItems": _MAX_STEPS}, {"type": "null"}]
-}
 
 Steps = TypeAliasType(
     "Steps",
-    Annotated[SkipValidation[tuple[Step, ...]], BeforeValidator(_read_preprocess), WithJsonSchema(_STEPS_SCHEMA)],
+    Annotated[
+        tuple[_StepEntry, ...],
+        Field(max_length=_MAX_STEPS),
+        WrapValidator(_read_steps),
+        PlainSerializer(lambda steps: [step.written() for step in steps]),
+        OneOrMany(least=0),
+    ],
 )

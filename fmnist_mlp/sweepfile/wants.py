@@ -150,3 +150,16 @@ class AlsoWritten:
         forms = schema.get("anyOf") or schema.get("oneOf") or [schema]
         forms = [form for form in forms if self._takes_null or form != {"type": "null"}]
         return {**self._description, "anyOf": [*self._forms, *forms]}
+
+
+@dataclass(frozen=True)
+class OneOrMany:
+    """For the JSON Schema: one value may stand for a list of one, and where an empty list may, null for that."""
+
+    least: int = 1
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        many = handler(core_schema)
+        return {
+            "anyOf": [many["items"], many | {"minItems": 1}] if self.least else [many["items"], many, {"type": "null"}]
+        }
