@@ -1081,45 +1081,24 @@ def row_with(**cells):
 
 
 @pytest.mark.parametrize(
-    ("cells", "words", "in_short"),
+    ("verdict", "behind", "seeds_needed", "words", "in_short"),
     [
-        ({"verdict": "best", "behind_best": 0.0}, "best", "best"),
-        (
-            {"verdict": "worse", "behind_best": 0.0042, "low": 0.0011, "high": 0.0073},
-            "worse by 0.0042 (0.0011 to 0.0073)",
-            "worse by 0.0042",
-        ),
-        (
-            {"verdict": "worse", "behind_best": 12.5, "low": 12.5, "high": 12.5},
-            "worse by 12.5000 (12.5000 to 12.5000)",
-            "worse by 12.5000",
-        ),
-        (
-            {"verdict": TIED, "behind_best": 0.001, "seeds_needed": 14},
-            "tied with best (14 seeds would tell)",
-            "tied with best (14 seeds)",
-        ),
-        (
-            {"verdict": TIED, "behind_best": 0.001, "seeds_needed": 9_999},
-            "tied with best (9,999 seeds would tell)",
-            "tied with best (9,999 seeds)",
-        ),
-        (
-            {"verdict": TIED, "behind_best": 1e-9, "seeds_needed": 10_000},
-            "tied with best (10,000+ seeds would tell)",
-            "tied with best (10,000+ seeds)",
-        ),
-        ({"verdict": TIED, "behind_best": 0.0}, "tied with best", "tied with best"),
-        ({"verdict": FEW, "behind_best": 0.1}, "too few seeds", "too few seeds"),
-        ({"verdict": "not trained"}, "not trained", "not trained"),
-        ({"verdict": "failed"}, "failed", "failed"),
-        ({"verdict": "over budget"}, "over budget", "over budget"),
-        ({"verdict": None}, "", ""),
+        ("best", (0.0,), None, "best", "best"),
+        ("worse", (0.0042, 0.0011, 0.0073), None, "worse by 0.0042 (0.0011 to 0.0073)", "worse by 0.0042"),
+        ("worse", (12.5, 12.5, 12.5), None, "worse by 12.5000 (12.5000 to 12.5000)", "worse by 12.5000"),
+        (TIED, (0.001,), 14, "tied with best (14 seeds would tell)", "tied with best (14 seeds)"),
+        (TIED, (0.001,), 9_999, "tied with best (9,999 seeds would tell)", "tied with best (9,999 seeds)"),
+        (TIED, (1e-9,), 10_000, "tied with best (10,000+ seeds would tell)", "tied with best (10,000+ seeds)"),
+        (TIED, (0.0,), None, "tied with best", "tied with best"),
+        (FEW, (0.1,), None, "too few seeds", "too few seeds"),
+        *((word, (), None, word, word) for word in ("not trained", "failed", "over budget")),
+        (None, (), None, "", ""),
     ],
 )
-def test_verdicts_in_words(cells, words, in_short):
-    cells = {f"behind_best_ci95_{name}" if name in ("low", "high") else name: cell for name, cell in cells.items()}
-    row = row_with(**cells)
+def test_verdicts_in_words(verdict, behind, seeds_needed, words, in_short):
+    row = row_with(verdict=verdict, seeds_needed=seeds_needed).model_copy(
+        update={"behind_best": metrics.Difference(*behind)}
+    )
     assert (columns.verdict_in_words(row), columns.verdict_in_words(row, in_short=True)) == (words, in_short)
 
 
@@ -1368,15 +1347,26 @@ def test_ensembles_are_the_mean_of_their_members_probabilities_by_scikit_learn(t
     assert f"a {rows['a']['ensemble_test_accuracy']:.4f}" in said
 
 
-def test_too_few_trials_make_no_ensemble(tmp_path):
-    made = Made(tmp_path, sweep_text("ab", seeds=2).replace("seeds: 2", "seeds: 2\nensemble: 2"))
+@pytest.mark.parametrize(
+    ("text", "trials", "cells"),
+    [
+        # Both of a, one of b.
+        (sweep_text("ab", seeds=2, more="ensemble: 2"), 3, [(1, 1.0, 0.0), (0, None, None)]),
+        (sweep_text("a", seeds=1, folds=3, more="ensemble: 2"), 3, [(0, None, None)]),
+    ],
+    ids=["a seed too few", "one seed of three folds"],
+)
+def test_too_few_trials_make_no_ensemble_and_where_there_is_none_the_table_says_so(text, trials, cells, tmp_path):
+    made = Made(tmp_path, text)
     labels = np.zeros(5, np.uint8)
-    for trial in made.plan[:3]:  # both of a, one of b
+    for trial in made.plan[:trials]:
         keep(made, made.record(trial))
         put_probabilities(made, trial, labels, np.eye(4)[labels])
-    a, b = table.make_table(made.state, made.results)
-    assert (a["ensembles"], a["ensemble_test_accuracy"], a["ensemble_test_loss"]) == (1, 1.0, 0.0)
-    assert (b["ensembles"], b["ensemble_test_accuracy"]) == (0, None)
+    rows = table.make_table(made.state, made.results)
+    figures = ("ensembles", "ensemble_test_accuracy", "ensemble_test_loss")
+    assert [tuple(row[name] for name in figures) for row in rows] == cells
+    said = "No ensembles: 2 finished seeds of one architecture make one."
+    assert (said in table.notes(made.state, rows)) == (not any(count for count, *_ in cells))
 
 
 def test_members_that_cannot_be_read_or_know_no_probabilities_are_in_no_ensemble(tmp_path):
@@ -1408,14 +1398,3 @@ def test_with_folds_the_members_of_an_ensemble_are_seeds_of_one_fold(tmp_path):
     assert row["ensemble_test_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-12)
     interval = metrics.mean_interval(accuracies, correction=1.0)  # folds share training images, for ensembles too
     assert row["ensemble_test_accuracy_ci95_low"] == pytest.approx(interval.low)
-
-
-def test_one_seed_with_folds_makes_no_ensemble_and_the_table_says_so(tmp_path):
-    made = Made(tmp_path, sweep_text("a", seeds=1, folds=3, more="ensemble: 2"))
-    labels = np.zeros(5, np.uint8)
-    for trial in made.plan:
-        keep(made, made.record(trial))
-        put_probabilities(made, trial, labels, np.eye(4)[labels])
-    rows = table.make_table(made.state, made.results)
-    assert (rows[0]["ensembles"], rows[0]["ensemble_test_accuracy"]) == (0, None)
-    assert "No ensembles: 2 finished seeds of one architecture make one." in table.notes(made.state, rows)
