@@ -666,7 +666,7 @@ def test_e_no_predictions_are_unpickled(made):
 
 
 # Between a sweep and the workers that it started, pickles are the messages: they come from nowhere else.
-MESSENGERS = {"pool.py", "process.py", "ray.py"}
+MESSENGERS = {"calls.py", "inline.py", "pool.py", "process.py", "ray.py"}
 PICKLES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal", "skops"}
 
 
