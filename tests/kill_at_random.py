@@ -6,10 +6,9 @@ was killed and when, the finished sweep must be that of an uninterrupted run in 
 
 import argparse
 import contextlib
-import csv
-import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fmnist_mlp.results.table import CLASSES_COLUMNS, RESULTS_COLUMNS, TRIALS_COLUMNS  # noqa: E402 - after the path to it
+import sweeping  # noqa: E402 - after the path to what it imports
 
 SWEEP = """
 dataset: synthetic
@@ -54,7 +53,7 @@ def kill_and_compare(folder: Path, kills: int, seed: int, say=print) -> int:
         is_parent = rng.random() < 0.5
         with contextlib.suppress(subprocess.TimeoutExpired):
             sweep.wait(rng.uniform(0, whole))
-        workers = _children(sweep.pid)
+        workers = sweeping.workers(sweep.pid)
         if sweep.poll() is None and is_parent:
             sweep.kill()
             hits += 1
@@ -66,13 +65,13 @@ def kill_and_compare(folder: Path, kills: int, seed: int, say=print) -> int:
                 sweep.wait(rng.uniform(0, whole))
             sweep.kill()
         sweep.wait()
-        _wait_until_gone(workers)
+        sweeping.wait_until(lambda pids=workers: not any(map(sweeping.is_running, pids)), seconds=VANISH_SECONDS)
         say(f"{hits}/{kills}: killed {'the parent' if is_parent else 'a worker'}, records: {_done(tortured)}")
         if _done(tortured) == 6:  # nothing is left to disturb
             say("finished; once more from the beginning")
             assert _start(sweep_file, tortured).wait() == 0
             _compare(reference, tortured)
-            _forget(tortured)
+            shutil.rmtree(tortured)
 
     assert _start(sweep_file, tortured).wait() == 0
     _compare(reference, tortured)
@@ -80,79 +79,23 @@ def kill_and_compare(folder: Path, kills: int, seed: int, say=print) -> int:
 
 
 def _start(sweep_file: Path, results: Path) -> subprocess.Popen:
-    command = [
-        sys.executable,
-        ROOT / "sweep.py",
-        sweep_file,
-        "--jobs",
-        "2",
-        "--checkpoint-every",
-        "0.3",
-        "--retry-failed",
-    ]
+    options = ["--jobs", "2", "--checkpoint-every", "0.3", "--retry-failed"]
+    command = [sys.executable, ROOT / "sweep.py", sweep_file, *options]
     command += ["--results-dir", results / "results", "--logs-dir", results / "logs"]
     results.mkdir(exist_ok=True)
     with (results / "output.txt").open("ab") as output:
         return subprocess.Popen(command, cwd=results, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
 
 
-def _children(pid: int) -> list[int]:
-    children = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            # Not the resource tracker of multiprocessing, which computes nothing.
-            if int(fields[1]) == pid and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
-                children.append(int(stat.parent.name))
-    return children
-
-
-def _wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + VANISH_SECONDS
-    while any(_is_running(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"workers outlived their parent by {VANISH_SECONDS:g} s"
-        time.sleep(0.05)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def _done(folder: Path) -> int:
     return len(list((folder / "results/_records").glob("[0-9a-f]*/record.json")))
 
 
-def _forget(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)
-
-
 def _compare(reference: Path, tortured: Path) -> None:
-    tables = {"results.csv": RESULTS_COLUMNS, "trials.csv": TRIALS_COLUMNS, "classes.csv": CLASSES_COLUMNS}
-    for name, columns in tables.items():
-        kept = [column.name for column in columns if not column.measured]
-        rows = []
-        for folder in (reference, tortured):
-            with (folder / "results/torture" / name).open(encoding="utf-8") as file:
-                rows.append([[row[column] for column in kept] for row in csv.DictReader(file)])
-        assert rows[0] == rows[1], f"{name} differs"
-    one, other = (folder / "results/torture/results.md" for folder in (reference, tortured))
-    assert one.read_text("utf-8") == other.read_text("utf-8"), "results.md differs"
-    for record in (reference / "results/_records").glob("[0-9a-f]*/record.json"):
-        other = tortured / record.relative_to(reference)
-        ours, theirs = (json.loads(path.read_bytes()) for path in (record, other))
-        for content in (ours, theirs):
-            content.pop("measured")
-            content["environment"].pop("commit")  # somebody may commit while this runs for hours
-        assert ours == theirs, f"{other} differs"
-        for name in ("model.keras", "predictions.npz"):
-            assert record.with_name(name).read_bytes() == other.with_name(name).read_bytes(), (
-                f"{name} of {other} differs"
-            )
+    one, other = (sweeping.Project(folder) for folder in (reference, tortured))
+    assert sweeping.different(one.numbers("torture"), other.numbers("torture")) == []
+    tables = [(project.results / "torture/results.md").read_text("utf-8") for project in (one, other)]
+    assert tables[0] == tables[1], "results.md differs"
 
 
 if __name__ == "__main__":
