@@ -69,20 +69,20 @@ def _listed_in_words(sweep: Sweep) -> str:
 
 
 def print_stacks(plan: Plan, screen: Screen) -> None:
-    columns = new_table("architecture", "layers", ">parameters", ">FLOPs an image", ">to train")
+    stacks = new_table("architecture", "layers", ">parameters", ">FLOPs an image", ">to train")
     for architecture in plan.sweep.architectures:
         size = plan.state.sizes[architecture.name]
         to_train = sum(trial.architecture is architecture for trial in plan.to_train)
         is_open = size.params is not None and has_open_size(architecture.training.preprocess)
         at_most = "at most " if is_open else ""
-        columns.add_row(
+        stacks.add_row(
             escape(architecture.name),
             escape(architecture.in_short),
             at_most + columns.number_in_words(size.params),
             at_most + columns.number_in_words(size.flops),
             "over budget" if architecture.name in plan.state.over_budget else str(to_train),
         )
-    screen.out.print(columns)
+    screen.out.print(stacks)
 
 
 class Display(Listener):
