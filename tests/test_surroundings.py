@@ -221,10 +221,10 @@ def test_warnings_that_are_errors_for_us_are_none_in_a_worker(monkeypatch):
 
 
 def test_matplotlib_is_imported_whatever_backend_the_shell_names():
-    script = "from fmnist_mlp.report.plots import own_style as o; o().__enter__(); import matplotlib as m; print(m.__name__)"
+    script = "from fmnist_mlp.report import plots; plots.own_style().__enter__(); import matplotlib as m; "
     for backend in ("module://matplotlib_inline.backend_inline", "nonsense", "svg", ""):
         environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", script + "; print(m.rcParams._get('backend') == 'svg')"]
+        command = [sys.executable, "-c", script + "print(m.__name__, m.rcParams._get('backend') == 'svg')"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["matplotlib", str(backend == "svg")]  # a sound choice is the process's own
 
