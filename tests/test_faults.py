@@ -40,6 +40,7 @@ from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.files import load_json, save_json, seal
 from fmnist_mlp.logs.views import SweepLogs
+from fmnist_mlp.results.registry import Registry
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import Views
 from fmnist_mlp.runner import plan as plan_module
@@ -417,7 +418,7 @@ def test_what_cannot_be_deleted_is_one_line(project, run, trained, disk, capsys)
 
 # At which call of which method (with which file) the disk is full, and how many of the four trials are done by then.
 MOMENTS = {
-    "the sweep's mark": (Results, "claim_sweep", "", 1, 0),
+    "the sweep's mark": (Registry, "claim_sweep", "", 1, 0),
     "the first table": (Views, "write", "results.csv", 1, 0),
     "the claim of a trial": (Results, "claim", "", 2, 1),
     "a record": (Results, "draft", "", 2, 1),

@@ -65,17 +65,17 @@ def test_a_shipped_file_plans_every_trial_that_it_asks_for(path, plan, tmp_path)
     planned = plan(path)
     sweep, names = planned.sweep, [item.name for item in planned.sweep.architectures]
     assert len(set(names)) == len(names) >= 1
-    affordable = len(names) - len(planned.over_budget)
-    assert len(planned.trials) == affordable * len(sweep.seeds) * (sweep.folds or 1) > 0
-    assert len(planned.to_train) == len(planned.all_trials)
+    affordable = len(names) - len(planned.state.over_budget)
+    assert len(planned.state.trials) == affordable * len(sweep.seeds) * (sweep.folds or 1) > 0
+    assert len(planned.to_train) == len(planned.state.asked_for)
     if sweep.refit is not None and sweep.refit.which == "all":
-        assert len(planned.refits) == affordable * len(sweep.refit.seeds or sweep.seeds)
-    assert len({trial.fingerprint for trial in planned.trials}) == len(planned.trials)
+        assert len(planned.state.refits) == affordable * len(sweep.refit.seeds or sweep.seeds)
+    assert len({trial.fingerprint for trial in planned.state.trials}) == len(planned.state.trials)
     assert (planned.damaged, planned.changes) == ([], [])
     for item in sweep.architectures:
-        size = planned.sizes[item.name]
+        size = planned.state.sizes[item.name]
         if not isinstance(item, Baseline):
-            assert (item.name in planned.over_budget) == (size.params > (item.max_params or math.inf))
+            assert (item.name in planned.state.over_budget) == (size.params > (item.max_params or math.inf))
     assert not (tmp_path / "results").exists(), "a plan writes nothing"
 
 
@@ -88,13 +88,13 @@ def test_the_comment_of_a_shipped_file_says_what_is_in_it(path, plan):
     schema = re.search(r"\$schema=(\S+)", said).group(1)
     assert (path.parent / schema).resolve() == ROOT / "architectures.schema.json"
 
-    sizes = planned.sizes.values()
+    sizes = planned.state.sizes.values()
     true = {number for size in sizes for number in (size.params, size.trainable_params)}
     true |= {item.max_params for item in planned.sweep.architectures}
     assert stated_parameters(path) <= true
     counts = re.search(r"(\d+) stacks, (\d+) of them over budget; (\d+) trainings", said)
     if counts:
-        found = len(planned.sweep.architectures), len(planned.over_budget), len(planned.trials)
+        found = len(planned.sweep.architectures), len(planned.state.over_budget), len(planned.state.trials)
         assert tuple(map(int, counts.groups())) == found
 
 
@@ -131,7 +131,7 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     without_data = re.sub(r"^dataset:.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     project.write(f"dataset: synthetic\n{without_data}", path.name)
     planned = plan(path)
-    affordable = [item.name for item in planned.sweep.architectures if item.name not in planned.over_budget]
+    affordable = [item.name for item in planned.sweep.architectures if item.name not in planned.state.over_budget]
     baselines = {item.name for item in planned.sweep.architectures if isinstance(item, Baseline)}
     wanted = affordable if baselines else few(affordable)
     options = ["--limit", "300", *with_few_epochs(path, planned.sweep), "--seeds", "1", "--jobs", "0"]
@@ -148,7 +148,7 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     assert list(rows) == [item.name for item in planned.sweep.architectures]
     assert {name.removesuffix(" refit") for name, _ in trials} == set(wanted)
     for name, row in rows.items():
-        if name in planned.over_budget:
+        if name in planned.state.over_budget:
             assert row["verdict"] == "over budget"
         if name not in wanted:
             assert (row["trials"], row["failed"], row["test_accuracy"]) == ("0", "0", "")
