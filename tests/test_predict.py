@@ -472,7 +472,7 @@ def test_inversion_can_be_asked_for(finished, pictures, capsys):
 def test_the_command_in_a_shell_prints_nothing_but_its_table_and_claims_no_gpu(finished, pictures):
     code = """
 import sys
-from fmnist_mlp.cli.sweep import verbs
+from fmnist_mlp.cli.verbs import verbs
 assert "tensorflow" not in sys.modules
 code = verbs(sys.argv[1:])
 import tensorflow as tf
