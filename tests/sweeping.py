@@ -265,6 +265,7 @@ class Project:
         folder, columns = self.results / sweep, {}
         columns["results.csv"] = unmeasured(folder / "results.csv", table.RESULTS_COLUMNS)
         columns["trials.csv"] = unmeasured(folder / "trials.csv", table.TRIALS_COLUMNS)
+        columns["history.csv"] = unmeasured(folder / "history.csv", table.HISTORY_COLUMNS)
         columns["classes.csv"] = unmeasured(folder / "classes.csv", table.CLASSES_COLUMNS)
         records = {}
         for row in self.trials(sweep).values():

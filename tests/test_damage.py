@@ -20,8 +20,8 @@ OF_A_RECORD = tuple(
     RECORD + name for name in ("record.json", "model.keras", "predictions.npz", "SHA256SUMS", "events/*/events.*")
 )
 VIEWS = (
-    *(f"tiny/{name}" for name in ("results.csv", "results.md", "trials.csv", "classes.csv", "report.html")),
-    *("tiny/plots/*.png", "tiny/models/*.keras"),
+    *(f"tiny/{name}.csv" for name in ("results", "trials", "history", "classes")),
+    *("tiny/results.md", "tiny/report.html", "tiny/plots/*.png", "tiny/models/*.keras"),
 )
 KINDS = (*OF_A_RECORD, *REMEMBERED, *VIEWS, "tiny/_journal")
 

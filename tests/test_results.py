@@ -612,6 +612,7 @@ def explained(heading):
     [
         ("results.csv", table.RESULTS_COLUMNS),
         ("trials.csv", table.TRIALS_COLUMNS),
+        ("history.csv", table.HISTORY_COLUMNS),
         ("classes.csv", table.CLASSES_COLUMNS),
     ],
 )

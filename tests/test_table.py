@@ -98,7 +98,8 @@ def read(made, name):
 def test_the_tables_are_the_same_bytes_again_and_are_then_left_alone(made):
     made.put_all()
     made.write_tables()
-    paths = [made.folder / name for name in ("results.csv", "trials.csv", "classes.csv", "results.md")]
+    names = ("results.csv", "trials.csv", "history.csv", "classes.csv", "results.md")
+    paths = [made.folder / name for name in names]
     before = [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths]
     made.records = dict(reversed(made.records.items()))
     made.write_tables()
@@ -116,8 +117,9 @@ def test_the_table_begins_with_architecture_layers_parameters_and_test_figures(m
     assert header.startswith("architecture,layers,params,test_loss,test_accuracy,")
     assert header.split(",") == [column.name for column in columns.RESULTS_COLUMNS]
     assert [row.split(",")[:2] for row in rows] == [["8", "8"], ["deep", "8-bn-4"]]
-    for name, listed in (("trials.csv", columns.TRIALS_COLUMNS), ("classes.csv", columns.CLASSES_COLUMNS)):
-        header = (made.folder / name).read_text().splitlines()[0]
+    others = {"trials": columns.TRIALS_COLUMNS, "history": columns.HISTORY_COLUMNS, "classes": columns.CLASSES_COLUMNS}
+    for name, listed in others.items():
+        header = (made.folder / f"{name}.csv").read_text().splitlines()[0]
         assert header.split(",") == [column.name for column in listed]
 
 
@@ -143,7 +145,7 @@ def test_pandas_reads_plain_numbers_without_options(state, folds, is_final, tmp_
         made.latencies["b"] = Latency(latency_seconds=0.001, latency_1000_seconds=0.1)
     table.write_tables(made.state, made.results, is_final)
     lengths = {}
-    for name in ("results.csv", "trials.csv", *["classes.csv"] * is_final):
+    for name in ("results.csv", "trials.csv", *["history.csv", "classes.csv"] * is_final):
         frame = pandas.read_csv(made.folder / name)
         lengths[name] = len(frame)
         for column in frame.columns:
@@ -515,6 +517,49 @@ def test_test_images_decide_nothing(tmp_path):
         seen.append((decided.to_csv(), best, order_of_rows, frame.test_accuracy.tolist()))
     assert seen[0][:3] == seen[1][:3] == seen[2][:3]
     assert seen[0][3] != seen[1][3] != seen[2][3]
+
+
+# ---- epochs
+
+
+def with_curves(record, **curves):
+    """The record with these curves, an epoch's number of seconds for each."""
+    seconds = [float(number) for number, _ in enumerate(curves["loss"], start=1)]
+    measured = record.measured | {"epoch_seconds": seconds}
+    return record.model_copy(update={"history": curves, "measured": measured})
+
+
+def test_the_history_has_a_row_an_epoch_of_each_finished_trial_in_the_plans_order(tmp_path):
+    made = Made(tmp_path, sweep_text(["b", "a"], seeds=2, folds=2))
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    expected = []
+    for i, trial in reversed([*enumerate(made.plan)]):  # ended in another order than planned
+        if i in (1, 6):  # one failed, one not trained
+            if i == 1:
+                keep(made, made.record(trial, failed=True))
+            continue
+        curves = {name: [1 / (3 + i + k + epoch) for epoch in range(1 + i)] for k, name in enumerate(names)}
+        keep(made, with_curves(made.record(trial), **curves))
+        identity = [trial.architecture.name, trial.seed, trial.fold, 0]
+        rows = [[*identity, e + 1, *(curves[name][e] for name in names), e + 1.0] for e in range(1 + i)]
+        expected = rows + expected
+    made.write_tables()
+    frame = read(made, "history.csv")
+    assert frame.columns.tolist() == ["architecture", "seed", "fold", "refit", "epoch", *names, "epoch_seconds"]
+    assert frame.to_numpy().tolist() == expected, "to the last bit"
+    pandas = pytest.importorskip("pandas")
+    pandas.testing.assert_frame_equal(pandas.DataFrame(table.history_rows(made.state)), frame, check_dtype=False)
+
+
+def test_what_an_epoch_lacks_is_an_empty_cell(tmp_path):
+    made = Made(tmp_path, sweep_text(["a"], seeds=1))
+    (trial,) = made.plan
+    keep(made, with_curves(made.record(trial), loss=[0.5, None], accuracy=[0.25, 0.75]))
+    made.write_tables()
+    assert (made.folder / "history.csv").read_text().splitlines()[1:] == [
+        "a,0,,0,1,0.5,0.25,,,,1.0",
+        "a,0,,0,2,,0.75,,,,2.0",
+    ]
 
 
 VALIDATION = {"a": [0.70, 0.72, 0.71], "b": [0.80, 0.83, 0.81], "c": [0.81, 0.82, 0.82]}

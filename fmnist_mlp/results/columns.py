@@ -80,6 +80,25 @@ class TrialRow(NamedTuple):
     record: Record
 
 
+class EpochRow(NamedTuple):
+    """A row of `history.csv`, under its names: what Keras reported of one epoch of a finished trial.
+
+    None where it has no such figure: a fold without cross-validation, validation of a refit, a number that was none.
+    """
+
+    architecture: str
+    seed: int
+    fold: int | None
+    refit: int
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float | None
+    epoch_seconds: float | None
+
+
 class ClassRow(NamedTuple):
     """A row of `classes.csv`: means over the finished trials of an architecture, on the test images."""
 
@@ -253,7 +272,7 @@ def sort_rows(rows: Sequence[TableRow], by: str) -> list[TableRow]:
     return ordered + [row for row in rows if row[by] is None]
 
 
-# ---- the columns of trials.csv and classes.csv --------------------------------------------------------------------
+# ---- the columns of trials.csv, history.csv and classes.csv -------------------------------------------------------
 
 
 def epochs(record: Record) -> int | None:
@@ -316,6 +335,7 @@ TRIALS_COLUMNS = (
     Column("images_per_second", lambda row: images_per_second(row.record), measured=True),
     *_from("measured", "peak_memory_bytes", measured=True),
 )
+HISTORY_COLUMNS = tuple(Column(name, attrgetter(name), measured=name == "epoch_seconds") for name in EpochRow._fields)
 CLASSES_COLUMNS = (
     *_plain("architecture"),
     Column("class", attrgetter("number")),
@@ -326,7 +346,7 @@ CLASSES_COLUMNS = (
 # ---- text ---------------------------------------------------------------------------------------------------------
 
 
-def csv_text(columns: Sequence[Column], rows: Iterable[TableRow | TrialRow | ClassRow]) -> str:
+def csv_text(columns: Sequence[Column], rows: Iterable[TableRow | TrialRow | EpochRow | ClassRow]) -> str:
     """Plain numbers that pandas reads back to the same bits, empty for nothing, one line of text."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

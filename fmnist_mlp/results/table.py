@@ -1,4 +1,4 @@
-"""The table: one row an architecture, made from the records; beside it a row a trial and a row a class.
+"""The table: one row an architecture, made from the records; beside it a row a trial, an epoch and a class.
 
 A `SweepState` (what a sweep asks for, what of it is done) becomes rows: means over trials, their spread and interval,
 what each architecture costs, and a verdict on which can be told apart. The same rows are `results.csv`, `results.md`,
@@ -10,6 +10,7 @@ remembered, so that a rerun with nothing to do needs no scipy either.
 """
 
 import contextlib
+import itertools
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -25,11 +26,13 @@ from fmnist_mlp.results import columns
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.columns import (
     CLASSES_COLUMNS,
+    HISTORY_COLUMNS,
     NO_VALUES,
     RESULTS_COLUMNS,
     TRIALS_COLUMNS,
     ClassRow,
     Column,
+    EpochRow,
     TableRow,
     TrialRow,
     columns_named,
@@ -62,10 +65,11 @@ _FIGURES = (
 
 
 def write_tables(state: SweepState, results: Results, is_final: bool = True) -> list[TableRow]:
-    """Write `results.csv` and `trials.csv`, at the end `results.md` and `classes.csv` too, each whole or not at all.
+    """Write `results.csv` and `trials.csv`, each whole or not at all; at the end all the others too.
 
     Args:
-        is_final: whether verdicts are wanted; while trials still run they would change with each.
+        is_final: the sweep has ended or was stopped. While trials still run, verdicts would change with each, and
+            `history.csv`, by far the longest, would be written over and over; TensorBoard has live curves.
 
     Returns:
         The rows of the table, in the order of the sweep file.
@@ -81,6 +85,7 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     write_unless_known("trials.csv", TRIALS_COLUMNS, lambda: trial_rows(state))
     if is_final:
         results.write_table(state.sweep, "results.md", markdown(state, rows))
+        write_unless_known("history.csv", HISTORY_COLUMNS, lambda: history_rows(state))
         write_unless_known("classes.csv", CLASSES_COLUMNS, lambda: class_rows(state, results))
     return rows
 
@@ -343,11 +348,11 @@ def _images(state: SweepState, results: Results) -> str | None:
 
 
 def _version() -> str:
-    names = [column.name for column in (*RESULTS_COLUMNS, *TRIALS_COLUMNS, *CLASSES_COLUMNS)]
+    names = [column.name for column in (*RESULTS_COLUMNS, *TRIALS_COLUMNS, *HISTORY_COLUMNS, *CLASSES_COLUMNS)]
     return f"{FORMAT}-{made_of(names)[:8]}"
 
 
-# ---- trials and classes -------------------------------------------------------------------------------------------
+# ---- trials, epochs and classes -----------------------------------------------------------------------------------
 
 
 def trial_rows(state: SweepState) -> list[TrialRow]:
@@ -358,6 +363,21 @@ def trial_rows(state: SweepState) -> list[TrialRow]:
         for pairs in kind.values()
         for pair in pairs
     ]
+
+
+def history_rows(state: SweepState) -> list[EpochRow]:
+    """One row an epoch of each finished trial, in the order of `trial_rows`: `pandas.DataFrame` takes them as they are.
+
+    Baselines have no epochs.
+    """
+    rows = []
+    for trial, record in trial_rows(state):
+        curves = [record.history.get(name, ()) for name in EpochRow._fields[5:-1]]
+        figures = itertools.zip_longest(*curves, record.measured.get("epoch_seconds", ()))
+        identity = (trial.architecture.name, trial.seed, trial.fold, int(trial.is_refit))
+        epochs = itertools.islice(figures, columns.epochs(record) or 0)
+        rows += [EpochRow(*identity, number, *values) for number, values in enumerate(epochs, start=1)]
+    return rows
 
 
 def class_rows(state: SweepState, results: Results) -> list[ClassRow]:
