@@ -810,7 +810,7 @@ def test_the_stand_in_is_not_shown_for_fashion_mnist_without_a_word(explore):
     ("arguments", "message"),
     [
         (["--idx", "nowhere"], r"names the folder .*nowhere"),
-        (["--idx", "nowhere", "--synthetic"], "--idx FOLDER goes with neither"),
+        (["--idx", "nowhere", "--synthetic"], "use one of --idx FOLDER, --npz FILE, --synthetic and --data-dir"),
     ],
 )
 def test_images_that_cannot_be_shown_are_the_users_to_mend(explore, arguments, message):

@@ -22,7 +22,7 @@ from fmnist_mlp.sweepfile.layers import ACTIVATION_ALIASES, ACTIVATIONS, LAYERS,
 from fmnist_mlp.sweepfile.names import MAX_NAME_LENGTH, name_problem
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.schema import json_schema
-from fmnist_mlp.sweepfile.settings import Grid, IdxFolder, SweepSettings, Training
+from fmnist_mlp.sweepfile.settings import Grid, IdxFolder, NpzFile, SweepSettings, Training
 from fmnist_mlp.sweepfile.sweep import Overrides, over_budget, read_folder_name
 from fmnist_mlp.sweepfile.trials import NUMERICS_VERSION, canonical_settings, fingerprint, list_trials
 
@@ -132,6 +132,8 @@ def test_a_data_folder_lies_beside_the_sweep_file(tmp_path, load):
     assert sweep.dataset == IdxFolder(Path("sub/images"))
     assert sweep.name == "other"
     assert load("dataset: {idx: /data/kmnist}\n" + STACK).dataset == IdxFolder(Path("/data/kmnist"))
+    assert load("dataset: {npz: mine.npz}\n" + STACK, name="sub/other.yaml").dataset == NpzFile(Path("sub/mine.npz"))
+    assert load("dataset: {npz: /data/mine}\n" + STACK).dataset == NpzFile(Path("/data/mine"))
 
 
 @pytest.mark.parametrize(
@@ -305,8 +307,8 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("seeds: [2147483648]", "seeds must be whole numbers from 0 to 2,147,483,647, got 2147483648"),
         ("limit: 0", "limit must be from 1 to 1,000,000,000, got 0"),
         ("limit: many", "limit must be a whole number from 1 to 1,000,000,000, got 'many'"),
-        ("dataset: mnist", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'mnist'; other data sets are read from their four IDX files: {idx: FOLDER}"),
-        ("dataset: {idx: }", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value)"),
+        ("dataset: mnist", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got 'mnist'; other data sets are read from their four IDX files: {idx: FOLDER}, or from arrays: {npz: FILE}"),
+        ("dataset: {idx: }", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got a mapping (key: value)"),
         ("name: a/b", "name must be letters, digits, '.', '-' and '_', beginning with a letter or digit and not ending in '.', got 'a/b'"),
         ("name: 64", "name must be text, got 64; write it in quotes: '64'"),
         ("name: _records", "name must not begin with _, such names are our own; got '_records'"),
@@ -404,9 +406,12 @@ def test_one_mistake_in_a_layer_gets_one_message(complain, layer, message):
         ("training: {normalize: true}", "unknown key 'normalize' in training; write preprocess: standardize (pixels are scaled to 0-1 anyway)"),
         ("seed: 42", "unknown key 'seed'; write seeds: [42]"),
         ("models: [[64]]", "unknown key 'models'; did you mean 'architectures'?"),
-        ("dataset: /data/mine", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got '/data/mine'; write dataset: {idx: /data/mine}"),
-        ("dataset: {path: ../mine}", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got a mapping (key: value); write dataset: {idx: ../mine}"),
-        ("dataset: KMNIST", "dataset must be auto, fashion_mnist, synthetic or {idx: FOLDER}, got 'KMNIST'; other data sets are read from their four IDX files: {idx: FOLDER}"),
+        ("dataset: /data/mine", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got '/data/mine'; write dataset: {idx: /data/mine}"),
+        ("dataset: data/mine.npz", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got 'data/mine.npz'; write dataset: {npz: data/mine.npz}"),
+        ("dataset: {npz: [a]}", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got a mapping (key: value)"),
+        ('dataset: {npz: "a\\tb"}', "dataset {npz: FILE} must be a path of printable characters, got 'a\\tb'"),
+        ("dataset: {path: ../mine}", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got a mapping (key: value); write dataset: {idx: ../mine}"),
+        ("dataset: KMNIST", "dataset must be auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}, got 'KMNIST'; other data sets are read from their four IDX files: {idx: FOLDER}, or from arrays: {npz: FILE}"),
         ("_defaults: {epochs: 3}", "unknown key '_defaults'; write x-defaults, for keys of your own begin with x-"),
         ("defaults: {epochs: 3}", "unknown key 'defaults'; write x-defaults, for keys of your own begin with x-"),
         ("training: {activation: [relu, tanh]}", "activation must be the name of an activation (linear is none), got a list; each layer has one of its own: write {Dense: {units: 64, activation: relu}} in layers"),

@@ -91,7 +91,7 @@ def cache(monkeypatch, tmp_path):
 
 def idx(folder):
     """What config makes of `dataset: {idx: FOLDER}`."""
-    return SimpleNamespace(path=folder)
+    return SimpleNamespace(kind="idx", path=folder)
 
 
 def load_idx(folder):

@@ -271,7 +271,7 @@ def write_idx_folder(folder, ending=""):
 
 
 def identity_of(folder):
-    return load_data(find_data(SimpleNamespace(path=folder))).identity
+    return load_data(find_data(SimpleNamespace(kind="idx", path=folder))).identity
 
 
 def flips(byte):

@@ -16,6 +16,7 @@ from sweeping import read_csv
 from fmnist_mlp import files
 from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.class_names import ENTRY, with_class_names
+from fmnist_mlp.data.npz import write_npz
 from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.inference.finished import CLASSES_FILE, FinishedSweep
@@ -195,25 +196,34 @@ def test_a_model_of_ones_own_among_the_exported_can_be_named_and_is_never_the_be
     assert (chosen.path, len(chosen.caveats)) == (models / "a-mine.keras", 1)
 
 
-def test_images_of_ones_own_are_found_without_the_sweep_file(tmp_path):
+@pytest.mark.parametrize("kind", ["idx", "npz"])
+@pytest.mark.parametrize("recorded", ["idx:tiny", "npz:mine", "fashion_mnist"])
+def test_images_of_ones_own_are_found_without_the_sweep_file(kind, recorded, tmp_path):
+    """Whatever the same images were called when the record was made."""
     from test_trial import write_images
 
     write_images(tmp_path / "images")
-    made = sweeping.Made(tmp_path, "dataset: {idx: images}\n" + sweeping.SMALL)
-    identity = load_data(DataSource("idx", tmp_path / "images")).identity
+    images = load_data(DataSource("idx", tmp_path / "images"))
+    identity = images.identity
+    if kind == "npz":
+        shutil.rmtree(tmp_path / "images")
+        written = write_npz(tmp_path, images.x_train, images.y_train, images.x_test, images.y_test)
+        written.rename(tmp_path / "images")
+    made = sweeping.Made(tmp_path, f"dataset: {{{kind}: images}}\n" + sweeping.SMALL)
     made.plan = list_trials(made.sweep, data_identity=identity)
-    made.put_all()
+    for trial in made.plan:
+        made.put(made.record(trial).model_copy(update={"dataset": recorded}))
     made.results.registry.claim_sweep(made.sweep, made.plan)
     made.write_tables()
     shutil.copytree(tmp_path, tmp_path / "moved", ignore=shutil.ignore_patterns("moved"))
     (tmp_path / "moved" / "small.yaml").unlink()
-    shutil.rmtree(tmp_path / "images")
+    shutil.move(tmp_path / "images", tmp_path / "gone")
     finished = FinishedSweep(tmp_path / "moved" / "results", "small")
     assert finished.load_images(finished.record("8")).identity == identity
     shutil.move(tmp_path / "moved" / "images", tmp_path / "elsewhere")
     with pytest.raises(SweepError, match="images"):
         finished.load_images(finished.record("8"))
-    (tmp_path / "moved" / "small.yaml").write_text("dataset: {idx: ../elsewhere}\n" + sweeping.SMALL)
+    (tmp_path / "moved" / "small.yaml").write_text(f"dataset: {{{kind}: ../elsewhere}}\n" + sweeping.SMALL)
     assert finished.load_images(finished.record("8")).identity == identity
 
 

@@ -56,7 +56,7 @@ def print_plan(plan: Plan, screen: Screen) -> None:
         screen.say(f"grid: {counted(sweep.grid_stacks, 'stack')}{twice if sweep.grid_duplicates else ''}")
     train_images = min(sweep.limit or info.train_images, info.train_images)
     images = f"{train_images:,} training and {info.test_images:,} test images of {'x'.join(map(str, info.image_shape))}"
-    screen.say(f"{info.dataset}: {images} ({plan.source.folder or 'drawn here'})")
+    screen.say(f"{info.dataset}: {images} ({plan.source.path or 'drawn here'})")
     for change in plan.changes:
         screen.say(change)
 

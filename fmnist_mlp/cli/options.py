@@ -12,7 +12,7 @@ from fmnist_mlp import __version__
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.columns import BY_NAME
 from fmnist_mlp.runner.plan import Options
-from fmnist_mlp.sweepfile.settings import IdxFolder
+from fmnist_mlp.sweepfile.settings import OwnImages
 from fmnist_mlp.sweepfile.sweep import Overrides, Sweep
 
 # ---- kinds of argument
@@ -182,7 +182,7 @@ def add_options(parser, *options: Option) -> None:
         parser.add_argument(*names, **settings)
 
 
-def data_dir_argument(parsed: argparse.Namespace, dataset: str | IdxFolder = "auto") -> Path | None:
+def data_dir_argument(parsed: argparse.Namespace, dataset: str | OwnImages = "auto") -> Path | None:
     """The option, else the variable: it says where Fashion-MNIST lies, in case it is wanted."""
     from_shell = os.environ.get("FASHION_MNIST_DIR") if dataset in ("auto", "fashion_mnist") else None
     return parsed.data_dir or (Path(from_shell) if from_shell else None)

@@ -35,7 +35,7 @@ from fmnist_mlp.results import table
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.plan import Options, make_plan
 from fmnist_mlp.sweepfile.read import load_sweep
-from fmnist_mlp.sweepfile.settings import IdxFolder
+from fmnist_mlp.sweepfile.settings import IdxFolder, NpzFile
 from fmnist_mlp.sweepfile.sweep import Sweep, read_folder_name
 from fmnist_mlp.words import counted, printable
 
@@ -104,9 +104,10 @@ def _explore(parsed: argparse.Namespace, screen: Screen) -> int:
     # Imported here: no other command looks at images.
     from fmnist_mlp.report import explore
 
-    if parsed.idx is not None and (parsed.synthetic or parsed.data_dir is not None):
-        raise SweepError("--idx FOLDER goes with neither --synthetic nor --data-dir: each names the images")
-    dataset = IdxFolder(parsed.idx) if parsed.idx is not None else "synthetic" if parsed.synthetic else "auto"
+    own = [make(path) for make, path in ((IdxFolder, parsed.idx), (NpzFile, parsed.npz)) if path is not None]
+    if len(own) + parsed.synthetic + (parsed.data_dir is not None) > 1:
+        raise SweepError("use one of --idx FOLDER, --npz FILE, --synthetic and --data-dir: each names the images")
+    dataset = own[0] if own else "synthetic" if parsed.synthetic else "auto"
     source = find_data(dataset, data_dir_argument(parsed, dataset), notify=screen.note)
     warn_of_stand_in(source, screen)
     limit = "" if parsed.limit is None else f"+limit-{parsed.limit}"  # a quick look, as a sweep's
@@ -224,6 +225,7 @@ _VERBS = {
         _explore,
         "pictures of the images: classes, means, PCA, t-SNE, look-alikes",
         option("--idx", type=folder_argument, metavar="FOLDER", help="a data set of your own, in four IDX files"),
+        option("--npz", type=file_argument, metavar="FILE", help="a data set of your own, in one file of numpy's"),
         flag("--synthetic", "the generated stand-in"),
         DATA_DIR,
         number("--sample", "images in maps and pairs; default: %(default)s", default=5000),

@@ -1,7 +1,7 @@
 """The names of classes: what a name may be, where people write them, and how a model's file carries them.
 
 They decide no numbers, so they are part of no trial: whoever renames classes trains nothing. Those of the sweep file
-(`class_names:`) count, else those of `labels.txt` beside one's own IDX files, else Fashion-MNIST's, else the numbers.
+(`class_names:`) count, else those of `labels.txt` beside one's own files, else Fashion-MNIST's, else the numbers.
 A `.keras` file, which is a zip archive, has them as one more file in it, `class_names.json`: a list in the order of the
 probabilities. Keras passes over it, and anybody reads it with `zipfile` and `json`.
 

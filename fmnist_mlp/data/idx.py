@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import hashlib
 import math
 import stat
 import zlib
@@ -10,11 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fmnist_mlp.data.arrays import digest
 from fmnist_mlp.errors import SweepError
 
 MAX_FILE_BYTES = 2 * 2**30  # unpacked; all of it is held in memory
 
 CHUNK_BYTES = 2**20
+
+DEFLATE_MOST = 1040  # deflate packs 1032 to 1 at best (zlib.net/zlib_tech.html)
 
 
 @dataclass(frozen=True)
@@ -65,31 +67,32 @@ def read_idx(path, file, remedy):
         with path.open("rb") as raw:
             is_packed = raw.peek(2)[:2] == b"\x1f\x8b"  # by content: some tools unpack and keep the name
             with gzip.GzipFile(fileobj=raw) if is_packed else contextlib.nullcontext(raw) as content:
-                header, shape = _read_header(content, path, file, bad)
+                shape = _read_header(content, path, file, bad)
                 size = math.prod(shape)
                 if size > MAX_FILE_BYTES:
                     raise bad(f"its header claims {size:,} bytes of {file.holds}, at most {MAX_FILE_BYTES:,} are read")
-                if size > status.st_size * (_DEFLATE_MOST if is_packed else 1):
+                if size > status.st_size * (DEFLATE_MOST if is_packed else 1):
                     raise bad(f"is cut short: its header announces {shape[0]:,} {file.holds}, {size:,} bytes")
                 array = np.empty(shape, np.uint8)
-                free = memoryview(array).cast("B")
-                while free and (chunk := content.read(min(len(free), CHUNK_BYTES))):
-                    free[: len(chunk)] = chunk
-                    free = free[len(chunk) :]
-                if free:
-                    raise bad(f"is cut short: {size - len(free):,} of {size:,} bytes after its header")
+                if lacking := fill(array, content):
+                    raise bad(f"is cut short: {size - lacking:,} of {size:,} bytes after its header")
                 if content.read(1):
                     raise bad(f"goes on after the {shape[0]:,} {file.holds} that its header announces")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise bad(f"is damaged or cut short (gzip: {reason_of(error)})") from error
     except (OSError, MemoryError) as error:
         raise bad(f"cannot be read ({reason_of(error)})") from error
-    digest = hashlib.sha256(header)
-    digest.update(array)
-    return array, digest.hexdigest()
+    return array, digest(array)
 
 
-_DEFLATE_MOST = 1040  # deflate packs 1032 to 1 at best (zlib.net/zlib_tech.html)
+def fill(array: np.ndarray, content) -> int:
+    """Reads an array's bytes from an open file; returns how many the file lacks."""
+    free = memoryview(array).cast("B")
+    while free and (chunk := content.read(min(len(free), CHUNK_BYTES))):
+        free[: len(chunk)] = chunk
+        free = free[len(chunk) :]
+    return len(free)
+
 
 # Code in the header: what it is called, and how numpy reads it.
 _OTHER_TYPES = {
@@ -117,7 +120,7 @@ def _conversion(path, file, dtype):
 
 
 def _read_header(content, path, file, bad):
-    """Reads and checks the header. Returns its bytes and the shape: `(n,)` or `(n, height, width)`."""
+    """Reads and checks the header. Returns the shape: `(n,)` or `(n, height, width)`."""
     magic = content.read(4)
     if len(magic) == 4 and magic[:3] == b"\0\0\x08" and magic[3] in (1, 3) and magic[3] != file.dimensions:
         other = "labels" if file.dimensions == 3 else "images"
@@ -142,7 +145,7 @@ def _read_header(content, path, file, bad):
         raise bad(f"holds no {file.holds}")
     if 0 in shape:
         raise bad(f"its images have {shape[1]} x {shape[2]} pixels")
-    return magic + sizes, shape
+    return shape
 
 
 def reason_of(error):

@@ -9,7 +9,6 @@ flags (`cli`, except Keras's own KERAS_HOME), saving the memory of `describe` (`
 """
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -22,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from fmnist_mlp import files
-from fmnist_mlp.data import class_names
+from fmnist_mlp.data import arrays, class_names, npz
 from fmnist_mlp.data import synthetic as garments
 from fmnist_mlp.data.download import CACHE_SUBFOLDER, DownloadError, keras_bases, keras_cache_filled
 from fmnist_mlp.data.idx import FILES, read_idx, reason_of
@@ -47,24 +46,37 @@ class DataSource:
     """Where the images come from. Decided once by `find_data`; small and picklable, workers load from it.
 
     Args:
-        kind: `fashion_mnist` (files checked by SHA-256), `idx` (any files of that form) or `synthetic`.
-        folder: the folder with the four files, absolute; None for `synthetic`.
+        kind: `fashion_mnist` (files checked by SHA-256), `idx` (any files of that form), `npz` or `synthetic`.
+        folder: the folder with the files, absolute; None for `synthetic`.
         fallback_reason: why `dataset: auto` came to the stand-in and what to do about it, a sentence; else None.
         class_names: names of the classes that stand over those that the images come with; none for those.
+        file: the name of the one file of `npz`; empty for the others.
     """
 
-    kind: Literal["fashion_mnist", "synthetic", "idx"]
+    kind: Literal["fashion_mnist", "synthetic", "idx", "npz"]
     folder: Path | None = None
     fallback_reason: str | None = None
     class_names: tuple[str, ...] = ()
+    file: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """What a person calls the place: the folder, or the file of `npz`."""
+        return self.folder and self.folder / self.file
+
+    @property
+    def is_own(self) -> bool:
+        """Whether these are somebody's own images, not Fashion-MNIST or what takes its place."""
+        return self.kind in ("idx", "npz")
 
     @property
     def dataset(self) -> str:
-        """What stands in the `dataset` column: `fashion_mnist`, `synthetic` or `idx:<folder name>`."""
-        if self.kind != "idx":
+        """In the `dataset` column: `fashion_mnist`, `synthetic`, `idx:<folder name>` or `npz:<file name's stem>`."""
+        if not self.is_own:
             return self.kind
-        # A folder's name may hold bytes that are no text (os.fsdecode gives surrogates); tables and logs are UTF-8.
-        return "idx:" + (self.folder.name or str(self.folder)).encode(errors="replace").decode()
+        name = self.path.stem if self.kind == "npz" else self.path.name
+        # A name may hold bytes that are no text (os.fsdecode gives surrogates); tables and logs are UTF-8.
+        return f"{self.kind}:" + (name or str(self.path)).encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +84,11 @@ class Dataset:
     """The images of a source, in memory and read-only.
 
     Args:
-        identity: equal for two data sets exactly if their four arrays are equal (see `_identity`).
+        identity: equal for two data sets exactly if their four arrays are equal (see `arrays.identity`).
         x_train, x_test: uint8, `(n, height, width)`, as stored.
         y_train, y_test: uint8, `(n,)`, 0 to `num_classes` - 1.
-        class_names: one a class: the source's own, else those of `labels.txt` beside IDX files, else Fashion-MNIST's,
-            else the numbers as text.
+        class_names: one a class: the source's own, else those of `labels.txt` beside one's own files, else
+            Fashion-MNIST's, else the numbers as text.
     """
 
     source: DataSource
@@ -123,7 +135,8 @@ def find_data(dataset, data_dir: Path | None = None, *, notify: Callable[[str], 
     Looks that the files are there; what they hold is checked when they are read (`describe`, `load_data`).
 
     Args:
-        dataset: `"auto"`, `"fashion_mnist"`, `"synthetic"`, or an object whose `path` is a folder with IDX files.
+        dataset: `"auto"`, `"fashion_mnist"`, `"synthetic"`, or an object whose `kind` is `idx`, its `path` a folder
+            with IDX files, or `npz`, its `path` a file.
         data_dir: a folder with Fashion-MNIST's four files; then nothing else is tried. With None they are looked for
             in Keras's cache, then downloaded into it, then `"auto"` takes the generated stand-in.
         notify: called with one line before a download begins.
@@ -140,6 +153,9 @@ def find_data(dataset, data_dir: Path | None = None, *, notify: Callable[[str], 
     if dataset == "synthetic":
         return DataSource("synthetic")
     if hasattr(dataset, "path"):
+        if dataset.kind == "npz":
+            path = _existing_file(dataset.path, "dataset: {npz: ...}")
+            return DataSource("npz", path.parent, file=path.name)
         folder = _existing_folder(dataset.path, "dataset: {idx: ...}")
         require_files(folder, "dataset: {idx: ...}")
         return DataSource("idx", folder)
@@ -163,21 +179,25 @@ def load_data(source: DataSource) -> Dataset:
     """Reads (or draws) the images of `source` and checks them.
 
     Raises:
-        SweepError: a file is missing, damaged, not in IDX form, does not fit the other three, or is not the file of
-            Fashion-MNIST whose name it bears.
+        SweepError: a file is missing, damaged, not in its form, an array does not fit the other three, or a file is
+            not that of Fashion-MNIST whose name it bears.
     """
     if source.kind == "synthetic":
         (x_train, y_train), (x_test, y_test) = garments.make_garments()
         identity, num_classes = _synthetic_identity(), len(CLASS_NAMES)
     else:
-        paths = require_files(source.folder, "the folder")
-        remedy = _remedy(source)
-        contents = [read_idx(path, file, remedy) for path, file in zip(paths, FILES, strict=True)]
+        paths = files_of(source)
+        if source.kind == "npz":
+            contents = npz.read_npz(source.path)
+            paths = [source.path / name for name in arrays.NAMES]  # as messages name them
+        else:
+            remedy = _remedy(source)
+            contents = [read_idx(path, file, remedy) for path, file in zip(paths, FILES, strict=True)]
         (x_train, y_train, x_test, y_test), digests = zip(*contents, strict=True)
         if source.kind == "fashion_mnist":
             _check_fashion_mnist(source, paths, digests)
-        _check_fit(paths, x_train, y_train, x_test, y_test)
-        identity = _identity(digests)
+        arrays.check_fit(paths, x_train, y_train, x_test, y_test)
+        identity = arrays.identity(digests)
         num_classes = int(max(y_train.max(), y_test.max())) + 1
 
     for array in (x_train, y_train, x_test, y_test):
@@ -189,8 +209,8 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
     """What `source` holds, without opening its files where `memory` knows them already.
 
     Args:
-        memory: a dict that can be written as JSON; the caller loads and saves it. An entry counts while the four
-            files have the same names and stamps (`files.stamp`); anything else in it is ignored. Updated in place.
+        memory: a dict that can be written as JSON; the caller loads and saves it. An entry counts while the files
+            have the same names and stamps (`files.stamp`); anything else in it is ignored. Updated in place.
 
     Raises:
         SweepError: as `load_data`, where the files have to be read.
@@ -203,7 +223,7 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         info = DataInfo(_synthetic_identity(), source.dataset, *counts, shape, classes, class_counts)
         return _with_names(info, source)
 
-    key = f"{source.kind}:{source.folder}"
+    key = f"{source.kind}:{source.path}"
     stamps = _stamps(source)
     remembered = _remembered(memory.get(key), stamps, source.dataset)
     if remembered is not None:
@@ -217,7 +237,7 @@ def describe(source: DataSource, memory: dict) -> DataInfo:
         data.image_shape,
         data.num_classes,
         tuple(np.bincount(data.y_train, minlength=data.num_classes).tolist()),
-        _warnings(data) if source.kind == "idx" else (),
+        _warnings(data) if source.is_own else (),
     )
     if stamps == _stamps(source):  # else they changed while they were read
         memory[key] = {
@@ -236,11 +256,11 @@ def _with_names(info: DataInfo, source: DataSource) -> DataInfo:
 def _name_classes(source: DataSource, identity: str, num_classes: int) -> tuple[str, ...]:
     if source.class_names:
         return source.class_names
-    beside = source.folder / class_names.LABELS_FILE if source.kind == "idx" else None
+    beside = source.folder / class_names.LABELS_FILE if source.is_own else None
     if beside and (names := class_names.read_labels(beside, num_classes)):
         return names
     # By content, not by kind: the same images have the same names whichever way they were found.
-    known = (_synthetic_identity(), _identity(file.sha256 for file in FILES))
+    known = (_synthetic_identity(), arrays.identity(file.sha256 for file in FILES))
     return CLASS_NAMES if identity in known else tuple(str(label) for label in range(num_classes))
 
 
@@ -255,9 +275,18 @@ def load_test_images(source: DataSource) -> np.ndarray:
     """
     if source.kind == "synthetic":
         return garments.make_garments()[1][0]
+    if source.kind == "npz":
+        return npz.read_npz(source.path, ("x_test",))[0][0]
     _, _, path, _ = require_files(source.folder, "the folder")
     _, _, file, _ = FILES
     return read_idx(path, file, _remedy(source))[0]
+
+
+def files_of(source: DataSource) -> list[Path]:
+    """The paths of a source's files; none of the stand-in, which is drawn. Raises: SweepError: some are missing."""
+    if source.folder is None:
+        return []
+    return [source.path] if source.kind == "npz" else require_files(source.folder, "the folder")
 
 
 def require_files(folder: Path, asked_by: str) -> list[Path]:
@@ -299,17 +328,33 @@ def require_files(folder: Path, asked_by: str) -> list[Path]:
 
 def _existing_folder(path, asked_by):
     """`path` made absolute, or SweepError."""
+    folder, mode = _resolved(path, f"{asked_by} names the folder", f"a folder with {_all_names()}")
+    if not stat.S_ISDIR(mode):
+        other = f"; a file of numpy's is {{npz: {path}}}" if folder.suffix == ".npz" else ""
+        raise SweepError(
+            f"{asked_by} names {folder}, which is not a folder: give the folder that holds {_all_names()}{other}"
+        )
+    return folder
+
+
+def _existing_file(path, asked_by):
+    """The same for a file."""
+    expected = f"a file of numpy's with {', '.join(arrays.NAMES)}"
+    file, mode = _resolved(path, f"{asked_by} names the file", expected)
+    if not stat.S_ISREG(mode):
+        other = f"; a folder with four IDX files is {{idx: {path}}}" if stat.S_ISDIR(mode) else ""
+        raise SweepError(f"{asked_by} names {file}, which is not a file: give {expected}{other}")
+    return file
+
+
+def _resolved(path, names, expected):
     try:
-        folder = Path(path).expanduser().resolve()
-        mode = folder.stat().st_mode
+        place = Path(path).expanduser().resolve()
+        return place, place.stat().st_mode
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, or ~ of nobody
         raise SweepError(
-            f"{asked_by} names the folder {path}, which cannot be read ({reason_of(error)}): expected a folder with "
-            f"{_all_names()}; correct the path"
+            f"{names} {path}, which cannot be read ({reason_of(error)}): expected {expected}; correct the path"
         ) from error
-    if not stat.S_ISDIR(mode):
-        raise SweepError(f"{asked_by} names {folder}, which is not a folder: give the folder that holds {_all_names()}")
-    return folder
 
 
 def _find_file(folder, file):
@@ -351,7 +396,7 @@ def _all_names():
 def _stamps(source):
     """Name and stamp of each file, as JSON gives them back."""
     stamps = []
-    for path in require_files(source.folder, "the folder"):
+    for path in files_of(source):
         try:
             stamps.append([path.name, *files.stamp(path)])
         except OSError as error:
@@ -402,44 +447,6 @@ def _check_fashion_mnist(source, paths, digests):
                 f"{path}: is not Fashion-MNIST's {file.gz_name}: its SHA-256 when unpacked is {digest}, expected "
                 f"{file.sha256}; {_remedy(source)}"
             )
-
-
-def _check_fit(paths, x_train, y_train, x_test, y_test):
-    """The four arrays are one data set, or SweepError.
-
-    The classes are 0 to the largest label. A number that no image bears is allowed (some sets count from 1; its output
-    unit learns to keep quiet), unless that is most of them. A class that only test images have is not allowed.
-    """
-    for part, (images, labels) in enumerate([(x_train, y_train), (x_test, y_test)]):
-        if len(images) != len(labels):
-            raise SweepError(
-                f"{paths[2 * part]}: {len(images):,} images, but {paths[2 * part + 1].name} beside it has "
-                f"{len(labels):,} labels; expected one a picture: replace the file that is wrong"
-            )
-    if x_train.shape[1:] != x_test.shape[1:]:
-        (height, width), (test_height, test_width) = x_train.shape[1:], x_test.shape[1:]
-        raise SweepError(
-            f"{paths[2]}: images of {test_height} x {test_width} pixels, but those in {paths[0].name} have {height} x "
-            f"{width}; expected one size: replace the file that is wrong"
-        )
-    trained = np.bincount(y_train, minlength=256) > 0
-    tested = np.bincount(y_test, minlength=256) > 0
-    untrained = np.flatnonzero(tested & ~trained)
-    if len(untrained):
-        raise SweepError(
-            f"{paths[3]}: label {untrained[0]} occurs, but no image in {paths[0].name} has it; expected every class "
-            f"among the training images: replace the file that is wrong or leave these test images out"
-        )
-    classes, num_classes = np.count_nonzero(trained), int(np.flatnonzero(trained)[-1]) + 1
-    if classes < 2:
-        raise SweepError(
-            f"{paths[1]}: every label is {y_train[0]}; expected at least two classes: replace the file that is wrong"
-        )
-    if 2 * classes < num_classes:
-        raise SweepError(
-            f"{paths[1]}: only {classes} of the labels 0 to {num_classes - 1} occur; expected classes numbered from 0 "
-            f"without gaps: number them anew"
-        )
 
 
 def _warnings(data):
@@ -501,17 +508,12 @@ def _count_values(images):
     return sum(np.bincount(batch.reshape(-1), minlength=256) for batch in batches)
 
 
-def _identity(digests):
-    """SHA-256 of the four unpacked files' SHA-256s; each covers its header, so dtypes and shapes as well as values."""
-    return hashlib.sha256("\n".join(("idx", *digests)).encode()).hexdigest()
-
-
 def _synthetic_identity():
     return f"synthetic-v{garments.GARMENTS_VERSION}-{garments.TRAIN_IMAGES}-{garments.TEST_IMAGES}"
 
 
 def _remedy(source):
-    if source.kind == "idx":
+    if source.is_own:
         return "write or copy the file again"
     if source.folder in [base / CACHE_SUBFOLDER for base in keras_bases()]:
         return "delete it and run again, so that it is downloaded afresh"
@@ -520,4 +522,4 @@ def _remedy(source):
 
 def _said(dataset):
     """The value of `dataset:` as it stands in a sweep file."""
-    return f"dataset: {{idx: {dataset.path}}}" if hasattr(dataset, "path") else f"dataset: {dataset}"
+    return f"dataset: {{{dataset.kind}: {dataset.path}}}" if hasattr(dataset, "path") else f"dataset: {dataset}"

@@ -15,7 +15,7 @@ from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.read import load_sweep
-from fmnist_mlp.sweepfile.settings import IdxFolder
+from fmnist_mlp.sweepfile.settings import IdxFolder, NpzFile
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.sweep import UNKNOWN_SIZE, Overrides, Sweep, read_folder_name
 from fmnist_mlp.sweepfile.trials import list_refits, list_trials
@@ -145,24 +145,25 @@ class FinishedSweep:
         Raises:
             SweepError: they are not to be found, or have changed since.
         """
-        if not record.dataset.startswith("idx:"):
-            return self._load_images(record.dataset, record, data_dir if record.dataset == "fashion_mnist" else None)
-        # The record has the folder's name alone. It lay where the last run found it, or lies where the file says now.
+        # The same images have the same records: one may say fashion_mnist, and the sweep file where else they lie.
+        if self._final.images is None and not record.dataset.startswith(("idx:", "npz:")):
+            return self._load_images(record.dataset, record, data_dir)
+        # The record has the name alone. They lay where the last run found it, or lie where the sweep file says now.
         problem = SweepError(f"the images of {self.name} ({record.dataset}) cannot be found: no sweep file is known")
         if self._final.images is not None:
             try:
-                folder = (self.results.root / self._final.images).resolve()
-                return self._load_images(IdxFolder(folder), record)
+                path = (self.results.root / self._final.images).resolve()
+                return self._load_images((NpzFile if path.is_file() else IdxFolder)(path), record)
             except SweepError as error:
                 problem = error
         if (sweep_file := dict(self.results.registry.sweeps()).get(self.name)) is None or not sweep_file.is_file():
             raise problem
-        return self._load_images(load_sweep(sweep_file).dataset, record)
+        return self._load_images(load_sweep(sweep_file).dataset, record, data_dir)
 
     def _load_images(self, dataset, record: Record, data_dir: Path | None = None) -> Dataset:
-        images = load_data(find_data(dataset, data_dir))
+        images = load_data(find_data(dataset, data_dir if dataset in ("auto", "fashion_mnist") else None))
         if images.identity != record.settings["data"]:
-            raise SweepError(f"the images in {images.source.folder} are not those that {self.name} was trained on")
+            raise SweepError(f"the images in {images.source.path} are not those that {self.name} was trained on")
         return dataclasses.replace(images, class_names=record.class_names)
 
     def _view(self, architecture: str) -> Path:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fmnist_mlp.data.source import DataSource, describe, load_test_images
+from fmnist_mlp.data.source import DataSource, describe, files_of, load_test_images
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.report import plots
 from fmnist_mlp.results import ranking, table
@@ -161,9 +161,8 @@ class Content:
             return "the report was made without them."
         if isinstance(self.predictions, str):
             return self.predictions
-        folder = self.source.folder
         try:
-            size = sum(path.stat().st_size for path in folder.glob("*ubyte*")) if folder else 0
+            size = sum(path.stat().st_size for path in files_of(self.source))
             if size > MOST_BYTES_OF_IMAGES:
                 return f"reading {size / 1e6:,.0f} MB of images would take long."
             # The memory of the plan: mostly it knows which images these are without reading all of them.

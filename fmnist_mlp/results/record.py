@@ -51,7 +51,7 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     Args:
         settings: the dict whose hash is the fingerprint.
-        dataset: `fashion_mnist`, `synthetic` or `idx:<folder>`.
+        dataset: `fashion_mnist`, `synthetic`, `idx:<folder>` or `npz:<file>`.
         params, trainable_params, flops: None for a baseline where there is nothing to count.
         size: of a baseline, where parameters do not say it: `200 trees, 1,234,567 nodes`.
         model_bytes: size of the exported model's file; 0 for a baseline, which has none.

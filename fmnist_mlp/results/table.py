@@ -43,7 +43,7 @@ from fmnist_mlp.results.columns import (
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results.record import DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.sweepfile.settings import IdxFolder
+from fmnist_mlp.sweepfile.settings import OwnImages
 from fmnist_mlp.sweepfile.stacks import StackSize, is_convolutional
 from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
@@ -113,7 +113,8 @@ class FinalTable(pydantic.BaseModel, frozen=True):
         key: a hash of all that it is made of.
         rows: as from `make_table`.
         exported: the fingerprint of the trial whose model stands for each architecture, by name; baselines have none.
-        images: the folder of images of one's own, relative to the results; None for Fashion-MNIST and the stand-in.
+        images: the folder or file of images of one's own, relative to the results; None for Fashion-MNIST and the
+            stand-in.
     """
 
     key: str
@@ -344,7 +345,7 @@ def _key(state: SweepState, results: Results) -> str:
 
 def _images(state: SweepState, results: Results) -> str | None:
     dataset = state.sweep.dataset
-    return results.relative(dataset.path) if isinstance(dataset, IdxFolder) else None
+    return results.relative(dataset.path) if isinstance(dataset, OwnImages) else None
 
 
 def _version() -> str:

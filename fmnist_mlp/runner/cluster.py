@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fmnist_mlp.data.source import Dataset, DataSource, find_data, load_data, require_files
+from fmnist_mlp.data.source import Dataset, DataSource, files_of, find_data, load_data
 from fmnist_mlp.engines import ray as engine_ray
 from fmnist_mlp.engines.calls import Call, Outcome, Stopped, WorkerSettings
 from fmnist_mlp.engines.pool import Pool
@@ -67,7 +67,7 @@ def find_images(fetch: Callable[[], Files], *initargs) -> tuple:
     device, threads, source, versions, sizes = initargs
     if source.folder is None:
         return device, threads, source, versions, None
-    if source.kind == "idx":
+    if source.is_own:
         folders = [source.folder] if _sizes_of(source.folder, sizes) == sizes else []
     else:
         keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
@@ -237,9 +237,7 @@ def library_versions() -> dict[str, str]:
 
 def image_files(source: DataSource) -> Files:
     """The files of a source as they lie in its folder, by name; none for the stand-in, which is drawn everywhere."""
-    if source.folder is None:
-        return {}
-    return {path.name: path.read_bytes() for path in require_files(source.folder, "the folder")}
+    return {path.name: path.read_bytes() for path in files_of(source)}
 
 
 class Home:

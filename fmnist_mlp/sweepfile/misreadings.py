@@ -284,7 +284,8 @@ _NEEDLESS = {
     "--device on the command line says it": "device gpu gpus cuda",
     "--logs-dir on the command line says it": "logdir logsdir",
     "--results-dir on the command line says it": "resultsdir outputdir outdir savedir",
-    "dataset: {idx: FOLDER} says where your images lie, --data-dir where Fashion-MNIST does": "datadir datapath path",
+    "dataset: {idx: FOLDER} or {npz: FILE} says where your images lie, --data-dir where Fashion-MNIST does": "datadir "
+    "datapath path",
     "test images are the data set's own": "testsize testsplit",
 }
 # Lists of layers go by these names elsewhere (scikit-learn, Stable-Baselines, papers), and their number by these.
@@ -431,9 +432,10 @@ def value_hint(key: str, node: Node, choices: Sequence[str], takes_number: bool)
     if key == "dataset":
         inner = next((item.value for item in value.values()), None) if isinstance(value, dict) else value
         if isinstance(inner, str) and re.search(r"[/\\.~]", inner):
-            return f"; write dataset: {{idx: {harmless(inner)[:_MAX_REWRITTEN]}}}"
+            kind = "npz" if inner.lower().endswith((".npz", ".npy")) else "idx"
+            return f"; write dataset: {{{kind}: {harmless(inner)[:_MAX_REWRITTEN]}}}"
         if isinstance(value, str) and re.search("mnist|cifar|svhn", value.lower()) and not nearest(value, choices):
-            return "; other data sets are read from their four IDX files: {idx: FOLDER}"
+            return "; other data sets are read from their four IDX files: {idx: FOLDER}, or from arrays: {npz: FILE}"
     if key == "activation" and "relu" in choices:
         if isinstance(value, list):
             return "; each layer has one of its own: write {Dense: {units: 64, activation: relu}} in layers"

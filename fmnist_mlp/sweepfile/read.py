@@ -30,7 +30,7 @@ from fmnist_mlp.sweepfile.nearest import nearest
 from fmnist_mlp.sweepfile.nodes import Node, Problems, read_document, read_text
 from fmnist_mlp.sweepfile.settings import (
     MAX_LAYERS,
-    IdxFolder,
+    OwnImages,
     Refit,
     SelectBy,
     SweepSettings,
@@ -73,7 +73,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     reader.read_training(root)
     listed, compared = reader.read_architectures(root), reader.read_baselines(root)
     check_differ([*listed, *compared], problems, given)
-    if not isinstance(settings["dataset"], IdxFolder):  # Fashion-MNIST and its stand-in are known without looking
+    if not isinstance(settings["dataset"], OwnImages):  # Fashion-MNIST and its stand-in are known without looking
         report_pasted_ends(listed, *FASHION_MNIST, problems)
     expanded = reader.read_grids(root)
     _check_refit(settings["refit"], [*listed, *expanded], problems)

@@ -7,7 +7,7 @@ a list of values in a grid) or `Grid`: reading, messages, the schema and, for `T
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -43,23 +43,37 @@ class IdxFolder:
     """A data set of one's own: a folder with four IDX files."""
 
     path: Path
+    kind: ClassVar[str] = "idx"
+
+
+@dataclass(frozen=True)
+class NpzFile:
+    """A data set of one's own: a file of numpy's with four arrays."""
+
+    path: Path
+    kind: ClassVar[str] = "npz"
+
+
+OwnImages = IdxFolder | NpzFile
 
 
 def _read_dataset(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str) and value in _DATASETS:
         return value
-    if isinstance(value, dict) and set(value) == {"idx"} and isinstance(value["idx"], str) and value["idx"].strip():
-        base = (info.context or {}).get("folder", Path())  # a relative folder lies beside the sweep file
-        try:
-            if value["idx"].isprintable():
-                return IdxFolder(base / Path(value["idx"]).expanduser())
-            words = "must be a path of printable characters"
-        except RuntimeError:  # ~somebody
-            words = "must begin with the home folder of somebody here"
-        raise problem(f"{{idx: FOLDER}} {words}, got {quoted(value['idx'])}")
-    if isinstance(value, IdxFolder):
+    if isinstance(value, OwnImages):
         return value
-    raise ValueError("not a data set")
+    kind, path = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (None, None)
+    if kind not in _OWN or not isinstance(path, str) or not path.strip():
+        raise ValueError("not a data set")
+    base = (info.context or {}).get("folder", Path())  # a relative path begins beside the sweep file
+    make, what = _OWN[kind]
+    try:
+        if path.isprintable():
+            return make(base / Path(path).expanduser())
+        words = "must be a path of printable characters"
+    except RuntimeError:  # ~somebody
+        words = "must begin with the home folder of somebody here"
+    raise problem(f"{{{kind}: {what}}} {words}, got {quoted(path)}")
 
 
 def _read_seeds(value: Any) -> Any:
@@ -117,18 +131,31 @@ def _read_class_names(value: Any) -> Any:
 
 _DATASETS = ("auto", "fashion_mnist", "synthetic")
 
-_IDX_SCHEMA = {
-    "type": "object",
-    "properties": {"idx": {"type": "string", "minLength": 1, "description": "Folder with the four IDX files."}},
-    "required": ["idx"],
-    "additionalProperties": False,
-}
+_OWN = {"idx": (IdxFolder, "FOLDER"), "npz": (NpzFile, "FILE")}
+
+
+def _own_schema(kind: str, description: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {kind: {"type": "string", "minLength": 1, "description": description}},
+        "required": [kind],
+        "additionalProperties": False,
+    }
+
 
 Dataset = Annotated[
-    SkipValidation[str | IdxFolder],
+    SkipValidation[str | OwnImages],
     BeforeValidator(_read_dataset),
-    Wants("auto, fashion_mnist, synthetic or {idx: FOLDER}", choices=_DATASETS),
-    WithJsonSchema({"anyOf": [{"type": "string", "enum": list(_DATASETS)}, _IDX_SCHEMA]}),
+    Wants("auto, fashion_mnist, synthetic, {idx: FOLDER} or {npz: FILE}", choices=_DATASETS),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": list(_DATASETS)},
+                _own_schema("idx", "Folder with the four IDX files."),
+                _own_schema("npz", "File of numpy's with the arrays x_train, y_train, x_test and y_test."),
+            ]
+        }
+    ),
 ]
 
 Seeds = Annotated[
@@ -343,12 +370,13 @@ class SweepSettings(Checked):
     dataset: Dataset = Field(
         "auto",
         description="auto: Fashion-MNIST, or a generated stand-in where it cannot be had; fashion_mnist: never the "
-        "stand-in; synthetic: always; {idx: FOLDER}: your own images in the same four files.",
+        "stand-in; synthetic: always; {idx: FOLDER}: your own images in the same four files; {npz: FILE}: in one of "
+        "numpy's, with x_train, y_train, x_test and y_test.",
     )
     class_names: ClassNames | None = Field(
         None,
         description="Names of the classes, in the order of the labels; no part of a trial. Without them those of "
-        "labels.txt beside your own IDX files, Fashion-MNIST's, or the numbers.",
+        "labels.txt beside your own files, Fashion-MNIST's, or the numbers.",
     )
     name: Name | None = Field(None, description="Name of the sweep, and of its folder; without it the file's stem.")
     limit: int | None = Field(None, ge=1, le=10**9, description="Use only so many training images; null is all.")

@@ -173,7 +173,7 @@ def _images(task: Task, here: Worker) -> Dataset:
     """The images of a trial, if they are still those that the sweep was planned with."""
     images = here.images(task.source)
     if images.identity != task.trial.settings["data"]:
-        raise ImagesChanged(f"the images in {task.source.folder} are not those that the sweep was planned with")
+        raise ImagesChanged(f"the images in {task.source.path} are not those that the sweep was planned with")
     return images
 
 
