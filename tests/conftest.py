@@ -18,6 +18,10 @@ for _name, _value in own_environment("cpu", threads=1).items():
 # A worker asks TensorFlow for one thread by a call, which a test process cannot repeat; this is the same by variable.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
+# Compiling is most of what a tiny training takes here, and half of that is making fast code of it. Worker processes
+# start with their own flags, so what is compared with a worker's bits has to be made by one.
+os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
 import numpy as np
 import pytest
 import sweeping

@@ -25,6 +25,15 @@ def new_model(layers, seed, fitted=None):
     return models.build_model(layers, (8, 8), 4, seed, fitted)
 
 
+def start_again(learner, layers, seed=3, fitted=None):
+    """The learner at its start, with the programs that it has compiled: they are what a training costs here.
+
+    That nothing else is left of the first training is held by test_compiled_epoch.py.
+    """
+    learner.restart(new_model(layers, seed, fitted))
+    return learner
+
+
 def train(learner, images, seed=3, *, fitted=None, train_indices=TRAIN, **options):
     data = ResidentData(*images, 4, preprocessing=fitted)
     return learner.train(data, seed=seed, train_indices=train_indices, validation_indices=VALIDATION, **options)
@@ -41,11 +50,16 @@ def interrupt_after(epochs, folder):
     return at_epoch_end
 
 
+def bits(model):
+    """Everything that a model and its optimizer hold, as it is now."""
+    return {each.path: each.numpy() for each in (*model.variables, *model.optimizer.variables)}
+
+
 def assert_same_bits(model, expected):
-    """Of everything that a model and its optimizer hold."""
-    ours, theirs = ([*each.variables, *each.optimizer.variables] for each in (model, expected))
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+    """`expected` is another model, or what `bits` gave."""
+    expected = expected if isinstance(expected, dict) else bits(expected)
+    for (path, ours), theirs in zip(bits(model).items(), expected.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=path)
 
 
 def assert_agree(model, history, expected_model, expected_history, rtol):

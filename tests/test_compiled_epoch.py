@@ -9,28 +9,27 @@ import tensorflow as tf
 from learning import TRAIN, VALIDATION, assert_agree, assert_same_bits, new_learner, new_model, train
 
 from fmnist_mlp.data.split import epoch_order
-from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile.layers import BatchNormalization, Dense, Dropout, GaussianNoise, LayerNormalization
 from fmnist_mlp.sweepfile.settings import Training
 from fmnist_mlp.training import compiled_epoch
 from fmnist_mlp.training.trainer import TrainingDiverged
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "nadam", "lion")
-STACKS = {
-    "dense": [Dense(units=16, activation="relu"), Dense(units=8, activation="tanh")],
-    "normalisation": [
-        Dense(units=16, activation="relu"),
-        BatchNormalization(),
-        Dense(units=8, activation="gelu"),
-        LayerNormalization(),
-    ],
-    "dropout": [
-        Dense(units=16, activation="relu"),
-        Dropout(rate=0.3),
-        GaussianNoise(stddev=0.1),
-        Dense(units=8, activation="relu"),
-    ],
-}
+DENSE = [Dense(units=16, activation="relu"), Dense(units=8, activation="tanh")]
+DROPOUT = [
+    Dense(units=16, activation="relu"),
+    Dropout(rate=0.3),
+    GaussianNoise(stddev=0.1),
+    Dense(units=8, activation="relu"),
+]
+EVERYTHING = [
+    Dense(units=16, activation="relu"),
+    BatchNormalization(),
+    Dropout(rate=0.3),
+    GaussianNoise(stddev=0.1),
+    Dense(units=8, activation="gelu"),
+    LayerNormalization(),
+]
 EPOCHS = 3
 DIVERGES = [Dense(units=16, activation="linear"), Dense(units=16, activation="linear")]  # with sgd at 1000
 
@@ -56,17 +55,13 @@ def _agree(layers, settings, images, rtol):
 
 
 ADAM = Training(epochs=EPOCHS, optimizer="adam", learning_rate=0.01)
-CASES = {stack: (stack, ADAM) for stack in STACKS}
-CASES |= {
-    f"{optimizer} {stack}": (
-        stack,
-        Training(epochs=EPOCHS, optimizer=optimizer, learning_rate=0.01, weight_decay=0.01),
-    )
+# 57 divides the 171 images: without a short batch there is less to compile.
+CASES = {
+    optimizer: (EVERYTHING, ADAM.model_copy(update={"optimizer": optimizer, "weight_decay": 0.01, "batch_size": 57}))
     for optimizer in OPTIMIZERS
-    for stack in STACKS
 }
 CASES |= {
-    str(changes): ("dense", Training(epochs=EPOCHS, learning_rate=0.01).model_copy(update=changes))
+    str(changes): (DENSE, ADAM.model_copy(update={"batch_size": 57} | changes))
     for changes in (
         {"schedule": "cosine"},
         {"schedule": "cosine", "warmup_epochs": 1},
@@ -75,22 +70,25 @@ CASES |= {
         {"gradient_clip": 0.05},
         {"optimizer": "sgd", "momentum": 0.9},
         {"batch_size": 1},
-        {"batch_size": 57},  # divides the 171 images: no short batch
         {"batch_size": 500},  # one short batch is all there is
     )
 }
+CASES["a short last batch"] = (EVERYTHING, ADAM)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case != "dropout")) for case in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case != "a short last batch")) for case in CASES]
+)
 def test_every_stack_optimizer_and_setting_gives_the_numbers_of_plain_fit_in_float64(case, tiny_images, float64):
-    stack, settings = CASES[case]
-    _agree(STACKS[stack], settings, tiny_images, rtol=1e-9)
+    # Keras's schedules compute in float32 whatever the model does; the last digit of a rate is the compiler's.
+    has_float32 = "schedule" in case or "warmup" in case
+    _agree(*CASES[case], tiny_images, rtol=1e-7 if has_float32 else 1e-9)
 
 
 @pytest.mark.slow
 def test_float32_histories_agree_to_five_digits(tiny_images):
     """The same sums in another order: float32 keeps 7 digits a step, and three epochs of 6 steps lose at most two."""
-    _agree(STACKS["dense"], Training(epochs=EPOCHS, learning_rate=0.01), tiny_images, rtol=1e-5)
+    _agree(DENSE, Training(epochs=EPOCHS, learning_rate=0.01), tiny_images, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -98,9 +96,9 @@ def test_label_smoothing_softens_training_targets_only(tiny_images, float64):
     """Against Keras's own `label_smoothing`: the same training, and a validation loss without it."""
     x, y = tiny_images
     settings = Training(epochs=2, learning_rate=0.01, label_smoothing=0.1)
-    history = train(new_learner(STACKS["dense"], settings), tiny_images).history
+    history = train(new_learner(DENSE, settings), tiny_images).history
 
-    reference = new_model(STACKS["dense"], seed=3)
+    reference = new_model(DENSE, seed=3)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     reference.compile(keras.optimizers.Adam(0.01), loss=loss, jit_compile=True)
     for epoch in range(2):
@@ -116,8 +114,7 @@ def test_label_smoothing_softens_training_targets_only(tiny_images, float64):
 def test_plain_fit_gives_the_numbers_of_the_compiled_epoch(tiny_images, float64):
     settings = Training(epochs=EPOCHS, learning_rate=0.01, label_smoothing=0.05)
     compiled, plain = (
-        train(new_learner(STACKS["dropout"], settings, plain_fit=plain_fit), tiny_images).history
-        for plain_fit in (False, True)
+        train(new_learner(DROPOUT, settings, plain_fit=plain_fit), tiny_images).history for plain_fit in (False, True)
     )
     assert compiled.keys() == plain.keys()
     for name, values in plain.items():
@@ -128,7 +125,7 @@ def test_plain_fit_gives_the_numbers_of_the_compiled_epoch(tiny_images, float64)
 def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(tiny_images):
     # nadam, because one of its variables does not start at zero
     settings = Training(epochs=2, optimizer="nadam", learning_rate=0.01, schedule="cosine")
-    layers = [*STACKS["dropout"], BatchNormalization()]
+    layers = [*DROPOUT, BatchNormalization()]
     new = new_learner(layers, settings, seed=5)
     expected = train(new, tiny_images, seed=5).history
 
@@ -150,10 +147,10 @@ def test_dropout_draws_its_numbers_quickly_and_the_same(tiny_images, monkeypatch
     monkeypatch.setattr(
         compiled_epoch._gen_xla_ops, "xla_optimization_barrier", lambda input: barriers.append(1) or stock(input=input)
     )
-    quick = train(new_learner(STACKS["dropout"], settings), tiny_images).history
+    quick = train(new_learner(DROPOUT, settings), tiny_images).history
     assert barriers
     monkeypatch.setattr(compiled_epoch, "_random_ops_util", None)
-    assert train(new_learner(STACKS["dropout"], settings), tiny_images).history == quick
+    assert train(new_learner(DROPOUT, settings), tiny_images).history == quick
 
 
 ANOTHER_TENSORFLOW = {
@@ -186,114 +183,14 @@ def test_random_numbers_come_slowly_where_tensorflow_is_another_one(kind, monkey
 def test_a_keras_without_train_function_trains_by_its_own_loop(tiny_images, monkeypatch):
     """As a later one may be; that the loop is another one, the record's notes say."""
     settings = Training(epochs=2, learning_rate=0.01)
-    expected = train(new_learner(STACKS["dropout"], settings, plain_fit=True), tiny_images).history
+    expected = train(new_learner(DROPOUT, settings, plain_fit=True), tiny_images).history
     monkeypatch.setattr("fmnist_mlp.training.compiled_epoch.FUNCTIONS_OF_FIT", ("renamed_function",))
-    learner = new_learner(STACKS["dropout"], settings)
+    learner = new_learner(DROPOUT, settings)
     assert learner.plain_fit
     assert train(learner, tiny_images).history == expected
-
-
-@pytest.mark.slow
-def test_seeds_give_different_weights_and_orders(tiny_images):
-    settings = Training(epochs=1)
-    histories = [train(new_learner(STACKS["dense"], settings, seed), tiny_images, seed).history for seed in (0, 1)]
-    assert histories[0]["loss"] != histories[1]["loss"]
 
 
 def test_a_loss_that_goes_to_nan_is_an_error_that_names_the_epoch(tiny_images):
     settings = Training(epochs=5, optimizer="sgd", learning_rate=1000)
     with pytest.raises(TrainingDiverged, match=r"loss became (nan|inf) in epoch \d: .*learning_rate"):
         train(new_learner(DIVERGES, settings), tiny_images)
-
-
-# ---- callbacks ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_keras_callbacks_work_unchanged(tiny_images, tmp_path):
-    settings = Training(epochs=6, learning_rate=0.01)
-    learner = new_learner(STACKS["dense"], settings)
-    callbacks = [
-        keras.callbacks.TensorBoard(tmp_path / "logs", write_graph=True),
-        keras.callbacks.EarlyStopping("val_loss", patience=2, min_delta=100),
-        keras.callbacks.ModelCheckpoint(tmp_path / "model-{epoch}.keras"),
-        keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=100),
-        keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
-    ]
-    history = train(learner, tiny_images, callbacks=callbacks).history
-    # min_delta is out of reach: epoch 1 is the best, the rate is halved after epoch 2, training stops after epoch 3.
-    assert len(history["loss"]) == 3
-    assert history["learning_rate"] == pytest.approx([0.01, 0.01, 0.005])
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
-    assert {p.name for p in tmp_path.glob("model-*.keras")} == {"model-1.keras", "model-2.keras", "model-3.keras"}
-    assert list((tmp_path / "logs").rglob("events.out.tfevents*"))
-    restored = keras.models.load_model(tmp_path / "model-3.keras")
-    x, _ = tiny_images
-    np.testing.assert_array_equal(restored.predict(x, verbose=0), learner.model.predict(x, verbose=0))
-
-
-@pytest.mark.slow
-def test_learning_rate_scheduler_sets_the_rate_of_the_compiled_program(tiny_images):
-    settings = Training(epochs=3, learning_rate=0.01)
-    frozen = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 if epoch == 0 else 0.0)
-    history = train(new_learner(STACKS["dense"], settings), tiny_images, callbacks=[frozen]).history
-    assert history["val_loss"][0] == history["val_loss"][1] == history["val_loss"][2]
-    assert history["learning_rate"] == pytest.approx([0.01, 0.0, 0.0])
-
-
-@pytest.mark.slow
-def test_terminate_on_nan_stops_the_epochs(tiny_images):
-    settings = Training(epochs=5, optimizer="sgd", learning_rate=1000)
-    seen = []
-    counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
-    callbacks = [keras.callbacks.TerminateOnNaN(), counter]
-    with pytest.raises(TrainingDiverged):
-        train(new_learner(DIVERGES, settings), tiny_images, callbacks=callbacks)
-    assert len(seen) < 5
-
-
-class _ByBatches(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        pass
-
-
-class _Tolerant(_ByBatches):
-    works_by_epoch = True
-
-
-@pytest.mark.parametrize(
-    ("callback", "reason"),
-    [
-        (lambda path: _ByBatches(), "on_train_batch_end"),
-        (lambda path: keras.callbacks.LambdaCallback(on_train_batch_begin=print), "on_train_batch_begin"),
-        (lambda path: keras.callbacks.TensorBoard(path, update_freq=10), "update_freq=10"),
-        (lambda path: keras.callbacks.ModelCheckpoint(path / "m.keras", save_freq=100), "save_freq=100"),
-    ],
-)
-def test_a_callback_that_lives_by_batches_is_refused(callback, reason, tiny_images, tmp_path):
-    settings = Training(epochs=1)
-    with pytest.raises(SweepError, match=rf"works by batches \({reason}\).*plain_fit=True"):
-        train(new_learner(STACKS["dense"], settings), tiny_images, callbacks=[callback(tmp_path)])
-
-
-@pytest.mark.slow
-def test_a_callback_that_says_once_an_epoch_will_do_is_called_once_an_epoch(tiny_images):
-    calls = []
-
-    class Counter(_Tolerant):
-        def on_train_batch_end(self, batch, logs=None):
-            calls.append(batch)
-
-    settings = Training(epochs=2)
-    train(new_learner(STACKS["dense"], settings), tiny_images, callbacks=[Counter()])
-    assert len(calls) == 2
-
-
-@pytest.mark.slow
-def test_plain_fit_takes_callbacks_that_live_by_batches(tiny_images):
-    calls = []
-    counter = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: calls.append(batch))
-    settings = Training(epochs=1)
-    train(new_learner(STACKS["dense"], settings, plain_fit=True), tiny_images, callbacks=[counter])
-    assert len(calls) == 6

@@ -1,11 +1,23 @@
 """Checkpoints: a resumed training ends with the same bits as one that was never interrupted."""
 
+import functools
 import math
 
 import keras
 import numpy as np
 import pytest
-from learning import TRAIN, VALIDATION, Interrupted, assert_same_bits, interrupt_after, new_learner, new_model, train
+from learning import (
+    TRAIN,
+    VALIDATION,
+    Interrupted,
+    assert_same_bits,
+    bits,
+    interrupt_after,
+    new_learner,
+    new_model,
+    start_again,
+    train,
+)
 
 from fmnist_mlp.runner.cluster import read_files
 from fmnist_mlp.sweepfile.layers import BatchNormalization, Conv2D, Dense, Dropout
@@ -20,26 +32,17 @@ LAYERS = [
     Dense(units=8, activation="relu"),
 ]
 # Epoch 1 is the best by construction (min_delta out of reach), patience ends the training with epoch 3.
-STOPPING = EarlyStopping(patience=2, min_delta=100)
+STOPS = Training(epochs=9, early_stopping=EarlyStopping(patience=2, min_delta=100))
 
 
-def _check_resume(images, folder, settings, interrupt_epoch, plain_fit=False):
-    whole = new_learner(LAYERS, settings, plain_fit=plain_fit)
-    expected = train(whole, images)
-    with pytest.raises(Interrupted):
-        train(
-            new_learner(LAYERS, settings, plain_fit=plain_fit),
-            images,
-            at_epoch_end=interrupt_after(interrupt_epoch, folder),
-        )
-    resumed = new_learner(LAYERS, settings, plain_fit=plain_fit)
-    checkpoint = Checkpoint.read(read_files(folder), resumed.model)
-    assert checkpoint.epochs_done == interrupt_epoch
-    course = train(resumed, images, resume=checkpoint)
-    assert course.history == expected.history
-    assert course.best_epoch == expected.best_epoch
-    assert len(course.epoch_seconds) == len(expected.epoch_seconds)
-    assert_same_bits(resumed.model, whole.model)
+@functools.cache
+def _compiled(settings, plain_fit):
+    return new_learner(LAYERS, settings, plain_fit=plain_fit)
+
+
+def learner_for(settings, plain_fit=False):
+    """At its start; the same one for all tests of these settings."""
+    return start_again(_compiled(settings, plain_fit), LAYERS)
 
 
 @pytest.mark.slow
@@ -48,8 +51,8 @@ def _check_resume(images, folder, settings, interrupt_epoch, plain_fit=False):
     [
         pytest.param(Training(epochs=4, schedule="one_cycle"), 2, False, id="compiled"),
         pytest.param(Training(epochs=3), 2, True, id="plain"),
-        pytest.param(Training(epochs=9, early_stopping=STOPPING), 2, False, id="with patience left"),
-        pytest.param(Training(epochs=9, early_stopping=STOPPING), 3, False, id="stopped"),
+        pytest.param(STOPS, 2, False, id="with patience left"),
+        pytest.param(STOPS, 3, False, id="stopped"),
         *(
             pytest.param(
                 Training(epochs=3, optimizer=name, warmup_epochs=1, gradient_clip=1.0, label_smoothing=0.1),
@@ -62,12 +65,23 @@ def _check_resume(images, folder, settings, interrupt_epoch, plain_fit=False):
     ],
 )
 def test_a_resumed_training_ends_with_the_same_bits(settings, interrupt_epoch, plain_fit, tiny_images, tmp_path):
-    _check_resume(tiny_images, tmp_path, settings, interrupt_epoch, plain_fit)
+    whole = learner_for(settings, plain_fit)
+    expected, expected_bits = train(whole, tiny_images), bits(whole.model)
+    with pytest.raises(Interrupted):
+        train(learner_for(settings, plain_fit), tiny_images, at_epoch_end=interrupt_after(interrupt_epoch, tmp_path))
+    resumed = learner_for(settings, plain_fit)
+    checkpoint = Checkpoint.read(read_files(tmp_path), resumed.model)
+    assert checkpoint.epochs_done == interrupt_epoch
+    course = train(resumed, tiny_images, resume=checkpoint)
+    assert course.history == expected.history
+    assert course.best_epoch == expected.best_epoch
+    assert len(course.epoch_seconds) == len(expected.epoch_seconds)
+    assert_same_bits(resumed.model, expected_bits)
 
 
 @pytest.mark.slow
 def test_early_stopping_says_which_epoch_was_kept(tiny_images):
-    learner = new_learner(LAYERS, Training(epochs=9, early_stopping=STOPPING))
+    learner = learner_for(STOPS)
     course = train(learner, tiny_images)
     assert len(course.history["loss"]) == 3
     assert course.best_epoch == 1
@@ -83,8 +97,7 @@ def test_early_stopping_that_hides_what_it_remembers_costs_the_checkpoint_alone(
     name, tiny_images, tmp_path, monkeypatch
 ):
     """As a later Keras may: the training is the same, and no checkpoint says half of it."""
-    settings, refusals = Training(epochs=9, early_stopping=STOPPING), []
-    expected = train(new_learner(LAYERS, settings), tiny_images)
+    refusals, expected = [], train(learner_for(STOPS), tiny_images)
 
     class Hidden(keras.callbacks.EarlyStopping):
         def __getattribute__(self, attribute):
@@ -102,7 +115,7 @@ def test_early_stopping_that_hides_what_it_remembers_costs_the_checkpoint_alone(
 
     is_keras = True
     monkeypatch.setattr(keras.callbacks, "EarlyStopping", Hidden)
-    assert train(new_learner(LAYERS, settings), tiny_images, at_epoch_end=at_epoch_end).history == expected.history
+    assert train(learner_for(STOPS), tiny_images, at_epoch_end=at_epoch_end).history == expected.history
     assert len(refusals) == 3
     assert not list(tmp_path.iterdir())
 

@@ -7,8 +7,8 @@ how to augment them: it gathers the minibatches and loops over them inside. The 
 history and validation, because `fit` still drives them.
 
 `CompiledEpoch.drive` sets the two functions that `fit` calls, `model.train_function` and `model.test_function`, where
-this Keras has them (`fit_takes_programs`); the model stays a plain `keras.Sequential` that any callback can save. What
-a callback sees: one "batch" an epoch. Callbacks that live by batches are refused by `check_callbacks`.
+this Keras has them (`fit_takes_programs`); the model stays a plain `keras.Sequential`. What a callback sees is one
+"batch" an epoch.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist_mlp.errors import SweepError
 from fmnist_mlp.training.augment import Augmentation
 from fmnist_mlp.training.preprocess import Preprocessing
 
@@ -204,25 +203,6 @@ def fit_takes_programs(model: keras.Sequential) -> bool:
 FUNCTIONS_OF_FIT = ("train_function", "test_function")
 
 
-def check_callbacks(callbacks) -> None:
-    """Refuse callbacks that live by batches: the compiled epoch has no moment at which to call them.
-
-    Keras's own are known: they are safe unless told to work by batches. Any other callback that overrides a batch
-    method is refused, unless it says that once an epoch will do, by an attribute `works_by_epoch = True`.
-
-    Raises:
-        SweepError: names the callback, the method and the two ways out.
-    """
-    for callback in callbacks:
-        method = _batch_method(callback)
-        if method is not None:
-            raise SweepError(
-                f"callback {type(callback).__name__} works by batches ({method}), but the compiled epoch calls "
-                "callbacks once an epoch: train with plain_fit=True (--plain-fit), or set works_by_epoch = True on the "
-                "callback if one call an epoch is what it needs"
-            )
-
-
 def _program(model, step, gather, batch_size: int):
     """Resident tensors, indices and random choices in, logs out: `step` over minibatches, as one XLA program."""
 
@@ -288,53 +268,3 @@ def _build_metrics(model, batch) -> None:
     model.compute_metrics(x, y, y_pred)
     model.reset_metrics()
     model.optimizer.build(model.trainable_variables)
-
-
-_BATCH_METHODS = (
-    "on_batch_begin",
-    "on_batch_end",
-    "on_train_batch_begin",
-    "on_train_batch_end",
-    "on_test_batch_begin",
-    "on_test_batch_end",
-)
-
-
-def _batch_method(callback) -> str | None:
-    """The batch method that makes this callback unsafe, None if it is safe."""
-    if getattr(callback, "works_by_epoch", False):
-        return None
-    for method in _BATCH_METHODS:
-        if not _overrides(callback, method):
-            continue
-        owner = next((c for c in type(callback).__mro__ if method in vars(c)), None)
-        if method in vars(callback) or owner not in _SAFE_BY_EPOCH:
-            return method
-        unsafe = _SAFE_BY_EPOCH[owner](callback)
-        if unsafe:
-            return unsafe
-    return None
-
-
-def _overrides(callback, method: str) -> bool:
-    if method in vars(callback):  # LambdaCallback sets what it was given on the instance
-        return True
-    return getattr(type(callback), method, None) is not getattr(keras.callbacks.Callback, method)
-
-
-# Keras's callbacks with batch methods, and how to tell that one was asked to work by batches (Keras 3.15).
-_SAFE_BY_EPOCH = {
-    keras.callbacks.TerminateOnNaN: lambda callback: None,  # an epoch's mean loss is NaN as soon as one batch's is
-    keras.callbacks.ProgbarLogger: lambda callback: None,
-    keras.callbacks.TensorBoard: lambda callback: (
-        f"update_freq={callback.update_freq!r}"
-        if callback.update_freq != "epoch"
-        else ("profile_batch" if getattr(callback, "_should_trace", False) else None)
-    ),
-    keras.callbacks.ModelCheckpoint: lambda callback: _by_batches(callback.save_freq),
-    keras.callbacks.BackupAndRestore: lambda callback: _by_batches(callback.save_freq),
-}
-
-
-def _by_batches(save_freq) -> str | None:
-    return None if save_freq == "epoch" else f"save_freq={save_freq!r}"

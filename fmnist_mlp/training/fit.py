@@ -9,7 +9,7 @@ it, is left to others.
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -90,7 +90,6 @@ class Learner:
         seed: int,
         train_indices: np.ndarray,
         validation_indices: np.ndarray,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
         resume: Checkpoint | None = None,
         at_epoch_end: Callable | None = None,
     ) -> Course:
@@ -101,19 +100,17 @@ class Learner:
             seed: decides the order of the images in each epoch, and their augmentation.
             train_indices: images to train on.
             validation_indices: images to validate on after each epoch; none is no validation.
-            callbacks: Keras's, called after our own.
             resume: go on after this checkpoint, to the same bits as without the interruption.
             at_epoch_end: called after all callbacks as `at_epoch_end(epochs_done, logs, write_checkpoint)`, where
                 `write_checkpoint(folder)` writes the `Checkpoint` of that moment. What it raises ends the training.
 
         Raises:
             TrainingDiverged: the loss became NaN or infinite.
-            SweepError: a callback works by batches and the compiled epoch cannot serve it.
         """
         model, settings, epochs = self.model, self.settings, _Epochs(train_indices, seed)
-        what_to_fit = self._what_to_fit(data, epochs, validation_indices, callbacks)
+        what_to_fit = self._what_to_fit(data, epochs, validation_indices)
         history, clock, stopping = keras.callbacks.History(), _Clock(), _early_stopping(settings)
-        callbacks = [epochs, _LogLearningRate(), _StopWhenDiverged(), *stopping, history, *callbacks, clock]
+        callbacks = [epochs, _LogLearningRate(), _StopWhenDiverged(), *stopping, history, clock]
         if resume is not None:
             resume.restore(model, history)
             callbacks.append(_RestoreCallbacks(resume, clock, *stopping))
@@ -131,10 +128,9 @@ class Learner:
         _check_finite(history)
         return Course(history.history, clock.epoch_seconds, best_epoch(*stopping))
 
-    def _what_to_fit(self, data: ResidentData, epochs: "_Epochs", validation_indices: np.ndarray, callbacks) -> dict:
+    def _what_to_fit(self, data: ResidentData, epochs: "_Epochs", validation_indices: np.ndarray) -> dict:
         """What `fit` iterates over: minibatches, or a beat an epoch for the programs."""
         if not self.plain_fit:
-            compiled_epoch.check_callbacks(callbacks)
             self.programs = self.programs or CompiledEpoch(self.model, data, self.settings)
             return self.programs.drive(self.model, data, epochs, validation_indices)
         what_to_fit = {"x": _batches(epochs, len(epochs.indices), data, self.settings)}
