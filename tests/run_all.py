@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "-p", "no:cacheprovider"]
 # So that no core waits for another at the end; of the others the larger come first.
-LONGEST_FIRST = ("end_to_end", "surroundings", "engine_ray", "published", "compiled_epoch", "trial", "kill", "sweeps")
+LONGEST_FIRST = ("end_to_end", "surroundings", "engine_ray", "published", "kill", "preprocess", "refit")
 NOTHING_SELECTED = 5  # pytest's exit code
 
 

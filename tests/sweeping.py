@@ -20,6 +20,8 @@ import numpy as np
 
 from fmnist_mlp.data.source import describe
 from fmnist_mlp.engines.calls import Failure
+from fmnist_mlp.logs import sweep_run
+from fmnist_mlp.report import report
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.record import METRICS, Latency, Record, failed_record
 from fmnist_mlp.results.store import Results
@@ -117,6 +119,24 @@ def invented_latency(context, task):
     latency = Latency(latency_seconds=0.001, latency_1000_seconds=0.01, environment={"device": "cpu"})
     Results(task.results_root).save_latency(task.key, latency)
     return latency
+
+
+PICTURES = {
+    "fmnist_mlp.report.report.report": report.report,
+    "fmnist_mlp.logs.sweep_run.draw_cost": sweep_run.draw_cost,
+}
+
+
+def leave_out_pictures(patch):
+    """No report and no picture in TensorBoard at the end of a sweep: they take a second and have tests of their own."""
+    for name in PICTURES:
+        patch.setattr(name, lambda *arguments, **options: None)
+
+
+def draw_pictures(patch):
+    """As if nobody had left them out."""
+    for name, function in PICTURES.items():
+        patch.setattr(name, function)
 
 
 def _size(trial, source):
@@ -297,22 +317,6 @@ def different(one, other):
     return [key for key in {**one, **other} if one.get(key) != other.get(key)]
 
 
-IDX_NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
-
-def write_idx(folder, *arrays):
-    """Training images and labels, test images and labels, as four IDX files in a new folder."""
-    folder.mkdir(parents=True)
-    for name, array in zip(IDX_NAMES, arrays, strict=True):
-        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-        (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
-
-
 def read_csv(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -365,8 +369,6 @@ def scalars(folder):
 
 
 def scalar(tensor):
-    import struct
-
     return tensor.float_val[0] if tensor.float_val else struct.unpack("<f", tensor.tensor_content)[0]
 
 

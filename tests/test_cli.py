@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sweeping
+from idx_files import write_idx
 from sweeping import Project, by_itself, invented_latency, invented_record, state
 
 from fmnist_mlp.cli.sweep import main
@@ -25,7 +25,6 @@ from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data import idx
 from fmnist_mlp.data.idx import FILES
 from fmnist_mlp.engines.calls import Stopped
-from fmnist_mlp.report import report
 
 ROOT = Path(__file__).parent.parent
 TINY = """\
@@ -106,19 +105,15 @@ def trained(monkeypatch):
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
     monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", run_trial)
     monkeypatch.setattr("fmnist_mlp.training.latency.measure_latency", invented_latency)
-    # Its pictures take a second and have tests of their own; `drawn` has the real one.
-    monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
     monkeypatch.setattr("fmnist_mlp.training.worker.start_worker", lambda device, threads, source: environment)
+    sweeping.leave_out_pictures(monkeypatch)
     return ran
-
-
-_REAL_REPORT = report.report
 
 
 @pytest.fixture
 def drawn(trained, monkeypatch):
-    """`trained`, and the report is drawn too."""
-    monkeypatch.setattr(report, "report", _REAL_REPORT)
+    """`trained`, and pictures are drawn too."""
+    sweeping.draw_pictures(monkeypatch)
     return trained
 
 
@@ -334,22 +329,17 @@ def test_without_a_sweep_file_here_the_default_is_named(run):
 # ---- images -------------------------------------------------------------------------------------------------------
 
 
-def write_idx(folder, train=12, test=6):
-    """Four gzipped IDX files of 4x5 images in three classes, written from the format's description."""
+def write_images(folder, train=12, test=6):
+    """Four gzipped files of 4x5 images in three classes."""
     rng = np.random.default_rng(0)
-    folder.mkdir()
-    for file, n in zip(FILES, (train, train, test, test), strict=True):
-        labels = (np.arange(n) % 3).astype(np.uint8)
-        array = rng.integers(0, 256, (n, 4, 5), dtype=np.uint8) if file.dimensions == 3 else labels
-        content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-        (folder / file.gz_name).write_bytes(gzip.compress(content, mtime=0))
-    return folder
+    arrays = [array for n in (train, test) for array in (rng.integers(0, 256, (n, 4, 5)), np.arange(n) % 3)]
+    return write_idx(folder, *arrays, ending=".gz").folder
 
 
 @pytest.fixture
 def images(project, monkeypatch):
     """A folder of tiny files that pass for Fashion-MNIST: theirs are the expected sizes and checksums."""
-    folder = write_idx(project.folder / "images")
+    folder = write_images(project.folder / "images")
     files = []
     for file in FILES:
         packed = (folder / file.gz_name).read_bytes()
@@ -393,7 +383,7 @@ def test_damaged_images_are_one_line_that_names_the_file(run, project, images, m
 
 def test_other_images_than_fashion_mnist_in_its_place_are_pointed_to_idx(run, project):
     project.write(FASHION, "fashion.yaml")
-    ran = run("fashion.yaml", "--data-dir", write_idx(project.folder / "mine"))
+    ran = run("fashion.yaml", "--data-dir", write_images(project.folder / "mine"))
     assert (ran.code, len(ran.errors)) == (2, 1)
     assert "none of the four is Fashion-MNIST's" in ran.err
     assert "{idx: " in ran.err

@@ -17,9 +17,9 @@ import pandas
 import pytest
 import sweeping
 from engine_calls import wait_until
+from idx_files import write_idx
 from PIL import Image, ImageDraw
 from sklearn import metrics as sklearn_metrics
-from sweeping import write_idx
 from test_trial import worker  # noqa: F401 - worker is a fixture
 
 from fmnist_mlp.cli.console import DONE, SOME_FAILED
@@ -30,7 +30,6 @@ from fmnist_mlp.files import seal
 from fmnist_mlp.inference import pictures
 from fmnist_mlp.inference.finished import FinishedSweep
 from fmnist_mlp.inference.predictor import Predictor
-from fmnist_mlp.report import report
 from fmnist_mlp.results import table
 from fmnist_mlp.results.record import DamagedRecord, Latency
 from fmnist_mlp.sweepfile.checks import check_shapes
@@ -81,7 +80,7 @@ def load(project, architecture, seed=0):
 
 
 def probabilities(model, x):
-    return model.predict(x, batch_size=len(x), verbose=0)
+    return model.predict_on_batch(x)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def _quick(worker):  # noqa: F811
     """What these tests do not look at takes no time: the report's pictures, the measuring of latencies."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("FASHION_MNIST_DIR", raising=False)
-        patch.setattr(report, "report", lambda *arguments, **options: None)
+        sweeping.leave_out_pictures(patch)
         patch.setattr("fmnist_mlp.training.latency.measure_latency", no_latency)
         yield
 
@@ -592,7 +591,7 @@ def meet_the_other(context, task):
 def test_e_two_workers_train_at_the_same_time(tmp_path, monkeypatch, jobs, patience, code, failed):
     """E's parallel run calls its functions one after another: the first of two that wait for each other never ends."""
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
-    monkeypatch.setattr(report, "report", lambda *arguments, **options: None)
+    sweeping.leave_out_pictures(monkeypatch)
     monkeypatch.setattr("fmnist_mlp.runner.loop.RUN_TRIAL", "test_published:meet_the_other")
     monkeypatch.setattr("fmnist_mlp.runner.loop.START_WORKER", "test_published:start_without_tensorflow")
     monkeypatch.setattr("fmnist_mlp.runner.loop.MEASURE_LATENCY", f"{no_latency.__module__}:no_latency")

@@ -41,7 +41,7 @@ def goodness(name, seed):
 def failed(request, tmp_path, monkeypatch):
     """A sweep whose plain means say `poor`: it failed on the hard seed, or `good` did on the easy one."""
     select_by, which = request.param
-    fake = Fake(tmp_path, monkeypatch, text=SWEEP.format(select_by=select_by))
+    fake = Fake(tmp_path, monkeypatch, text=SWEEP.format(select_by=select_by), pictures=True)
     fake.fate["poor" if which == "hard" else "good", 2 if which == "hard" else 0] = ValueError("no")
 
     def invented_record(task):

@@ -12,6 +12,7 @@ from test_trial import draw_images, identity, run, source, worker  # noqa: F401 
 from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.engines.inline import InlineEngine
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.report.report import report  # as it is; `fake` leaves out that of a sweep
 from fmnist_mlp.results import table
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.clean import find_leftovers
@@ -344,13 +345,11 @@ def test_clean_keeps_refits_while_the_key_stands(fake):
 
 
 def test_the_report_shows_refits_and_their_failures(fake):
-    from fmnist_mlp.report import report
-
     fake.run()
     best, results = best_of(fake), Results(fake.folder / "results")
     (row,) = [row for row in fake.rows("results.csv") if row["architecture"] == best]
     plan = fake.plan()
-    page = report.report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
+    page = report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
     shown = f"{float(row['refit_test_accuracy']):.4f} ± {float(row['refit_test_accuracy_std']):.4f}"
     assert page.count(shown) >= 2  # in the summary and in the table
     assert "refit: test accuracy" in page
@@ -358,7 +357,7 @@ def test_the_report_shows_refits_and_their_failures(fake):
     fake.fate[(best, 1)] = ValueError("no")
     fake.run()
     plan = fake.plan()
-    page = report.report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
+    page = report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
     assert f"{best} refit seed 1" in page
 
 
@@ -442,7 +441,7 @@ training: {epochs: 4}
 architectures: [[16], [32, 16]]
 """
     whole, stopped = Project(tmp_path / "whole", text), Project(tmp_path / "stopped", text)
-    whole.sweep("--jobs", "2")
+    whole.sweep("--jobs", "1")
     assert sum(row["refit"] == "1" for row in whole.trials().values()) == 2
     stopped.sweep("--jobs", "1", "--only", "16")
     stopped.sweep("--jobs", "1")

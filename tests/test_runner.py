@@ -7,7 +7,7 @@ import json
 import os
 
 import pytest
-from sweeping import Made, invented_latency, invented_record, state
+from sweeping import Made, invented_latency, invented_record, leave_out_pictures, state
 from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
@@ -41,13 +41,15 @@ AS_WRITTEN = Overrides()
 class Fake:
     """A sweep whose trials are made up. `fate` maps (architecture, seed) to an exception or a function to call."""
 
-    def __init__(self, folder, monkeypatch, text=SWEEP):
+    def __init__(self, folder, monkeypatch, text=SWEEP, pictures=False):
         self.folder, self.trained, self.fate = folder, [], {}
         write_images(folder / "images")
         self.write(text)
         self.options = Options(results_dir=folder / "results", logs_dir=folder / "logs", jobs=0)
         monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", self._run_trial)
         monkeypatch.setattr("fmnist_mlp.training.latency.measure_latency", invented_latency)
+        if not pictures:
+            leave_out_pictures(monkeypatch)
         monkeypatch.setattr(
             "fmnist_mlp.training.worker.start_worker",
             lambda device, threads, source: {"device": "cpu", "threads": str(threads)},

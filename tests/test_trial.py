@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweeping import IDX_NAMES, write_idx
+from idx_files import NAMES, write_idx
 
 from fmnist_mlp import files
-from fmnist_mlp.data.source import DataSource, load_data
+from fmnist_mlp.data.source import load_data
 from fmnist_mlp.data.split import stratified_folds, stratified_split
 from fmnist_mlp.engines.calls import Context, Stopped
 from fmnist_mlp.errors import ImagesChanged, SweepError
@@ -50,8 +50,7 @@ def draw_images(n, seed):
 
 def write_images(folder, test_seed=1):
     """203 training and 60 test images as IDX files."""
-    write_idx(folder, *draw_images(203, 0), *draw_images(60, test_seed))
-    return DataSource("idx", folder)
+    return write_idx(folder, *draw_images(203, 0), *draw_images(60, test_seed))
 
 
 @functools.cache
@@ -307,9 +306,9 @@ def test_images_that_changed_under_a_sweep_are_noticed(worker, tmp_path):
 def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
     (one,) = tiny_trials(tmp_path)
     source = write_images(tmp_path / "images")
-    path = source.folder / IDX_NAMES[0]
+    path = source.folder / NAMES[0]
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(SweepError, match=IDX_NAMES[0]):
+    with pytest.raises(SweepError, match=NAMES[0]):
         run(one, source, tmp_path)
     assert Results(tmp_path / "results").load_record(one.fingerprint) is None
 
