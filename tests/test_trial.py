@@ -170,6 +170,17 @@ def test_what_the_shell_sets_behind_our_back_does_not_reach_a_trial(name, value,
     assert environment.get(name, "untouched") == expected
 
 
+def test_a_worker_that_reads_its_first_images_keeps_what_it_is_about_to_compile(tmp_path):
+    source, (one,) = write_images(tmp_path / "images"), tiny_trials(tmp_path)
+    worker = worker_module.Worker({}, source)
+    trainer = worker.trainer(one.architecture)
+    images = worker.images(source)
+    assert worker.trainer(one.architecture) is trainer
+    assert worker.images(source) is images
+    worker.images(write_images(tmp_path / "others", test_seed=2))
+    assert worker.trainer(one.architecture) is not trainer, "it would keep the old images in memory"
+
+
 @pytest.mark.parametrize(
     ("process", "gpus", "own"),
     [

@@ -184,11 +184,12 @@ class Worker:
         self._trainers.clear()
 
     def images(self, source: DataSource) -> Dataset:
-        if source != self._source or self._images is None:
-            coming = self._coming if source == self._source else None
+        if source != self._source:
             self.forget()
-            self._images = load_data(source) if coming is None else coming.result()
             self._source = source
+        if self._images is None:
+            coming, self._coming = self._coming, None
+            self._images = load_data(source) if coming is None else coming.result()
         return self._images
 
     def preprocessing(self, images: Dataset, settings, train_indices: np.ndarray):
