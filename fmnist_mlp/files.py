@@ -15,7 +15,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -71,19 +70,6 @@ def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None
             raise
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def copy_whole(source: Path, target: Path) -> None:
-    """Make `target` a file of its own with the content of `source`; whole or not at all. Raises: OSError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".draft-{secrets.token_hex(8)}")  # not named after it: see `write_whole`
-    try:
-        shutil.copyfile(source, draft)
-        os.replace(draft, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
 
 
 # ---- checksums ----------------------------------------------------------------------------------------------------

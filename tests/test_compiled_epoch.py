@@ -182,7 +182,7 @@ def test_random_numbers_come_slowly_where_tensorflow_is_another_one(kind, monkey
 
 def test_a_keras_without_train_function_trains_by_its_own_loop(tiny_images, monkeypatch):
     """As a later one may be; that the loop is another one, the record's notes say."""
-    settings = Training(epochs=2, learning_rate=0.01)
+    settings = Training(epochs=2, learning_rate=0.01, batch_size=57)
     expected = train(new_learner(DROPOUT, settings, plain_fit=True), tiny_images).history
     monkeypatch.setattr("fmnist_mlp.training.compiled_epoch.FUNCTIONS_OF_FIT", ("renamed_function",))
     learner = new_learner(DROPOUT, settings)
