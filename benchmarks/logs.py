@@ -131,16 +131,17 @@ def _load(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
     (folder / "many.yaml").write_text(text)
     command = [sys.executable, str(ROOT / "sweep.py"), "many.yaml", "--limit", "2000", "--quiet"]
     subprocess.run(command, env=clean_environment() | _images(), cwd=folder, check=True)
-    logs = folder / "logs" / "many" / "64-32"
+    logs = folder / "results" / "_trials" / "many" / "64-32"
     trials = sorted(path for path in logs.iterdir() if path.is_dir())
     for number in range(len(trials), options.trials):
         shutil.copytree(trials[number % len(trials)], logs / f"seed-{number}")
     wanted = {f"many/64-32/seed-{number}/train" for number in range(options.trials)}
-    size = sum(path.stat().st_size for path in (folder / "logs").rglob("events.out.tfevents.*"))
+    size = sum(path.stat().st_size for path in (folder / "results" / "_trials").rglob("events.out.tfevents.*"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    tensorboard = [str(Path(sys.executable).with_name("tensorboard")), "--logdir", "logs", "--port", str(port)]
+    tensorboard = [str(Path(sys.executable).with_name("tensorboard")), "--logdir", "results/_trials"]
+    tensorboard += ["--port", str(port)]
     address = f"http://127.0.0.1:{port}/data"
     start = time.perf_counter()
     process = subprocess.Popen(tensorboard, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -156,7 +157,6 @@ def _load(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
         about = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "startIndex": 0, "sliceSize": 1000}
         for what, path, body in (
             ("one curve", "plugin/scalars/scalars?run=many%2F64-32%2Fseed-0%2Ftrain&tag=epoch_loss", None),
-            ("the table of the sweep", "plugin/text/text?run=many%2F_sweep&tag=table", None),
             ("all rows of HParams", "plugin/hparams/session_groups", about),
         ):
             began = time.perf_counter()

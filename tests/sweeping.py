@@ -231,6 +231,9 @@ class Project:
     def logs(self):
         return self.folder / "logs"
 
+    def trial_logs(self, sweep="tiny"):
+        return self.results / "_trials" / sweep
+
     def write(self, text, name="tiny.yaml"):
         (self.folder / name).write_text(text, encoding="utf-8")
 
@@ -302,12 +305,12 @@ class Project:
         return columns | records | {"models": models}
 
     def curves(self, sweep="tiny"):
-        """Folders of trials below `logs/<sweep>` that hold curves or final figures, and how many files of them."""
+        """Folders of each trial's logs that hold curves or final figures, and how many files of them."""
         found = {}
-        for path in (self.logs / sweep).rglob("events.out.tfevents.*"):
-            if path.suffix in (".scores", ".architecture", ".sweep", ".curves"):
+        for path in self.trial_logs(sweep).rglob("events.out.tfevents.*"):
+            if path.suffix == ".scores":
                 continue
-            name = path.parent.relative_to(self.logs / sweep).as_posix()
+            name = path.parent.relative_to(self.trial_logs(sweep)).as_posix()
             found[name] = found.get(name, 0) + 1
         return found
 

@@ -73,7 +73,7 @@ def test_quick_looks_and_damaged_records_are_left_over(fake):
     name = "fake+epochs-1+limit-20+seeds-1"
     found, _ = look(fake)
     assert [leftover.folder.relative_to(fake.folder).as_posix() for leftover in found if leftover.reason == view] == [
-        *(f"results/{name}", f"logs/{name}", f"results/_sweeps/{name}.json"),
+        *(f"results/{name}", f"results/_trials/{name}", f"logs/{name}", f"results/_sweeps/{name}.json"),
     ]
     assert sorted(leftover.reason for leftover in found if leftover.reason != view) == [
         "a record that no sweep asks for",
@@ -94,7 +94,7 @@ def test_what_a_vanished_sweep_file_left_is_found(fake):
     (fake.folder / "fake.yaml").rename(fake.folder / "elsewhere.yml")
     found, _ = look(fake)
     assert {leftover.folder.relative_to(fake.folder).parts[0] for leftover in found} == {"results", "logs"}
-    assert sum("is gone" in leftover.reason for leftover in found) == 3
+    assert sum("is gone" in leftover.reason for leftover in found) == 4
     assert sum(leftover.reason.startswith("a record that no sweep asks for: ") for leftover in found) == 6
 
 

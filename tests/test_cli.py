@@ -441,6 +441,7 @@ def test_a_sweep_says_what_it_will_do_what_it_did_and_where_to_look(run, project
     assert "trained 4 trials in " in ran.out
     assert "table: results/tiny/results.csv\n" in ran.out
     assert "curves: tensorboard --logdir logs\n" in ran.out
+    assert "curves of every trial: tensorboard --logdir results/_trials/tiny\n" in ran.out
     assert trained == [("wide", 0), ("wide", 1), ("8", 0), ("8", 1)]  # the larger first, seeds together
 
 
@@ -657,7 +658,7 @@ def test_the_table_is_printed_in_whatever_letters_the_terminal_has(project, run,
 
 def test_names_order_and_comments_train_nothing_and_the_views_follow(run, project, trained):
     def curves(name):
-        folder = project.logs / "tiny" / name
+        folder = project.trial_logs() / name
         return {path.relative_to(folder): path.read_bytes() for path in folder.glob("*/train/*")}
 
     run("tiny.yaml", "--jobs", "0")
@@ -684,7 +685,7 @@ def test_an_architecture_taken_out_leaves_the_table_and_the_views_but_keeps_its_
     assert run("tiny.yaml").code == 0
     assert list(project.rows()) == ["8"]
     assert [path.name for path in (project.results / "tiny/models").iterdir()] == ["8.keras"]
-    assert sorted(path.name for path in (project.logs / "tiny").iterdir()) == ["8", "_journal", "_sweep"]
+    assert sorted(path.name for path in (project.logs / "tiny").iterdir()) == ["8", "_journal", "_order", "_sweep"]
     project.write(TINY)
     assert run("tiny.yaml").code == 0
     assert len(trained) == 4

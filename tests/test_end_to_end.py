@@ -132,14 +132,13 @@ def test_the_logs_hold_one_run_a_trial_with_each_epoch_once(finished):
     names = [f"{name}/seed-{seed}{part}" for name, seed in TRIALS for part in ("", "/train", "/validation")]
     assert finished.curves() == dict.fromkeys(names, 1)
     for name, seed in TRIALS:
-        folder, history = finished.logs / f"tiny/{name}/seed-{seed}", finished.record(name, seed)["history"]
+        folder, history = finished.trial_logs() / f"{name}/seed-{seed}", finished.record(name, seed)["history"]
         for part, prefix in (("train", ""), ("validation", "val_")):
             found = scalars(folder / part)
             for metric in ("loss", "accuracy"):
                 assert found[f"epoch_{metric}"] == list(enumerate(history[prefix + metric]))
-        assert [step for step, _ in scalars(folder / "train")["epoch_learning_rate"]] == [0, 1]
+        assert [step for step, _ in scalars(folder / "train")["learning_rate"]] == [0, 1]
         final = {tag: values[0][1] for tag, values in scalars(folder).items()}
-        assert final["params"] == int(finished.trials()[name, seed]["params"])
         for metric in ("test_loss", "test_accuracy"):
             assert final[metric] == pytest.approx(float(finished.trials()[name, seed][metric]), rel=1e-6)
 
@@ -334,7 +333,7 @@ def uninterrupted(tmp_path_factory):
 
 def is_training(project, seed=0):
     """Whether the curves of a trial have begun."""
-    folder = project.logs / f"tiny/mixed/seed-{seed}/validation"
+    folder = project.trial_logs() / f"mixed/seed-{seed}/validation"
     return any(b"epoch_loss" in path.read_bytes() for path in folder.glob("events.out.tfevents.*"))
 
 
@@ -371,7 +370,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_bits(tmp_path, uninterrupted, 
     project.sweep("--jobs", "1")
     assert different(project.numbers(), uninterrupted) == []
     for part in ("train", "validation"):
-        found = scalars(project.logs / f"tiny/mixed/seed-0/{part}")
+        found = scalars(project.trial_logs() / f"mixed/seed-0/{part}")
         assert [step for step, _ in found["epoch_loss"]] == list(range(len(project.record("mixed")["history"]["loss"])))
     assert not list((project.results / "_records/.checkpoints").glob("*/*"))
 

@@ -394,11 +394,11 @@ def test_a_disk_that_turns_read_only_costs_the_running_trial_only(run, project, 
     assert is_one_line(
         run("tiny.yaml", "--jobs", "0", *places), rf"cannot write .*disk/{part}.*: Read-only file system"
     )
-    assert trained == IN_TURN[:2]
+    assert part == "logs" or trained == IN_TURN[:2]
     disk.recover()
     assert run("tiny.yaml", "--jobs", "0", *places).code == 0
-    # With logs that cannot be shown, the second record was written and is kept.
-    assert sorted(trained[2:]) == sorted(IN_TURN[1:] if part == "results" else IN_TURN[2:])
+    # Logs that cannot be shown are noticed within a second; the records that were written by then are kept.
+    assert sorted(trained) == sorted([*IN_TURN, *(IN_TURN[1:2] if part == "results" else [])])
     assert different((Project(disk.folder) if part == "results" else elsewhere).numbers(), numbers) == []
 
 
@@ -420,7 +420,7 @@ MOMENTS = {
     "the first table": (Views, "write", "results.csv", 1, 0),
     "the claim of a trial": (Results, "claim", "", 2, 1),
     "a record": (Results, "draft", "", 2, 1),
-    "an event file of what is shown": (SweepLogs, "show", "", 6, 2),  # four times at first, for what was done before
+    "an event file of what is shown": (SweepLogs, "show", "", 2, 2),
     "the table": (Views, "write", "results.csv", 3, 2),
     "the other table": (Views, "write", "trials.csv", 3, 2),
 }
@@ -637,7 +637,7 @@ def test_a_damaged_record_is_one_line_passed_over_and_trained_again(run, project
     others = [other for other in folder.parent.glob("[0-9a-f]*") if other != folder]
     before = state(*others)
     damage(folder)
-    shutil.rmtree(project.logs)  # so that every record is also shown again
+    shutil.rmtree(project.trial_logs())  # so that every record is also shown again
     for arguments in (["--dry-run"], ["--dry-run", "--quiet"], ["--jobs", "0"]):  # it needs attention
         ran = run("tiny.yaml", *arguments)
         assert is_one_line(ran, rf"{folder.name}.*: {message}.*\(wide seed 1\) is trained again", code=0)

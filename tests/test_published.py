@@ -460,7 +460,7 @@ def test_d_a_stack_of_one_parameter_too_many_is_not_trained(swept):
     assert rows["over-budget"]["test_accuracy"] == rows["over-budget"]["val_accuracy"] == ""
     assert {name for name, _ in swept.trials()} == set(TRAINED)
     assert {path.stem for path in (swept.results / "tiny/models").iterdir()} == set(TRAINED)
-    assert {path.name for path in (swept.logs / "tiny").iterdir()} == {*TRAINED, "_sweep", "_journal"}
+    assert {path.name for path in (swept.logs / "tiny").iterdir()} == {*TRAINED, "_sweep", "_journal", "_order"}
 
 
 # ---- C and E: what is fitted, and what is chosen, on images that are none of its business --------------------------

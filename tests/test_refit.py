@@ -313,7 +313,7 @@ def test_the_listener_hears_of_refits_before_they_run(fake):
 
 def test_logs_show_refits_beside_the_others_and_forget_them_with_the_key(fake):
     fake.run()
-    best, folder = best_of(fake), fake.folder / "logs" / "fake"
+    best, folder = best_of(fake), fake.folder / "results" / "_trials" / "fake"
     assert {path.name for path in (folder / best).iterdir() if path.is_dir()} == {
         *("seed-0", "seed-1", "refit-seed-0", "refit-seed-1")
     }
@@ -330,7 +330,7 @@ def test_refits_that_were_trained_before_the_choice_was_open_again_are_shown(fak
     fake.run()
     assert fake.trained == [(lost["architecture"], int(lost["seed"]))]
     assert refits(fake) == [(best, 0), (best, 1)]
-    shown = {path.name for path in (fake.folder / "logs" / "fake" / best).iterdir() if path.is_dir()}
+    shown = {path.name for path in (fake.folder / "results" / "_trials" / "fake" / best).iterdir() if path.is_dir()}
     assert {"refit-seed-0", "refit-seed-1"} <= shown
 
 

@@ -520,8 +520,9 @@ def test_no_name_in_a_sweep_file_leads_out_of_its_folders(tmp_path, name):
     folder = Results(root).sweep_folder(sweep)
     assert folder.parent == folder.resolve().parent == root
     assert not folder.name.startswith(("_", "."))
-    logs = SweepLogs(root, sweep).trial_folder(trial)
-    assert logs.resolve().parent.parent.parent == root
+    logs = SweepLogs(root / "logs", sweep, Results(root))
+    assert logs.folder.resolve().parent == root / "logs"
+    assert logs.trial_folder(trial).resolve().parent.parent.parent == root / "_trials"
 
 
 # ---- models

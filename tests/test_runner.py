@@ -327,7 +327,7 @@ def test_everything_is_trained_recorded_and_shown(fake):
     assert [(row["architecture"], int(row["seed"]), row["status"]) for row in fake.rows()] == [
         (*t, "done") for t in ALL
     ]
-    assert len(list((fake.folder / "logs").rglob("*.session"))) == 6
+    assert len(list((fake.folder / "results" / "_trials").rglob("*.session"))) == 6
     assert json.loads((fake.folder / "results" / "_data.json").read_text())
 
 
@@ -466,7 +466,7 @@ def test_tables_and_logs_are_in_step_at_every_moment(fake, monkeypatch):
         def trial_ended(self, trial, record, outcome):
             rows = {(row["architecture"], int(row["seed"])): row["status"] for row in fake.rows()}
             counts = [int(row["trials"]) + int(row["failed"]) for row in fake.rows("results.csv")]
-            marks = list((fake.folder / "logs").rglob(".trial"))
+            marks = list((fake.folder / "results" / "_trials").rglob(".trial"))
             seen.append((len(rows), sum(counts), len(marks), rows[names([trial])[0]] == record.status))
 
     fake.run(Watching())

@@ -1,6 +1,7 @@
 """What lies under `logs/`, read back by TensorBoard itself: its event reader and the answers of its HTTP interface."""
 
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -20,8 +21,16 @@ from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
 from fmnist_mlp.logs.events import is_whole
 from fmnist_mlp.logs.live import LiveLog, keep_events
+from fmnist_mlp.logs.overview import run_of
 from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
-from fmnist_mlp.logs.trial_run import confusion_counts, principal_components, projector_sample, write_scores
+from fmnist_mlp.logs.trial_run import (
+    CONFUSION_MATRIX,
+    MISTAKES,
+    confusion_counts,
+    principal_components,
+    projector_sample,
+    write_scores,
+)
 from fmnist_mlp.logs.views import SweepLogs
 from fmnist_mlp.report.plots_scores import draw_confusion_counts
 from fmnist_mlp.report.summaries import choose_samples
@@ -48,21 +57,21 @@ architectures:
 
 
 class Trained:
-    """A small sweep with three real trials, the last of four failed, shown under `logs/tiny`."""
+    """A small sweep with three real trials, the last of four failed, shown under `logs/tiny` and each by itself."""
 
     def __init__(self, folder, images):
         self.root = folder / "logs"
         self.results = Results(folder / "results")
         self.plan = tiny_trials(folder, SWEEP)
         self.sweep = load_sweep(folder / "tiny.yaml")
-        self.logs = SweepLogs(self.root, self.sweep)
+        self.logs = SweepLogs(self.root, self.sweep, self.results)
         self.records = {one.fingerprint: run(one, images, folder) for one in self.plan[:3]}
         failed = self.plan[3]
         sizes = check_shapes(self.sweep, (8, 8), 4)
         failure = Failure("TrainingDiverged", "loss became nan", "")
         options = {"environment": {}, "started": 0.0, "seconds": 1.0}
         self.records[failed.fingerprint] = failed_record(failed, sizes["hopeless"], "idx:images", failure, **options)
-        self.logs.sync(self.results, self.plan, self.records)
+        self.logs.sync(self.plan, self.records)
         self.images, self.info = load_data(images), describe(images, {})
         self.state = table.SweepState(self.sweep, self.plan, self.records, sizes, "idx:images")
         self.rows = table.write_tables(self.state, self.results)
@@ -70,7 +79,12 @@ class Trained:
         self.show_sweep()
 
     def show_sweep(self):
-        self.logs.show_sweep(self.results, self.state, self.rows, self.info, self.source)
+        self.logs.show_sweep(self.state, self.rows, self.info, self.source)
+
+    @property
+    def trials(self):
+        """The logs folder of the trials."""
+        return self.logs.trials_folder.parent
 
     @property
     def best(self):
@@ -89,7 +103,7 @@ def trained(source, tmp_path_factory):  # noqa: F811
 
 def figures_of(record):
     shown = ("test_loss", "test_accuracy", "val_loss", "val_accuracy")
-    return {"params": record.params} | {name: value for name, value in record.metrics.items() if name in shown}
+    return {name: value for name, value in record.metrics.items() if name in shown}
 
 
 def summaries(folder):
@@ -124,7 +138,7 @@ def read(folder):
     [
         ("train", "epoch_loss", "loss"),
         ("train", "epoch_accuracy", "accuracy"),
-        ("train", "epoch_learning_rate", "learning_rate"),
+        ("train", "learning_rate", "learning_rate"),
         ("validation", "epoch_loss", "val_loss"),
         ("validation", "epoch_accuracy", "val_accuracy"),
     ],
@@ -142,7 +156,7 @@ def test_a_trials_own_run_holds_its_final_figures_and_its_hparams_session(traine
     found = read(trained.logs.trial_folder(one))
     figures = figures_of(record)
     session = {"_hparams_/session_start_info", "_hparams_/session_end_info"}
-    pictures = {"confusion_matrix", "mistakes"} | {f"precision_recall/{name}" for name in record.class_names}
+    pictures = {CONFUSION_MATRIX, MISTAKES} | {f"precision_recall/{name}" for name in record.class_names}
     assert set(found) - {"_hparams_/experiment"} == set(figures) | session | pictures
     for tag, value in figures.items():
         assert found[tag] == [(0, pytest.approx(value, rel=1e-6))]
@@ -153,7 +167,12 @@ def test_a_trials_own_run_holds_its_final_figures_and_its_hparams_session(traine
 
 @pytest.fixture(scope="module")
 def ask(trained):
-    """TensorBoard's web application over `logs/`, all event files loaded, without a server or a port to wait for."""
+    """Asks TensorBoard over the `logs/` of the trained sweep; with `logs=trained.trials` over each of its trials."""
+    return functools.partial(ask_tensorboard, logs=trained.root)
+
+
+def ask_tensorboard(path, query=None, *, logs, raw=False, **parameters):
+    """TensorBoard's web application over a logs folder, all loaded, without a server or a port to wait for."""
     from tensorboard.backend import application
     from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
     from tensorboard.plugins import base_plugin
@@ -178,23 +197,20 @@ def ask(trained):
         text_plugin.TextPlugin,
     )
 
-    def ask(path, query=None, logs=trained.root, raw=False, **parameters):
-        multiplexer = plugin_event_multiplexer.EventMultiplexer()
-        multiplexer.AddRunsFromDirectory(str(logs))
-        multiplexer.Reload()
-        provider = data_provider.MultiplexerDataProvider(multiplexer, str(logs))
-        plugins = {}
-        context = base_plugin.TBContext(
-            data_provider=provider, logdir=str(logs), multiplexer=multiplexer, plugin_name_to_instance=plugins
-        )
-        plugins |= {one.plugin_name: one(context) for one in plugin_classes}
-        client = Client(application.TensorBoardWSGI(list(plugins.values()), data_provider=provider))
-        url = f"/data/plugin/{path}"
-        answer = client.get(url, query_string=parameters) if query is None else client.post(url, json=query)
-        assert answer.status_code == 200, answer.text
-        return answer.data if raw else json.loads(answer.text)
-
-    return ask
+    multiplexer = plugin_event_multiplexer.EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(logs))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(logs))
+    plugins = {}
+    context = base_plugin.TBContext(
+        data_provider=provider, logdir=str(logs), multiplexer=multiplexer, plugin_name_to_instance=plugins
+    )
+    plugins |= {one.plugin_name: one(context) for one in plugin_classes}
+    client = Client(application.TensorBoardWSGI(list(plugins.values()), data_provider=provider))
+    url = f"/data/plugin/{path}"
+    answer = client.get(url, query_string=parameters) if query is None else client.post(url, json=query)
+    assert answer.status_code == 200, answer.text
+    return answer.data if raw else json.loads(answer.text)
 
 
 def sessions(ask, **options):
@@ -207,22 +223,18 @@ def run_names(plan):
 
 
 def test_the_scalars_tab_lists_every_run_and_its_tags(trained, ask):
-    found = ask("scalars/tags")
+    found = ask("scalars/tags", logs=trained.trials)
     finished = run_names(trained.plan[:3])
-    assert set(found) == {f"{n}{end}" for n in finished for end in ("", "/train", "/validation")} | {
-        "tiny/hopeless/seed-1",
-        "tiny/_sweep/train",
-        "tiny/_sweep/validation",
-    }
+    assert set(found) == {f"{n}{end}" for n in finished for end in ("", "/train", "/validation")}
     for name in finished:
-        assert set(found[name]) == {"params", "test_loss", "test_accuracy", "val_loss", "val_accuracy"}
-        assert set(found[f"{name}/train"]) == {"epoch_loss", "epoch_accuracy", "epoch_learning_rate"}
+        assert set(found[name]) == {"test_loss", "test_accuracy", "val_loss", "val_accuracy"}
+        assert set(found[f"{name}/train"]) == {"epoch_loss", "epoch_accuracy", "learning_rate"}
         assert set(found[f"{name}/validation"]) == {"epoch_loss", "epoch_accuracy"}
 
 
 def test_the_scalars_tab_draws_the_history(trained, ask):
     one = trained.plan[1]
-    points = ask("scalars/scalars", run=f"{run_names([one])[0]}/validation", tag="epoch_loss")
+    points = ask("scalars/scalars", run=f"{run_names([one])[0]}/validation", tag="epoch_loss", logs=trained.trials)
     assert [step for _, step, _ in points] == [0, 1, 2]
     assert [value for _, _, value in points] == pytest.approx(trained.records[one.fingerprint].history["val_loss"])
     assert sorted(wall for wall, _, _ in points) == [wall for wall, _, _ in points]
@@ -249,7 +261,7 @@ def test_the_hparams_tab_has_one_row_an_architecture_with_the_means_of_its_trial
         row = rows[f"tiny/{name}"]
         assert row["hparams"]["architecture"] == name
         assert row["hparams"]["learning_rate"] == those[0].architecture.training.learning_rate
-        assert row["hparams"]["params"] == trained.state.sizes[name].params
+        assert row["hparams"]["params"].strip() == f"{trained.state.sizes[name].params:,}"
         assert None not in row["hparams"].values()
         done = [trained.records[one.fingerprint].metrics for one in those if trained.records[one.fingerprint].is_done]
         expected = {tag: np.mean([metrics[tag] for metrics in done]) for tag in figures_of_group(row)}
@@ -258,13 +270,13 @@ def test_the_hparams_tab_has_one_row_an_architecture_with_the_means_of_its_trial
 
 
 def test_every_trial_is_a_session_that_links_to_its_run_and_says_how_it_ended(trained, ask):
-    found = {session["name"]: session for row in sessions(ask).values() for session in row["sessions"]}
+    found = {s["name"]: s for row in sessions(ask, logs=trained.trials).values() for s in row["sessions"]}
     assert sorted(found) == sorted(run_names(trained.plan)), "the names of the runs"
     for one, name in zip(trained.plan, run_names(trained.plan), strict=True):
         record = trained.records[one.fingerprint]
         assert found[name]["status"] == ("STATUS_SUCCESS" if record.is_done else "STATUS_FAILURE")
         figures = {m["name"]["tag"]: m["value"] for m in found[name]["metricValues"] if not m["name"]["group"]}
-        assert figures == pytest.approx({k: v for k, v in figures_of(record).items() if k != "params"}, rel=1e-6)
+        assert figures == pytest.approx(figures_of(record), rel=1e-6)
 
 
 def test_every_row_of_the_hparams_tab_has_the_same_hyperparameters(ask):
@@ -275,21 +287,30 @@ def test_every_row_of_the_hparams_tab_has_the_same_hyperparameters(ask):
 # ---- what the test images show of a model
 
 
-def picture(ask, run_name, tag):
+def picture(ask, logs, run_name, tag):
     """What the Images tab shows, as an array."""
-    (entry,) = ask("images/images", run=run_name, tag=tag, sample=0)
-    return pixels(ask("images/individualImage", raw=True, **dict(parse_qsl(entry["query"]))))
+    (entry,) = ask("images/images", logs=logs, run=run_name, tag=tag, sample=0)
+    return pixels(ask("images/individualImage", logs=logs, raw=True, **dict(parse_qsl(entry["query"]))))
 
 
 def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_the_images_tab_shows_confusion_matrix_mistakes_and_pareto(trained, ask):
+def test_the_images_tab_shows_confusion_matrix_and_mistakes_of_every_trial(trained, ask):
     finished = run_names(trained.plan[:3])
-    found = {name: set(tags) for name, tags in ask("images/tags").items()}
-    assert found == {name: {"confusion_matrix", "mistakes"} for name in finished} | {"tiny/_sweep": {"pareto"}}
-    assert picture(ask, finished[0], "confusion_matrix").ndim == 3
+    found = {name: set(tags) for name, tags in ask("images/tags", logs=trained.trials).items()}
+    assert found == {name: {CONFUSION_MATRIX, MISTAKES} for name in finished}
+    assert picture(ask, trained.trials, finished[0], CONFUSION_MATRIX).ndim == 3
+
+
+def test_pictures_stand_behind_curves_and_two_groups_are_open(ask):
+    """Scalars and Time Series open the first two groups of tags, sorted by name."""
+    scalars = {tag for tags in ask("scalars/tags").values() for tag in tags}
+    images = {tag for tags in ask("images/tags").values() for tag in tags}
+    assert images == {CONFUSION_MATRIX, MISTAKES, "what_it_costs/pareto"}
+    assert sorted(scalars)[:2] == ["epoch_accuracy", "epoch_loss"]
+    assert max(scalars) < min(images)
 
 
 def test_the_confusion_matrix_counts_what_scikit_learn_counts():
@@ -325,7 +346,7 @@ def test_a_mistake_is_shown_with_its_pixels(trained, ask):
     kept = trained.predictions(one)
     surest = choose_samples(kept["label"], kept["predicted"], kept["probabilities"].max(axis=1), most=1).confident[0]
     enlarged = np.kron(trained.images.x_test[surest], np.ones((10, 10), np.uint8))  # 84 pixels hold 10 times 8
-    shown = picture(ask, run_names([one])[0], "mistakes")
+    shown = picture(ask, trained.trials, run_names([one])[0], MISTAKES)
     assert (shown[4 : 4 + 80, 14 : 14 + 80] == enlarged).all()
 
 
@@ -335,7 +356,9 @@ def test_precision_recall_curves_are_those_of_scikit_learn(trained, ask):
     one = trained.plan[0]
     kept = trained.predictions(one)
     for c, name in enumerate(trained.images.class_names):
-        answer = ask("pr_curves/pr_curves", run=run_names([one])[0], tag=f"precision_recall/{name}")
+        answer = ask(
+            "pr_curves/pr_curves", logs=trained.trials, run=run_names([one])[0], tag=f"precision_recall/{name}"
+        )
         ((curve,),) = answer.values()
         assert curve["thresholds"] == pytest.approx(np.arange(len(curve["thresholds"])) / 100)
         assert len(curve["thresholds"]) > 10, "TensorBoard leaves out those that nothing reaches"
@@ -373,13 +396,13 @@ def test_whatever_the_images_and_classes_the_scores_are_drawn_and_small(image_sh
 def test_a_model_without_mistakes_has_no_picture_of_them(tmp_path):
     images = invented_images()
     write_scores(tmp_path, None, images, images.y_test, np.eye(10)[images.y_test])
-    assert "mistakes" not in read(tmp_path / "events")
+    assert MISTAKES not in read(tmp_path / "events")
 
 
 def test_without_probabilities_there_is_the_confusion_matrix_alone(tmp_path):
     images = invented_images()
     write_scores(tmp_path, None, images, images.y_test[::-1], None)
-    assert set(read(tmp_path / "events")) == {"confusion_matrix"}
+    assert set(read(tmp_path / "events")) == {CONFUSION_MATRIX}
 
 
 def test_a_trials_files_take_less_than_300_kib(trained):
@@ -460,7 +483,7 @@ def test_a_chart_has_training_and_validation_of_one_architecture(trained, ask):
         assert sorted(chart["title"] for chart in category["chart"]) == ["hopeless", "small"]
         chart = next(chart for chart in category["chart"] if chart["title"] == "small")
         (series,) = chart["margin"]["series"]
-        for run_name, prefix in (("train", ""), ("validation", "val_")):
+        for run_name, prefix in (("small", ""), ("small/validation", "val_")):
             histories = np.array(
                 [trained.records[one.fingerprint].history[prefix + measure] for one in trained.plan[:2]]
             )
@@ -469,9 +492,7 @@ def test_a_chart_has_training_and_validation_of_one_architecture(trained, ask):
                 ("lower", histories.min(0)),
                 ("upper", histories.max(0)),
             ):
-                points = ask("custom_scalars/scalars", run=f"tiny/_sweep/{run_name}", tag=f"^{series[part]}$")[
-                    "tag_to_events"
-                ]
+                points = ask("custom_scalars/scalars", run=f"tiny/{run_name}", tag=f"^{series[part]}$")["tag_to_events"]
                 assert [step for _, step, _ in points[series[part]]] == [0, 1, 2]
                 assert [value for *_, value in points[series[part]]] == pytest.approx(expected.tolist(), rel=1e-6)
 
@@ -481,7 +502,7 @@ def test_curves_of_unequal_length_are_averaged_over_the_trials_that_went_so_far(
         history = {name: [float(length)] * length for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         made.put(made.record(one).model_copy(update={"history": history}))
     name = made.plan[0].architecture.name
-    events = mean_curves(made.state, [name], "val_")
+    events = mean_curves(name, [made.records[one.fingerprint].history for one in made.plan[:2]], "val_")
     found = [{v.tag: v.tensor.float_val[0] for v in values} for _, values in events]
     tag = f"trials_of_{name}/loss"
     assert [(p[tag], p[f"{tag}_lowest"], p[f"{tag}_highest"]) for p in found] == [(2, 1, 3), (3, 3, 3), (3, 3, 3)]
@@ -558,7 +579,7 @@ def copied(trained, tmp_path):
     shutil.copytree(trained.results.root, tmp_path / "results")
     shutil.copytree(trained.root, tmp_path / "logs")
     copy.results, copy.root = Results(tmp_path / "results"), tmp_path / "logs"
-    copy.logs = SweepLogs(copy.root, trained.sweep)
+    copy.logs = SweepLogs(copy.root, trained.sweep, copy.results)
     return copy
 
 
@@ -599,14 +620,14 @@ def test_a_change_leaves_one_file_of_each_kind(copied):
     after = [path.name for path in copied.logs.folder.glob("_sweep/*.sweep")]
     assert len(after) == 1
     assert after[0] not in before
-    assert len(list(copied.logs.folder.glob("_sweep/train/*"))) == 1
+    assert len(list(copied.logs.folder.glob("small/*.curves"))) == 1
 
 
 def test_runs_of_architectures_that_are_gone_go_too(copied):
     kept = [one for one in copied.plan if one.architecture.name == "small"]
-    copied.logs.sync(copied.results, kept, copied.records)
-    assert sorted(path.name for path in copied.logs.folder.iterdir()) == ["_journal", "_sweep", "small"]
-    copied.logs.sync(copied.results, [], copied.records)
+    copied.logs.sync(kept, copied.records)
+    assert sorted(path.name for path in copied.logs.folder.iterdir()) == ["_journal", "_order", "_sweep", "small"]
+    copied.logs.sync([], copied.records)
     assert not copied.logs.folder.exists()
 
 
@@ -705,7 +726,7 @@ def made(tmp_path):
     """Records by hand, each with one event file of its own, and the logs of their sweep."""
     made = Made(tmp_path, "seeds: 2\ntraining: {epochs: 3}\narchitectures: [[8], [4]]\n")
     made.logs_root = tmp_path / "logs"
-    made.logs = SweepLogs(made.logs_root, made.sweep)
+    made.logs = SweepLogs(made.logs_root, made.sweep, made.results)
     for one in made.plan:
         put(made, made.record(one), f"curves of {one.fingerprint}")
     return made
@@ -720,15 +741,15 @@ def put(made, record, curves):
 
 
 def sync(made):
-    made.logs.sync(made.results, made.plan, made.records)
+    made.logs.sync(made.plan, made.records)
 
 
 def shown(made):
     """Trial folder to the text of its training curves (None without), for all of the sweep."""
     found = {}
-    for marker in made.logs.folder.rglob(".trial"):
+    for marker in made.logs.trials_folder.rglob(".trial"):
         curves = marker.parent / "train" / "events.out.tfevents.1"
-        name = marker.parent.relative_to(made.logs.folder).as_posix()
+        name = marker.parent.relative_to(made.logs.trials_folder).as_posix()
         found[name] = curves.read_text() if curves.exists() else None
     return found
 
@@ -755,12 +776,13 @@ def test_what_is_in_step_is_left_alone(made):
 
 def test_a_rename_moves_the_curves_along(made):
     sync(made)
-    renamed = made.sweep.path.read_text().replace("[[8]", "[{name: wide, layers: [8]}")
-    again = Made(made.sweep.path.parent, renamed)
-    made.plan, made.sweep = again.plan, again.sweep
+    text = made.sweep.path.read_text().replace("[[8]", "[{name: wide, layers: [8]}")
+    renamed = Made(made.sweep.path.parent, text)
+    made.plan, made.sweep = renamed.plan, renamed.sweep
+    again(made)
     sync(made)
     assert shown(made) == expected(made)
-    assert sorted(path.name for path in made.logs.folder.glob("[!_]*")) == ["4", "wide"]
+    assert sorted(path.name for path in made.logs.trials_folder.glob("[!_]*")) == ["4", "wide"]
 
 
 def test_a_trial_that_nobody_asks_for_any_more_is_removed_with_its_folder(made):
@@ -768,7 +790,7 @@ def test_a_trial_that_nobody_asks_for_any_more_is_removed_with_its_folder(made):
     made.plan = [t for t in made.plan if t.architecture.name == "8" and t.seed == 0]
     sync(made)
     assert list(shown(made)) == ["8/seed-0"]
-    assert [path.name for path in made.logs.folder.glob("[!_]*")] == ["8"]
+    assert [path.name for path in made.logs.trials_folder.glob("[!_]*")] == ["8"]
     made.plan = []
     sync(made)
     assert not made.logs.folder.exists() or not list(made.logs.folder.iterdir())
@@ -787,13 +809,13 @@ def test_a_folder_that_is_not_ours_stays(made):
 
 
 def test_curves_in_a_trials_own_place_that_are_not_ours_stay(made):
-    """Somebody's own run in `logs/<sweep>/8/seed-0`, made before the sweep had such a trial."""
-    folder = made.logs.folder / "8" / "seed-0" / "train"
+    """Somebody's own run in the folder of seed 0, made before the sweep had such a trial."""
+    folder = made.logs.trial_folder(made.plan[0]) / "train"
     folder.mkdir(parents=True)
     (folder / "events.out.tfevents.7").write_text("mine")
-    with pytest.raises(SweepError, match=r"seed-0 holds files of somebody else: move them, or use another --logs-dir"):
+    with pytest.raises(SweepError, match=r"seed-0 holds files of somebody else: move them away"):
         sync(made)
-    assert [p for p in made.logs.folder.rglob("events.out.tfevents.7*") if p.read_text() == "mine"]
+    assert [p for p in made.logs.trials_folder.rglob("events.out.tfevents.7*") if p.read_text() == "mine"]
 
 
 def test_a_trial_trained_anew_shows_the_new_curves_only(made):
@@ -801,11 +823,11 @@ def test_a_trial_trained_anew_shows_the_new_curves_only(made):
     one = made.plan[0]
     train_some(made, one, "live", name="events.out.tfevents.0")
     assert shown(made)["8/seed-0"] is None
-    assert list(made.logs.folder.rglob("events.out.tfevents.0"))
+    assert list(made.logs.trials_folder.rglob("events.out.tfevents.0"))
     put(made, made.record(one, loss=2.0), "new curves")
-    made.logs.show(made.results, one, made.records[one.fingerprint])
+    made.logs.show(one, made.records[one.fingerprint])
     assert shown(made)["8/seed-0"] == "new curves"
-    assert not list(made.logs.folder.rglob("events.out.tfevents.0"))
+    assert not list(made.logs.trials_folder.rglob("events.out.tfevents.0"))
 
 
 def test_a_quick_look_leaves_no_curves_under_a_full_trials_name(made):
@@ -858,7 +880,7 @@ def test_the_live_curves_of_another_trial_go_even_before_this_one_has_a_record(m
 
 def again(made):
     """The next run."""
-    made.logs = SweepLogs(made.logs_root, made.sweep)
+    made.logs = SweepLogs(made.logs_root, made.sweep, made.results)
 
 
 def test_curves_in_training_grow_in_the_file_that_a_reader_has_open_until_they_are_the_records(made):
@@ -870,7 +892,7 @@ def test_curves_in_training_grow_in_the_file_that_a_reader_has_open_until_they_a
         train_some(made, one, "one epoch, two epochs")
         assert reader.read() == ", two epochs"
         put(made, made.record(one), "one epoch, two epochs, the end")
-        made.logs.show(made.results, one, made.records[one.fingerprint])
+        made.logs.show(one, made.records[one.fingerprint])
         assert reader.read() == ", the end"
     assert shown(made)["8/seed-0"] == "one epoch, two epochs, the end"
     assert made.logs.take_notices() == []
@@ -889,7 +911,7 @@ def test_a_trial_is_shown_at_most_once_a_second_while_it_trains(made, monkeypatc
 def test_logs_that_are_deleted_while_a_trial_trains_come_back(made):
     one = made.plan[0]
     train_some(made, one, "one epoch")
-    shutil.rmtree(made.logs_root)
+    shutil.rmtree(made.logs.trials_folder)
     train_some(made, one, "one epoch, two epochs")
     assert shown(made) == {"8/seed-0": "one epoch, two epochs"}
 
@@ -898,9 +920,9 @@ def test_a_folder_that_shows_another_runs_trial_by_now_is_left_to_it(made):
     """Two runs of one file, edited in between: each keeps its own curves beside the records, one has the name."""
     one = made.plan[0]
     other = dataclasses.replace(one, fingerprint="0" * 64)
-    theirs = SweepLogs(made.logs_root, made.sweep)
+    theirs = SweepLogs(made.logs_root, made.sweep, made.results)
     train_some(made, one, "ours")
-    theirs.sync(made.results, [other], {})
+    theirs.sync([other], {})
     train_some(made, other, "theirs", logs=theirs)
     train_some(made, one, "ours, longer")
     assert shown(made) == {"8/seed-0": "theirs"}
@@ -923,36 +945,36 @@ def test_what_a_person_did_to_a_view_gets_another_name_out_of_tensorboards_sight
 
 def test_what_a_person_put_beside_the_views_stays_when_they_go(made):
     sync(made)
-    mine = [made.logs.trial_folder(made.plan[0]) / "notes.ipynb", made.logs.folder / "8" / "picture.png"]
+    mine = [made.logs.trial_folder(made.plan[0]) / "notes.ipynb", made.logs.trials_folder / "8" / "picture.png"]
     for path in mine:
         path.write_text("mine")
     made.plan = [one for one in made.plan if one.architecture.name != "8"]
     again(made)
     sync(made)
     assert [path.read_text() for path in mine] == ["mine", "mine"]
-    assert not list(made.logs.folder.glob("8/**/events*"))
+    assert not list(made.logs.trials_folder.glob("8/**/events*"))
 
 
 def test_logs_of_an_earlier_version_are_taken_over(made):
-    """It linked event files to the records and marked folders; what was not surely its own stays."""
+    """It had trials here, linked event files to the records and marked folders; what is not surely its own stays."""
     done, interrupted = made.plan[0], made.plan[2]
     del made.records[interrupted.fingerprint]
     for one, state in ((done, "done 1"), (interrupted, "training")):
-        folder = made.logs.trial_folder(one)
+        folder = made.logs.folder / run_of(one)
         (folder / "train").mkdir(parents=True)
         (folder / ".trial").write_text(f"{one.fingerprint} {state}\n")
-    folder = made.logs.trial_folder(done)
+    folder = made.logs.folder / run_of(done)
     record = made.results.record_folder(done.fingerprint) / "events" / "train" / "events.out.tfevents.1"
     os.link(record, folder / "train" / record.name)
     write_events(folder / "events.out.tfevents.7.here.session", "from before")
     (folder / "train" / "events.out.tfevents.9.mine").write_text("mine")
-    (made.logs.trial_folder(interrupted) / "train" / "events.out.tfevents.8").write_text("half a training")
+    (made.logs.folder / run_of(interrupted) / "train" / "events.out.tfevents.8").write_text("half a training")
     sync(made)
     assert shown(made) == {name: text for name, text in expected(made).items() if name != "4/seed-0"}
-    assert not (folder / "train" / record.name).samefile(record)
+    assert not (folder / "train" / record.name).exists()
     assert not (folder / "events.out.tfevents.7.here.session").exists()
     assert (folder / "train" / "events.out.tfevents.9.mine").read_text() == "mine"
-    left = made.logs.trial_folder(interrupted) / "train"
+    left = made.logs.folder / run_of(interrupted) / "train"
     assert {path.name: path.read_text() for path in left.iterdir()} == {"events.out.edited-1.8": "half a training"}
     assert len(made.logs.take_notices()) == 1
 
@@ -971,16 +993,15 @@ def test_a_failed_trial_has_a_row_and_no_figures(made, ask):
     (row,) = sessions(ask, logs=made.logs_root).values()
     assert row["sessions"][0]["status"] == "STATUS_FAILURE"
     assert row["metricValues"] == []
-    assert set(read(made.logs.trial_folder(one))) >= {"params"}
 
 
 def test_two_sweeps_of_one_logs_folder_stand_side_by_side(made, ask):
     sync(made)
-    other = SweepLogs(made.logs_root, made.sweep.model_copy(update={"name": "other"}))
-    other.sync(made.results, made.plan, made.records)
+    other = SweepLogs(made.logs_root, made.sweep.model_copy(update={"name": "other"}), made.results)
+    other.sync(made.plan, made.records)
     rows = sessions(ask, logs=made.logs_root)
     assert sorted({name.split("/")[0] for name in rows}) == ["other", "small"]
-    assert sum(len(row["sessions"]) for row in rows.values()) == 2 * len(made.plan)
+    assert len(rows) == 2 * len(made.sweep.architectures)
     assert all(len(figures_of_group(row)) == 4 for row in rows.values())
 
 
@@ -1005,7 +1026,7 @@ def test_curves_can_be_read_as_soon_as_they_are_added(tmp_path):
         assert first.name == before
         first.unlink()
         curves = read(tmp_path / "live" / "train")
-        assert curves == {"epoch_loss": [(3, 0.5), (4, 0.25)], "epoch_learning_rate": ANY, "weights": []}
+        assert curves == {"epoch_loss": [(3, 0.5), (4, 0.25)], "learning_rate": ANY, "weights": []}
         assert read(tmp_path / "live" / "validation") == {"epoch_loss": [(3, 0.75)]}
     (buckets,) = tagged(tmp_path / "live" / "train")["weights"]
     assert (buckets[0].tolist(), buckets[-1, 1:].tolist()) == ([1.0, pytest.approx(1 + 1 / 30), 2.0], [2.0, 1.0])

@@ -261,6 +261,8 @@ def print_where_to_look(plan: Plan, summary: Summary, screen: Screen) -> None:
     if sweep.is_quick_look:
         screen.say(f"a quick look ({sweep.overrides_in_words}): {results_dir / sweep.name} is left to the full sweep")
     screen.say(f"curves: tensorboard --logdir {shlex.quote(str(plan.options.logs_dir))}")
+    trials = plan.results.trial_logs(sweep.folder_name)
+    screen.say(f"curves of every trial: tensorboard --logdir {shlex.quote(str(trials))}")
 
 
 def new_table(*columns: str, title: str = "") -> RichTable:

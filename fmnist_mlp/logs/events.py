@@ -19,6 +19,14 @@ CURVE_RUNS = {"train": "", "validation": "val_"}
 CURVES = ("loss", "accuracy")
 
 
+def curve_tag(name: str) -> str:
+    """The tag of a curve, `epoch_loss` as Keras has it, by its name in the history.
+
+    Keras's `epoch_learning_rate` would stand before the loss, and Scalars and Time Series open two groups of tags only.
+    """
+    return name if name == "learning_rate" else f"epoch_{name.removeprefix('val_')}"
+
+
 def write_run(folder: Path, kind: str, events: Iterable[tuple[int, list | bytes]]) -> None:
     """Write an event file into the draft of a record."""
     name, content = event_file(kind, events)
@@ -132,11 +140,15 @@ def is_whole(path: Path) -> bool:
 
 def epochs_in(folder: Path) -> set[int]:
     """The epochs whose loss is in the event files of a folder."""
+    events = (event for path in folder.glob(EVENTS) for event in events_in(path.read_bytes()))
+    return {event.step for event in events for value in event.summary.value if value.tag == "epoch_loss"}
+
+
+def events_in(content: bytes) -> Iterator:
+    """The events of a file, as TensorBoard's protocol buffers."""
     from tensorboard.compat.proto import event_pb2
 
-    records = (record for path in folder.glob(EVENTS) for record, _ in _records(path.read_bytes()))
-    events = map(event_pb2.Event.FromString, records)
-    return {event.step for event in events for value in event.summary.value if value.tag == "epoch_loss"}
+    return (event_pb2.Event.FromString(record) for record, _ in _records(content))
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, int]]:

@@ -12,6 +12,7 @@ from fmnist_mlp.logs.events import (
     CURVE_RUNS,
     CURVES,
     EVENTS,
+    curve_tag,
     epochs_in,
     file_name,
     file_version,
@@ -49,13 +50,13 @@ class LiveLog(contextlib.AbstractContextManager):
 
         Args:
             epoch: from 0, as Keras counts.
-            figures: `loss`, `val_loss`, ... by the names of Keras's history; each becomes `epoch_loss` of its run.
+            figures: `loss`, `val_loss`, ... by the names of Keras's history; both become `epoch_loss`, each of its run.
             histograms: numbers of any shape by tag, for the run `train`.
         """
         values = {run: [] for run in CURVE_RUNS}
         for name, value in figures.items():
             run = "validation" if name.startswith("val_") else "train"
-            values[run].append(scalar_value(f"epoch_{name.removeprefix('val_')}", float(value)))
+            values[run].append(scalar_value(curve_tag(name), float(value)))
         values["train"] += [histogram_value(tag, numbers) for tag, numbers in (histograms or {}).items()]
         with writing(self._folder):
             for run, of_run in values.items():
@@ -113,6 +114,6 @@ def restore_curves(draft: Path, history: Mapping[str, Sequence[float]]) -> bool:
             continue
         was_necessary = True
         shutil.rmtree(folder, ignore_errors=True)
-        steps = ((i, [scalar_value(f"epoch_{m}", float(c[i])) for m, c in curves.items()]) for i in range(epochs))
+        steps = ((i, [scalar_value(curve_tag(m), float(c[i])) for m, c in curves.items()]) for i in range(epochs))
         write_run(folder, "v2", steps)
     return was_necessary

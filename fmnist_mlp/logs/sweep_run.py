@@ -1,14 +1,15 @@
-"""What TensorBoard shows of a sweep as a whole: a page and the graph of each architecture, and the run `_sweep`.
+"""What the overview shows: of each architecture mean curves, a page, graph and pictures; and the run `_sweep`.
 
-`_sweep` holds the table, the Pareto picture, the chart of each architecture's training and validation, and the
-embedding projector.
+`_sweep` holds the table, the Pareto picture, the layout of the charts of training and validation, and the embedding
+projector.
 """
 
+import contextlib
 import io
 import json
 import shlex
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ import numpy as np
 from fmnist_mlp.data.class_names import present
 from fmnist_mlp.data.source import DataInfo, DataSource, describe, load_test_images
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.events import CURVES, image_value, scalar_value, tensor_value, text_value
-from fmnist_mlp.logs.trial_run import HIDDEN, projector_sample
+from fmnist_mlp.logs.events import CURVES, curve_tag, events_in, image_value, scalar_value, tensor_value, text_value
+from fmnist_mlp.logs.trial_run import CONFUSION_MATRIX, HIDDEN, MISTAKES, projector_sample
 from fmnist_mlp.report import plots
 from fmnist_mlp.report.content import subtitle_of
 from fmnist_mlp.report.plots_scores import image_png
@@ -79,8 +80,24 @@ def _stack_lines(architecture: Architecture, info: DataInfo) -> list[str]:
     return lines
 
 
-def architecture_events(page: str, graph: bytes | None) -> list:
-    return [(0, [text_value("architecture", page)]), *([] if graph is None else [(0, graph)])]
+def architecture_events(page: str, results: Results, trial: Trial | None) -> list:
+    """An architecture's page, and of its best trial the graph, the pictures and the precision-recall curves."""
+    events = [(0, [text_value("architecture", page)])]
+    if trial is None:
+        return events
+    with contextlib.suppress(DamagedRecord):
+        graph = graph_of(results.read_file(trial.fingerprint, "model.keras"))
+        events += [] if graph is None else [(0, graph)]
+    for name, kept in results.events(trial.fingerprint).items():
+        if name.endswith(".scores"):
+            values = [value for event in events_in(kept.read() or b"") for value in event.summary.value]
+            for value in values:  # records of earlier versions have names that stand before those of the curves
+                value.tag = _FORMER_TAGS.get(value.tag, value.tag)
+            events.append((0, values))
+    return events
+
+
+_FORMER_TAGS = {"confusion_matrix": CONFUSION_MATRIX, "mistakes": MISTAKES}
 
 
 def graph_of(model_file: bytes) -> bytes | None:
@@ -137,16 +154,6 @@ def _set_attribute(node, name: str, value: Any) -> None:
 # ---- the run of the whole sweep -----------------------------------------------------------------------------------
 
 
-# Nobody looks through more charts than this, and each costs six tags that every list of scalars shows.
-MOST_CHARTS = 100
-
-
-def rank_networks(state: ranking.SweepState) -> list[str]:
-    """Names of the architectures that have figures, best first by validation; baselines have no epochs."""
-    networks = {item.name for item in state.sweep.architectures if not isinstance(item, Baseline)}
-    return [name for name in ranking.rank(state).order if name in networks]
-
-
 def sweep_events(state: ranking.SweepState, rows: Sequence[TableRow], networks: Sequence[str]) -> list:
     """The table as text, the Pareto picture, and the layout of the charts of these architectures."""
     values = [text_value("table", table.markdown(state, rows)), _layout_value(networks)]
@@ -154,32 +161,42 @@ def sweep_events(state: ranking.SweepState, rows: Sequence[TableRow], networks: 
         picture = draw_cost(subtitle_of(state), rows, state.select_by, "params", state.select_by)
     if picture:
         about = f"{state.select_by} against parameters; the line joins what no other stack beats in both."
-        values.append(image_value("pareto", picture.png, about))
+        values.append(image_value("what_it_costs/pareto", picture.png, about))
     # By their number, so that TensorBoard keeps what stood there before more were trained as an earlier step.
     trials = sum(record.is_done for record in state.records.values())
     return [(trials, values)]
 
 
-def mean_curves(state: ranking.SweepState, networks: Sequence[str], prefix: str) -> list:
-    """Of each measure, by epoch, the mean, lowest and highest of an architecture's trials."""
-    trials, curves = state.by_architecture(), {}
-    for name in networks:
-        histories = [record.history for _, record in trials[name] if record.is_done]
-        for measure in CURVES:
-            curves[_curve_tag(name, measure)] = average_histories(histories, prefix + measure)
-    events = []
-    for epoch in range(max((len(curve.mean) for curve in curves.values()), default=0)):
+# Each chart asks each run: with 19 charts of each measure the page was not drawn after a minute on two busy cores.
+MOST_CHARTS = 6
+
+
+def mean_curves(
+    name: str, histories: Sequence[Mapping[str, Sequence[float]]], prefix: str, has_chart: bool = True
+) -> list:
+    """Of each measure, by epoch, the mean of an architecture's trials.
+
+    Args:
+        name: of the architecture.
+        histories: of its finished trials.
+        prefix: `val_` for validation.
+        has_chart: whether Custom Scalars has one, which wants the lowest and highest too.
+    """
+    curves, events = {measure: average_histories(histories, prefix + measure) for measure in CURVES}, []
+    for epoch in range(max(len(curve.mean) for curve in curves.values())):
         values = []
-        for tag, curve in curves.items():
+        for measure, curve in curves.items():
             # Early stopping ends some trials before others; those that went so far are shown.
             if epoch < len(curve.trials) and curve.trials[epoch]:
-                figures = {"": curve.mean, "_lowest": curve.low, "_highest": curve.high}
-                values += [scalar_value(tag + end, points[epoch]) for end, points in figures.items()]
+                tag, figures = _chart_tag(name, measure), {curve_tag(measure): curve.mean}
+                if has_chart:
+                    figures |= {tag: curve.mean, f"{tag}_lowest": curve.low, f"{tag}_highest": curve.high}
+                values += [scalar_value(tag, points[epoch]) for tag, points in figures.items()]
         events.append((epoch, values))
     return events
 
 
-def _curve_tag(architecture: str, measure: str) -> str:
+def _chart_tag(architecture: str, measure: str) -> str:
     """With the architecture's name, since a chart of the Custom Scalars tab chooses by tags; behind `epoch_*`."""
     return f"trials_of_{architecture}/{measure}"
 
@@ -187,7 +204,7 @@ def _curve_tag(architecture: str, measure: str) -> str:
 def _layout_value(networks: Sequence[str]):
     """The charts of the Custom Scalars tab: an architecture's training and validation, mean and range of its trials.
 
-    One series a chart: it is drawn once for each run that has its tags, in the colours of the two runs.
+    One series a chart: it is drawn once for each run that has its tags, which are training and validation.
     """
     from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
@@ -195,7 +212,7 @@ def _layout_value(networks: Sequence[str]):
     for measure in CURVES:
         category = layout.category.add(title=f"{measure}: mean and range of an architecture's trials, by epoch")
         for name in networks:
-            tag = _curve_tag(name, measure)
+            tag = _chart_tag(name, measure)
             chart = category.chart.add(title=name)
             chart.margin.series.add(value=tag, lower=f"{tag}_lowest", upper=f"{tag}_highest")
     return tensor_value(metadata.CONFIG_SUMMARY_TAG, layout.SerializeToString(), metadata.create_summary_metadata())

@@ -1,7 +1,6 @@
 """What TensorBoard shows of one trial beside its curves, made where the model and the images are at hand.
 
-Confusion matrix, surest mistakes, precision-recall curves and the last hidden layer go into the record; the HParams
-session is made by whoever knows the present name.
+Confusion matrix, surest mistakes, precision-recall curves and the last hidden layer go into the record.
 """
 
 from collections.abc import Sequence
@@ -10,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_mlp.data.source import Dataset
-from fmnist_mlp.logs.events import hparams_value, image_value, scalar_value, tensor_value, write_run
+from fmnist_mlp.logs.events import image_value, tensor_value, write_run
 from fmnist_mlp.report.plots_scores import draw_confusion_counts, draw_mistakes
 from fmnist_mlp.report.summaries import choose_samples
-from fmnist_mlp.results.record import Record
-from fmnist_mlp.sweepfile.layers import Dense
-from fmnist_mlp.sweepfile.trials import Trial
+
+# TensorBoard's Time Series opens the first two groups of tags by their names: pictures come behind epoch_accuracy and
+# epoch_loss, and behind all other scalars.
+CONFUSION_MATRIX, MISTAKES = "where_it_errs/confusion_matrix", "where_it_errs/mistakes"
 
 _MOST_MISTAKES = 25
 
@@ -43,89 +43,19 @@ def write_scores(
     labels, names = images.y_test, images.class_names
     counts = confusion_counts(labels, predicted, images.num_classes)
     about = f"How many of {len(predicted):,} test images of each class (row) were given which class (column)."
-    values = [image_value("confusion_matrix", draw_confusion_counts(counts, names), about)]
+    values = [image_value(CONFUSION_MATRIX, draw_confusion_counts(counts, names), about)]
     if probabilities is not None:
         confidence = probabilities[np.arange(len(predicted)), predicted].astype(np.float32)
         surest = choose_samples(labels, predicted, confidence, _MOST_MISTAKES).confident
         if len(surest):
             about = f"The {len(surest)} most confident of {len(predicted) - counts.trace():,} mistakes, surest first."
             sheet = draw_mistakes(images.x_test[surest], labels[surest], predicted[surest], confidence[surest], names)
-            values.append(image_value("mistakes", sheet, about))
+            values.append(image_value(MISTAKES, sheet, about))
         values += _precision_recall_values(labels, probabilities, names)
     write_run(draft / "events", "scores", [(0, values)])
     if exported is not None:
         sample = images.x_test[projector_sample(images.y_test)]
         _keep_last_hidden_layer(draft / "events" / HIDDEN, exported, sample)
-
-
-def hparams_session(group: str, trial: Trial, record: Record) -> list:
-    """Events of the trial's own run: its HParams session and its final figures.
-
-    The session's name is the run's, so it links to its curves; those of one group, the repeats of an architecture,
-    make one row, with their means. So no hyperparameter may differ between them. No value is ever None: TensorBoard
-    drops such rows (tensorboard issue 4770).
-    """
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-
-    hyperparameters, figures = _hyperparameters(trial, record), {"params": record.params, **record.metrics}
-    started = float(record.measured.get("started_at_seconds", 0.0))
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=started, group_name=group)
-    for name, value in hyperparameters.items():
-        setattr(start.hparams[name], "string_value" if isinstance(value, str) else "number_value", value)
-    end = plugin_data_pb2.SessionEndInfo(
-        status=api_pb2.STATUS_SUCCESS if record.is_done else api_pb2.STATUS_FAILURE,
-        end_time_secs=started + float(record.measured.get("train_seconds") or 0.0),
-    )
-    values = [
-        hparams_value(metadata.EXPERIMENT_TAG, experiment=_experiment(hyperparameters)),
-        hparams_value(metadata.SESSION_START_INFO_TAG, session_start_info=start),
-        hparams_value(metadata.SESSION_END_INFO_TAG, session_end_info=end),
-    ]
-    shown = ((name, value) for name, value in figures.items() if name in ("params", *_METRICS) and value is not None)
-    return [(0, values + [scalar_value(name, value) for name, value in shown])]
-
-
-# TensorBoard's table shows the hyperparameters that differ first, then the metrics in this order.
-_DIFFER = ("architecture", "learning_rate", "optimizer", "params", "widths")
-
-_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
-
-
-def _experiment(hyperparameters: dict[str, str | int | float]):
-    """The columns of the HParams table; in every session the same, since TensorBoard takes the first it finds."""
-    from tensorboard.plugins.hparams import api_pb2
-
-    def column(name, value):
-        kind = api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
-        return api_pb2.HParamInfo(name=name, type=kind, differs=name in _DIFFER)
-
-    return api_pb2.Experiment(
-        hparam_infos=[column(name, value) for name, value in hyperparameters.items()],
-        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(group="", tag=tag)) for tag in _METRICS],
-    )
-
-
-def shown_name(trial: Trial) -> str:
-    """Refits make a row of their own: they have no validation, and were trained on more images."""
-    return f"{trial.architecture.name}{' (refit)' if trial.is_refit else ''}"
-
-
-def _hyperparameters(trial: Trial, record: Record) -> dict[str, str | int | float]:
-    """The same for every trial: a baseline has none or 0 in place of what it lacks."""
-    architecture, training, is_network = trial.architecture, trial.architecture.training, not record.is_baseline
-    layers = architecture.layers if is_network else ()
-    widths = [layer.units for layer in layers if isinstance(layer, Dense)]
-    return {
-        "architecture": shown_name(trial),
-        "depth": len(widths),
-        "widths": "-".join(map(str, widths)) or "none",
-        "params": record.params or 0,
-        "optimizer": training.optimizer if is_network else "none",
-        "learning_rate": training.learning_rate if is_network else 0,
-        "batch_size": training.batch_size if is_network else 0,
-        "epochs": training.epochs if is_network else 0,
-        "dataset": record.dataset,
-    }
 
 
 def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

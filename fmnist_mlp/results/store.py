@@ -313,6 +313,10 @@ class Results:
     def drop_live(self, fingerprint: str) -> None:
         shutil.rmtree(self.live_folder(fingerprint), ignore_errors=True)
 
+    def trial_logs(self, folder_name: str) -> Path:
+        """Where `logs` shows TensorBoard every trial of a sweep; `logs/` itself has an overview."""
+        return self.root / "_trials" / folder_name
+
     # ---- checkpoints of trials that are not done
 
     def checkpoint_folder(self, fingerprint: str) -> Path:

@@ -201,8 +201,8 @@ def _images_of(sweep: Sweep, data_dir: Path | None, images: dict) -> DataInfo:
 
 def _views_of(sweep: KnownSweep, results_dir: Path, logs_dir: Path, reason: str) -> list[Leftover]:
     """What is as we wrote it of a sweep's folders and memory; nothing of a folder that has no journal."""
-    leftovers = []
-    for folder in (results_dir / sweep.folder_name, logs_dir / sweep.folder_name):
+    leftovers, name = [], sweep.folder_name
+    for folder in (results_dir / name, Results(results_dir).trial_logs(name), logs_dir / name):
         views = Views(folder)
         names = () if views.is_unknown else (*views.ours(), JOURNAL, *_MEMORIES)
         files = tuple(folder / name for name in names if (folder / name).is_file())

@@ -133,7 +133,8 @@ class Run:
 
     def __init__(self, plan: Plan, listener: Listener, home):
         self.plan, self.options, self.listener, self.home = plan, plan.options, listener, home
-        self.results, self.logs = plan.results, SweepLogs(plan.options.logs_dir, plan.sweep)
+        self.results = plan.results
+        self.logs = SweepLogs(plan.options.logs_dir, plan.sweep, plan.results)
         self.state = with_trials(plan.state, (), {})  # with records of this run's own, which grow
         self.summary = Summary(self.state)
         self.stamps = dict(plan.stamps)
@@ -170,7 +171,7 @@ class Run:
             self.listener.notice(
                 f"{sealed:,} records of an earlier version agree with themselves; each has a checksum now"
             )
-        self.logs.sync(self.results, self.state.asked_for, self.state.records)
+        self.logs.sync(self.state.asked_for, self.state.records)
         if self.plan.to_train:
             table.write_tables(self.state, self.results, is_final=False)
         self.say_what_was_changed()
@@ -187,7 +188,7 @@ class Run:
         self.stamps |= stamps
         self.state = self.summary.state = with_trials(self.state, trials, records)
         self.claim()
-        self.logs.sync(self.results, self.state.asked_for, self.state.records)
+        self.logs.sync(self.state.asked_for, self.state.records)
         to_train = missing(trials, self.state, self.options)
         if to_train:
             self.jobs, shortage = self.decide_jobs(to_train)
@@ -220,7 +221,7 @@ class Run:
     def keep(self, trial: Trial, record: Record) -> None:
         self.state.records[trial.fingerprint] = record.in_short(trial)
         self.new_records.append(trial.fingerprint)
-        self.logs.show(self.results, trial, record)
+        self.logs.show(trial, record)
         if not record.is_done:
             self.summary.failed.append(record)
         elif trial.fingerprint not in self.trained_elsewhere:
@@ -237,7 +238,7 @@ class Run:
         self.summary.rows = table.write_tables(self.state, self.results)
         exported = ranking.rank(self.state).exported_trials
         self.results.show_models(self.state.sweep, exported, self.state.class_names)
-        self.logs.show_sweep(self.results, self.state, self.summary.rows, self.plan.info, self.plan.source)
+        self.logs.show_sweep(self.state, self.summary.rows, self.plan.info, self.plan.source)
         self.say_what_was_changed()
         self.results.remember_digests(self.new_records)
         for line in self.results.damaged.values():
