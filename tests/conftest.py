@@ -37,14 +37,15 @@ def _draw_the_stand_in_once():
         yield
 
 
-# Whatever looks at what these make takes more than a few seconds: trained sweeps, a browser.
-SLOW_FIXTURES = {"swept", "make_fitted", "browser"}
+# Whatever looks at what these make takes more than a few seconds: trained sweeps, a browser, a Ray cluster.
+SLOW_FIXTURES = {"swept", "make_fitted", "browser", "ray_here"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if SLOW_FIXTURES & {*item.fixturenames}:
+        is_borrowed = getattr(item, "function", None) and item.function.__module__ != item.module.__name__
+        if SLOW_FIXTURES & {*item.fixturenames} or is_borrowed:  # another file's test, which runs there every day
             item.add_marker(pytest.mark.slow)
 
 
