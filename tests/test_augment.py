@@ -235,7 +235,7 @@ def test_no_seed_and_no_epoch_is_compiled_anew(tiny_images):
     first, second = (preprocess.fit((Standardize(), Pca(20)), tiny_images[0][part]) for part in (TRAIN, TRAIN[::2]))
     used = new_learner(STACK, settings, seed=4, fitted=first)
     train(used, tiny_images, seed=4, fitted=first)
-    used.restart(new_model(STACK, 5, second))
+    used.restart(new_model(STACK, 5, second), settings)
     again = train(used, tiny_images, seed=5, fitted=second).history
     assert used.programs.compilations == {"train": 1, "validate": 1}
     new = new_learner(STACK, settings, seed=5, fitted=second)

@@ -10,7 +10,7 @@ from learning import TRAIN, VALIDATION, assert_agree, assert_same_bits, new_lear
 
 from fmnist_mlp.data.split import epoch_order
 from fmnist_mlp.sweepfile.layers import BatchNormalization, Dense, Dropout, GaussianNoise, LayerNormalization
-from fmnist_mlp.sweepfile.settings import Training
+from fmnist_mlp.sweepfile.settings import EarlyStopping, Training
 from fmnist_mlp.training import compiled_epoch
 from fmnist_mlp.training.trainer import TrainingDiverged
 
@@ -122,16 +122,24 @@ def test_plain_fit_gives_the_numbers_of_the_compiled_epoch(tiny_images, float64)
 
 
 @pytest.mark.slow
-def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(tiny_images):
-    # nadam, because one of its variables does not start at zero
-    settings = Training(epochs=2, optimizer="nadam", learning_rate=0.01, schedule="cosine")
+@pytest.mark.parametrize(
+    ("before", "settings"),
+    [
+        # nadam, because one of its variables does not start at zero
+        (Training(epochs=2, optimizer="nadam", schedule="cosine"), {}),
+        (Training(epochs=3, optimizer="nadam"), {"epochs": 2, "learning_rate": 0.01, "early_stopping": EarlyStopping(patience=5)}),
+    ],
+    ids=["another seed", "another seed, learning rate and end"],
+)
+def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(before, settings, tiny_images):
+    settings = before.model_copy(update=settings)
     layers = [*DROPOUT, BatchNormalization()]
     new = new_learner(layers, settings, seed=5)
     expected = train(new, tiny_images, seed=5).history
 
-    used = new_learner(layers, settings, seed=4)
+    used = new_learner(layers, before, seed=4)
     train(used, tiny_images, seed=4)
-    used.restart(new_model(layers, seed=5))
+    used.restart(new_model(layers, seed=5), settings)
     again = train(used, tiny_images, seed=5).history
     assert used.programs.compilations == {"train": 1, "validate": 1}
     assert again == expected

@@ -611,6 +611,27 @@ def test_a_stopped_engine_keeps_nothing_warm():
         assert engine.is_stopped
 
 
+def test_a_paused_engine_goes_on_with_the_next_run(make_engine):
+    hellos = []
+    pause = {"on_message": lambda call, message: engine.pause(), "on_worker": lambda *hello: hellos.append(hello)}
+    with make_engine(**pause) as engine:
+        for function, end in [(engine_calls.stop_when_asked, "stopped"), (engine_calls.finish_when_asked, "done")] * 2:
+            outcomes = run(engine, *numbered(function, 6))
+            assert 1 <= len(outcomes) <= 2
+            assert {outcome.status for outcome in outcomes.values()} == {end}
+        assert not engine.is_stopped
+        assert len(run(engine, *doubles(4))) == 4
+        assert len(hellos) <= 2, "workers stay warm"
+        engine.stop()
+        assert run(engine, *doubles(4)) == {}
+
+
+def test_a_pause_between_two_runs_is_for_neither(make_engine):
+    engine = make_engine()
+    engine.pause()
+    assert len(run(engine, *doubles(4))) == 4
+
+
 # Size and speed.
 
 

@@ -19,7 +19,8 @@ files. What every engine promises, so that its caller need not know which one it
 - `send` reaches a running call, in whatever process: `Context.messages` gives what was sent to its present attempt.
 - After `stop()` no call is handed out or tried again; running calls see `stop_requested` and end as they like
   (`stopped` where they raise `Stopped`); calls that were never started are not yielded. `stop(now=True)` ends running
-  calls at once, as `stopped`. A stopped engine stays stopped.
+  calls at once, as `stopped`. A stopped engine stays stopped. `pause()` does the same as `stop()` to the run that goes
+  on, and nothing to the next: there may be other calls then.
 - Nothing outlives `run`: when it ends, is closed, raises, or its process dies, so do its workers. In a `with` block of
   the engine idle workers stay warm for the next `run`, and nothing outlives the block. Busy ones do not outlive `run`.
 - A worker imports what it is to call and nothing of the main module, which may be a script without a guard, a notebook
@@ -207,6 +208,10 @@ class Engine:
 
     def stop(self, now: bool = False):
         """End the run early, gently or `now`; may be called from a signal handler, another thread, or twice."""
+        raise NotImplementedError
+
+    def pause(self):
+        """End this run early and gently, and be ready for the next; may be called from another thread."""
         raise NotImplementedError
 
     @property

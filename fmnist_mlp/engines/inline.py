@@ -25,21 +25,23 @@ class InlineEngine(Engine):
 
     def __init__(self, jobs: int = 0, settings: WorkerSettings | None = None, **options):
         super().__init__(jobs, settings or WorkerSettings(), **options)
-        self._stop = threading.Event()
-        self._kill_asked = False
+        self._stop = threading.Event()  # this run is to end
+        self._stop_asked = self._kill_asked = False
         self._at_close: contextlib.ExitStack | None = None  # None: this process is not prepared for calls
         self._running: tuple[Call, deque[bytes]] | None = None  # the call that runs, and what was sent to it
 
     def run(self, calls: Iterable[Call | None]) -> Iterator[Outcome]:
-        waiting, group = Waiting(calls), None
+        waiting, groups = Waiting(calls), ()
+        if not self._stop_asked:  # a pause was for the run before
+            self._stop.clear()
         try:
             while not self._stop.is_set():
                 waiting.draw(1, nothing_runs=True)
                 if not waiting:
                     break
                 self._prepare()
-                task = waiting.pop(group, set())
-                group = task.group
+                task = waiting.pop(groups, set())
+                groups = (task.group,)
                 yield self._call(task.call)
         finally:
             if not self.stays_warm:
@@ -52,15 +54,19 @@ class InlineEngine(Engine):
         return True
 
     def stop(self, now: bool = False):
+        self._stop_asked = True
         self._stop.set()
         if now:
             self._kill_asked = True
             if self._running and threading.current_thread() is threading.main_thread():
                 raise KeyboardInterrupt
 
+    def pause(self):
+        self._stop.set()
+
     @property
     def is_stopped(self) -> bool:
-        return self._stop.is_set()
+        return self._stop_asked
 
     def close(self):
         if self._at_close is not None:

@@ -6,6 +6,7 @@ of a cluster.
 """
 
 import atexit
+import itertools
 import math
 import pickle
 import time
@@ -18,6 +19,7 @@ from fmnist_mlp.engines.process import ThisMachine
 from fmnist_mlp.engines.waiting import Task, Waiting
 from fmnist_mlp.errors import SweepError
 
+_GROUPS_REMEMBERED = 16  # of each worker: what they share may be there still
 _GRACE_SECONDS = 5.0  # for a worker that was asked to end; TensorFlow takes some 0.3 s
 _MAX_IDLE_DEATHS = 3  # workers that may die in a row without a call ended in between
 _MAX_LOSSES = 5  # of machines under one call, after which the call itself is suspected
@@ -90,12 +92,13 @@ class Pool(Engine):
         self.prepare_call = prepare_call or (lambda call: call)
         self._workers: list[_Worker] = []
         self._idle_deaths = 0
-        self._stop_asked = self._kill_asked = False
+        self._stop_asked = self._kill_asked = self._pause_asked = False
         # A signal handler does not end a wait (PEP 475), a message does.
         self._woken, self._waker = Pipe(duplex=False)
 
     def run(self, calls: Iterable[Call | None]) -> Iterator[Outcome]:
         waiting = Waiting(calls, lambda call: Task(call, _payload(call)))
+        self._pause_asked = False  # that was for the run before
         # A generator that nobody closed may outlive everything but this; multiprocessing would wait for its workers.
         atexit.register(self._kill_workers)
         try:
@@ -105,7 +108,7 @@ class Pool(Engine):
                 elif worker.number >= self.jobs:  # there were more before
                     worker.ask_to_end()
             while True:
-                if self._stop_asked:
+                if self._ends_early:
                     self._pass_on_stop()
                     waiting.clear()
 
@@ -119,8 +122,8 @@ class Pool(Engine):
 
                 # A call, or its leave, for every worker that is ready.
                 for worker in list(self._workers):
-                    while worker.is_idle and waiting and not self._stop_asked:
-                        if outcome := self._hand_out(waiting.pop(worker.group, self._groups_in_work()), worker):
+                    while worker.is_idle and waiting and not self._ends_early:
+                        if outcome := self._hand_out(waiting.pop(worker.groups, self._groups_in_work()), worker):
                             yield outcome
                     if worker.is_idle and not waiting and not self._is_wanted(worker, waiting):
                         worker.ask_to_end()
@@ -150,9 +153,17 @@ class Pool(Engine):
                 self._kill_workers()
         self._wake()
 
+    def pause(self):
+        self._pause_asked = True
+        self._wake()
+
     @property
     def is_stopped(self) -> bool:
         return self._stop_asked
+
+    @property
+    def _ends_early(self) -> bool:
+        return self._stop_asked or self._pause_asked
 
     def close(self):
         for worker in self._workers:
@@ -203,7 +214,7 @@ class Pool(Engine):
     def _pass_on_stop(self):
         """Tell running calls, send everybody else home."""
         for worker in self._workers:
-            if self._kill_asked or not worker.is_ready:
+            if self._kill_asked or (self._stop_asked and not worker.is_ready):
                 worker.process.kill()
             elif worker.task:
                 worker.ask_to_stop()
@@ -221,7 +232,7 @@ class Pool(Engine):
         return None
 
     def _groups_in_work(self) -> set:
-        return {worker.group for worker in self._workers if worker.task}
+        return {worker.task.group for worker in self._workers if worker.task}
 
     # ---- what happens
 
@@ -284,7 +295,7 @@ class Pool(Engine):
         cause = self._bury(worker)
         task = worker.task
         if task is None:
-            if not (worker.is_ending or worker.calls_ended or is_blameless or self._stop_asked):
+            if not (worker.is_ending or worker.calls_ended or is_blameless or self._ends_early):
                 self._count_idle_death(cause)
             return None
         if is_blameless and task.losses < _MAX_LOSSES:
@@ -293,7 +304,7 @@ class Pool(Engine):
             return worker.outcome("timed_out", error=Failure("TimedOut", f"no result after {self.timeout:g} s"))
         if task.attempts - task.losses > self.retries and not self._kill_asked:
             return worker.outcome("crashed", error=Failure("WorkerDied", cause))
-        if self._stop_asked:
+        if self._ends_early:
             return worker.outcome("stopped")
         waiting.put_back(task)
         return None
@@ -312,7 +323,7 @@ class _Worker:
         self.process = process
         self.is_ready = self.is_ending = self.is_late = self.knows_of_stop = False
         self.task: Task | None = None
-        self.group = None  # of the last call
+        self.groups: dict[Any, None] = {}  # of its calls, the last one first
         self.started = 0.0
         self.deadline = math.inf  # of the call, or of its end
         self.calls_ended = 0
@@ -323,7 +334,9 @@ class _Worker:
 
     def take(self, task: Task, timeout: float | None):
         task.attempts += 1
-        self.task, self.group, self.started = task, task.group, time.monotonic()
+        self.task, self.started = task, time.monotonic()
+        self.groups = dict.fromkeys([task.group, *itertools.islice(self.groups, _GROUPS_REMEMBERED)])
+        self.knows_of_stop = False
         self.deadline = self.started + (timeout or math.inf)
         self.process.send(("call", task.payload))
 

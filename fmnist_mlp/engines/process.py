@@ -187,6 +187,7 @@ def _listen(pipe: connection.Connection, tasks: queue.SimpleQueue, stop: threadi
             elif kind == "message":  # for the call that was handed out last
                 inbox.append(*content)
             else:
+                stop.clear()  # that was for the call before: a paused pool goes on
                 inbox = deque()
                 tasks.put((kind, *content, inbox))
     os._exit(1)

@@ -73,10 +73,14 @@ class Waiting:
         self._groups, self._costs, self._count, self.may_grow = {}, {}, 0, False
         self._alone.clear()
 
-    def pop(self, group, groups_in_work: set) -> Task:
-        """The next call for a worker that last worked on `group`: of that group; of the group nobody works on with the
-        most left to do; or else, so that nobody is idle, of the one with the most left to do. Earlier ones win ties."""
-        if group not in self._groups:
+    def pop(self, groups: Iterable, groups_in_work: set) -> Task:
+        """The next call for a worker that has worked on `groups`, the last one first.
+
+        Of the first of these that is left; of the group nobody works on with the most left to do; or else, so that
+        nobody is idle, of the one with the most left to do. Earlier ones win ties.
+        """
+        group = next((group for group in groups if group in self._groups), None)
+        if group is None:
             untouched = [other for other in self._groups if other not in groups_in_work]
             group = max(untouched or self._groups, key=self._costs.__getitem__)
         task = self._groups[group].popleft()

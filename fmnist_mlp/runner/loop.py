@@ -32,8 +32,9 @@ from fmnist_mlp.runner.plan import (
     missing,
     with_trials,
 )
+from fmnist_mlp.runner.workers import Workers
 from fmnist_mlp.sweepfile.sweep import Architecture
-from fmnist_mlp.sweepfile.trials import Trial
+from fmnist_mlp.sweepfile.trials import Trial, program_of
 from fmnist_mlp.training.latency import LatencyTask
 from fmnist_mlp.training.trial import Task
 from fmnist_mlp.training.worker import own_environment, worker_environment
@@ -70,6 +71,9 @@ class Listener:
     def trial_ended(self, trial: Trial, record: Record | None, outcome: Outcome):
         """`record` is None where the trial was stopped."""
 
+    def tables_written(self, rows: list[TableRow]):
+        """The table as it stands, now and then while trials end."""
+
     def trials_added(self, trials: list[Trial]):
         """The best architecture is known now, and these refits of it join what this run trains."""
 
@@ -95,19 +99,20 @@ class Summary:
     rows: list[TableRow] = field(default_factory=list)
 
 
-def run_sweep(plan: Plan, listener: Listener) -> Summary:
+def run_sweep(plan: Plan, listener: Listener, workers: Workers | None = None) -> Summary:
     """Train what is missing; records, logs and tables are in step with each other when this returns or raises.
 
     Args:
         plan: from `make_plan`.
         listener: is told what happens.
+        workers: of the run before, which stay warm for the next; without any, those of this run end with it.
 
     Raises:
         SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
         ImagesChanged: a worker finds other images than the plan was made with; the next plan looks at them anew.
     """
-    with _reach_cluster(plan) as home:
-        return Run(plan, listener, home).run()
+    with _reach_cluster(plan) as home, contextlib.ExitStack() as of_this_run:
+        return Run(plan, listener, workers or of_this_run.enter_context(Workers()), home).run()
 
 
 @contextlib.contextmanager
@@ -131,35 +136,32 @@ class Run:
         home: where trials run on a cluster, its `cluster.Home`.
     """
 
-    def __init__(self, plan: Plan, listener: Listener, home):
+    def __init__(self, plan: Plan, listener: Listener, workers: Workers, home):
         self.plan, self.options, self.listener, self.home = plan, plan.options, listener, home
+        self.workers = workers
         self.results = plan.results
         self.logs = SweepLogs(plan.options.logs_dir, plan.sweep, plan.results)
         self.state = with_trials(plan.state, (), {})  # with records of this run's own, which grow
         self.summary = Summary(self.state)
         self.stamps = dict(plan.stamps)
         self.jobs = plan.jobs
-        self.engine: Engine | None = None
-        self.engine_threads = 0
-        self.finds_no_gpu = False  # though the machine seems to have one
-        self.engines = contextlib.ExitStack()  # closes it
         self.wave: Sequence[Trial] = ()  # what is trained now
+        self.threads = 1  # of its trials that run now
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
-        self.environments: dict[int, dict[str, str]] = {}  # by worker
         self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
         self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
     def run(self) -> Summary:
         started = time.monotonic()
+        self.workers.is_paused = False  # that was for the run before
         self.begin()
         try:
             self.train(self.plan.to_train, self.plan.to_measure)
             while not self.is_over and (trials := self.plan.proposals.next(self.state)):
                 self.train(self.ask_for(trials))
         finally:
-            with self.engines:
-                self.end()
+            self.end()
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
@@ -192,8 +194,8 @@ class Run:
         to_train = missing(trials, self.state, self.options)
         if to_train:
             self.jobs, shortage = self.decide_jobs(to_train)
-            if shortage and self.engine is not None:  # of memory, which warm workers hold too
-                self.close_engine()
+            if shortage and self.workers.engine is not None:  # of memory, which warm workers hold too
+                self.workers.close()
                 self.jobs, _ = self.decide_jobs(to_train)
             self.listener.trials_added(to_train)
         return to_train
@@ -216,7 +218,7 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        return self.summary.stopped or (self.options.fail_fast and bool(self.summary.failed))
+        return self.summary.stopped or self.workers.is_paused or (self.options.fail_fast and bool(self.summary.failed))
 
     def keep(self, trial: Trial, record: Record) -> None:
         self.state.records[trial.fingerprint] = record.in_short(trial)
@@ -230,7 +232,7 @@ class Run:
     def write_tables_now_and_then(self) -> None:
         began = time.monotonic()
         if began >= self.next_tables:
-            table.write_tables(self.state, self.results, is_final=False)
+            self.listener.tables_written(table.write_tables(self.state, self.results, is_final=False))
             took = time.monotonic() - began
             self.next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
 
@@ -260,7 +262,7 @@ class Run:
         for threads in sorted({architecture.training.threads for architecture in wanted}):
             waiting = [trial for trial in self.wave if trial.architecture.training.threads == threads]
             latencies = {key: alike for key, alike in to_measure.items() if alike[0].training.threads == threads}
-            engine = self.engine_for(threads, waiting)
+            self.threads, engine = threads, self.engine_for(threads, waiting)
             self.listener.engine_made(engine)
             # Twice: a trial that another sweep has in work is passed over first, and waited for when all else is done.
             for wait in itertools.chain([False], itertools.repeat(True)):
@@ -277,7 +279,7 @@ class Run:
                         waiting.append(self.trials[outcome.call.key])
                     else:
                         yield outcome
-                if ended < len(calls):
+                if ended < len(calls) or self.workers.is_paused:
                     self.summary.stopped = True
                     return
                 if not waiting:
@@ -285,24 +287,17 @@ class Run:
                 latencies = {}
 
     def engine_for(self, threads: int, trials: Sequence[Trial]) -> Engine:
-        """That of the last wave, its workers still warm, or a new one where that does not suit.
-
-        There is one at a time: warm workers of another would hold memory, a GPU or places of the cluster.
-        """
-        if self.engine is None or self.home is not None or threads != self.engine_threads:
-            self.close_engine()
-            self.engine = self.engines.enter_context(self.make_engine(threads, trials))
-            self.engine_threads = threads
-        else:
-            self.engine.jobs = self.jobs_for(threads)
-        return self.engine
-
-    def close_engine(self) -> None:
-        self.engines.close()
-        self.engine = None
+        """That of the last wave, or run, its workers still warm, or a new one where that does not suit."""
+        # A cluster's workers come and go with the run that was given them.
+        kind = (self.options.device, threads, self.jobs == 0) if self.home is None else None
+        engine = self.workers.engine_of(kind, lambda: self.make_engine(threads, trials))
+        if self.home is None:
+            engine.jobs, engine.timeout = self.jobs_for(threads), self.options.trial_timeout
+            engine.on_message, engine.on_worker = self.on_message, self.on_worker
+        return engine
 
     def decide_jobs(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
-        options = dataclasses.replace(self.options, device="cpu") if self.finds_no_gpu else self.options
+        options = dataclasses.replace(self.options, device="cpu") if self.workers.finds_no_gpu else self.options
         return decide_jobs(options, trials, self.state.sizes, self.plan.info)
 
     def jobs_for(self, threads: int) -> int:
@@ -311,12 +306,6 @@ class Run:
     def make_engine(self, threads: int, trials: Sequence[Trial]) -> Engine:
         """For those of the wave's trials that ask for so many threads."""
         source, device = self.plan.source, self.options.device
-        common = {
-            "timeout": self.options.trial_timeout,
-            "recycle_bytes": _RECYCLE_BYTES,
-            "on_message": self.on_message,
-            "on_worker": self.on_worker,
-        }
         if self.home is not None:
             largest = largest_bytes(trials, self.state.sizes, self.plan.info)
             return self.home.make_engine(
@@ -327,23 +316,26 @@ class Run:
                 calls=len(trials) or 1,
                 worker_bytes=WORKER_BYTES + largest,
                 on_notice=self.listener.notice,
-                **common,
+                on_message=self.on_message,
+                on_worker=self.on_worker,
+                timeout=self.options.trial_timeout,
+                recycle_bytes=_RECYCLE_BYTES,
             )
         settings = WorkerSettings(
             environment=(worker_environment if self.jobs else own_environment)(device, threads),
             initializer=START_WORKER,
             initargs=(device, threads, source),
         )
-        return (Pool if self.jobs else InlineEngine)(self.jobs_for(threads), settings, **common)
+        return (Pool if self.jobs else InlineEngine)(self.jobs_for(threads), settings, recycle_bytes=_RECYCLE_BYTES)
 
     def on_worker(self, worker: int, environment: dict[str, str]) -> None:
-        self.environments[worker] = environment
+        self.workers.environments[worker] = environment
         is_guess = self.home is None and self.options.jobs is None and self.options.device == "auto"
         # A driver is there, but TensorFlow was built without CUDA, or finds the driver too old.
         if is_guess and environment["device"] == "cpu" and count_gpus():
-            self.finds_no_gpu = True
+            self.workers.finds_no_gpu = True
             self.jobs, _ = self.decide_jobs(self.wave)
-            self.engine.jobs = self.jobs_for(self.engine_threads)
+            self.workers.engine.jobs = self.jobs_for(self.threads)
         self.listener.worker_ready(worker, environment)
 
     def on_message(self, call: Call, message: dict) -> None:
@@ -370,7 +362,7 @@ class Run:
             failures_before=self.failures_before(trial),
         )
         cost = self.plan.train_cost(trial)
-        return Call(trial.fingerprint, RUN_TRIAL, (task,), group=trial.architecture.name, cost=cost)
+        return Call(trial.fingerprint, RUN_TRIAL, (task,), group=program_of(trial), cost=cost)
 
     def latency_call(self, key: str, architecture: Architecture) -> Call:
         info, root = self.plan.info, self.options.results_dir.absolute()
@@ -411,7 +403,7 @@ class Run:
             self.state.sizes[trial.architecture.name],
             self.state.dataset,
             outcome.error,
-            environment=self.environments.get(outcome.worker, {}),
+            environment=self.workers.environments.get(outcome.worker, {}),
             started=time.time() - outcome.seconds,
             seconds=outcome.seconds,
             failures_before=self.failures_before(trial),

@@ -144,6 +144,21 @@ def canonical_settings(
     return settings
 
 
+def program_of(trial: Trial) -> str:
+    """A key that trials share where one compiled program trains them all.
+
+    Seeds and folds are values of its variables, and so is a learning rate that stays the same; how many epochs there
+    are is asked between them. A schedule counts their steps, and is compiled with its numbers.
+    """
+    training = dict(trial.settings["training"])
+    values = {"early_stopping"}
+    if "schedule" not in training and "warmup_epochs" not in training:
+        values |= {"epochs", "learning_rate"}
+    training = {name: value for name, value in training.items() if name not in values}
+    settings = {name: value for name, value in trial.settings.items() if name not in ("seed", "fold")}
+    return fingerprint(settings | {"training": training})
+
+
 def fingerprint(settings: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON of `settings`, in hexadecimal."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -139,12 +139,17 @@ class Learner:
             what_to_fit["validation_data"] = validation
         return what_to_fit
 
-    def restart(self, fresh: keras.Sequential) -> None:
-        """Back to the start of another seed: weights and seed generators of `fresh`, optimizer at zero.
+    def restart(self, fresh: keras.Sequential, settings) -> None:
+        """Back to the start of another trial: weights and seed generators of `fresh`, optimizer at zero.
 
-        This is what makes seeds cheap.
+        This is what makes seeds and learning rates cheap.
+
+        Args:
+            settings: as those before in all that the program is compiled for (`trials.program_of`).
         """
-        model, optimizer = self.model, self.model.optimizer
+        model, optimizer, self.settings = self.model, self.model.optimizer, settings
+        if settings.schedule == "constant" and not settings.warmup_epochs:  # a variable, not computed from the step
+            optimizer.learning_rate = settings.learning_rate
         for variable, start in zip(model.variables, fresh.variables, strict=True):
             variable.assign(start.value)
         # A second optimizer of the same configuration holds the values to start from (nadam's are not all zero).

@@ -1,7 +1,7 @@
 """Trains networks with Keras: the `trainer.Trainer` of architectures.
 
-It keeps the program compiled for the last architecture, so that further seeds of it cost no compilation, and the
-training images where the model computes. What it keeps never changes a number.
+It keeps the programs compiled for the last architectures, so that further seeds and learning rates of them cost no
+compilation, and the training images where the model computes. What it keeps never changes a number.
 """
 
 import functools
@@ -14,6 +14,7 @@ from fmnist_mlp.sweepfile import stacks
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.steps import Step, count
 from fmnist_mlp.sweepfile.sweep import Architecture
+from fmnist_mlp.sweepfile.trials import program_of
 from fmnist_mlp.training import models
 from fmnist_mlp.training.checkpoint import Checkpoint
 from fmnist_mlp.training.compiled_epoch import ResidentData
@@ -22,6 +23,7 @@ from fmnist_mlp.training.gradients import histograms_of
 from fmnist_mlp.training.trainer import Assignment, Predictions, Trained
 
 _PREDICTION_BATCH_SIZE = 1000
+_PROGRAMS_KEPT = 8  # a change of the sweep file comes back to stacks that were trained before; some 30 MB each
 
 _NO_PROGRAMS = (
     "Keras {} takes no compiled epoch (Model.train_function): trained by Keras's own loop, which is slower and differs "
@@ -36,7 +38,7 @@ class NetworkTrainer:
 
     def __init__(self):
         self._resident_key = self._resident = None
-        self._model_key = self._models = None
+        self._models: dict[tuple, tuple] = {}  # the last used is the last
 
     def planned_size(self, architecture: Architecture, images: Dataset) -> StackSize:
         return _size(architecture, architecture.training.preprocess, images)
@@ -96,17 +98,16 @@ class NetworkTrainer:
         architecture, train_images = trial.architecture, len(assignment.train_indices)
         shape, num_classes = images.image_shape, images.num_classes
         fresh = models.build_model(architecture.layers, shape, num_classes, trial.seed, preprocessing)
-        # All that the program is compiled for; the seed is in the values of its variables only.
-        settings = {name: value for name, value in trial.settings.items() if name not in ("seed", "fold")}
-        key = (settings, train_images, fresh.input_shape)
-        if key == self._model_key:
-            learner, exported, scoring, fitted = self._models
-            learner.restart(fresh)
+        key = program_of(trial), train_images, fresh.input_shape
+        if key in self._models:
+            learner, exported, scoring, fitted = self._models[key] = self._models.pop(key)
+            learner.restart(fresh, architecture.training)
             if preprocessing is fitted:
                 return learner, exported, scoring
         else:
-            # Python frees the old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
-            self._model_key = self._models = None
+            # Python frees an old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
+            while len(self._models) >= _PROGRAMS_KEPT:
+                del self._models[next(iter(self._models))]
             learner = Learner(
                 fresh,
                 architecture.training,
@@ -117,7 +118,7 @@ class NetworkTrainer:
         # The fixed layers are constants to a compiled `predict`: another seed's need a model of their own.
         exported = models.exported_model(learner.model, preprocessing)
         scoring = models.scoring_model(exported)
-        self._model_key, self._models = key, (learner, exported, scoring, preprocessing)
+        self._models[key] = learner, exported, scoring, preprocessing
         return learner, exported, scoring
 
 
