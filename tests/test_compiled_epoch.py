@@ -127,7 +127,10 @@ def test_plain_fit_gives_the_numbers_of_the_compiled_epoch(tiny_images, float64)
     [
         # nadam, because one of its variables does not start at zero
         (Training(epochs=2, optimizer="nadam", schedule="cosine"), {}),
-        (Training(epochs=3, optimizer="nadam"), {"epochs": 2, "learning_rate": 0.01, "early_stopping": EarlyStopping(patience=5)}),
+        (
+            Training(epochs=3, optimizer="nadam"),
+            {"epochs": 2, "learning_rate": 0.01, "early_stopping": EarlyStopping(patience=5)},
+        ),
     ],
     ids=["another seed", "another seed, learning rate and end"],
 )

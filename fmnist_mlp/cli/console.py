@@ -32,13 +32,14 @@ class Screen:
 
     def __init__(self, out: Console, err: Console):
         self.out, self.err = out, err
+        self.is_live = False  # a live display must not be written past: lines go above it
 
     def say(self, line: str, title: str = "") -> None:
         """Print a line, after a `title` in bold."""
         self.out.print(Text.assemble((title, "bold"), printable(line)), soft_wrap=True)
 
     def warn(self, line: str, style: str = "yellow", keep: str = "") -> None:
-        self.err.print(Text(printable(line, keep), style))
+        (self.out if self.is_live else self.err).print(Text(printable(line, keep), style), soft_wrap=True)
 
     def note(self, line: str) -> None:
         """Print to standard error what is no warning."""

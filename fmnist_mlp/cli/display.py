@@ -1,8 +1,10 @@
 """What is printed: the plan, progress, the table, where to look."""
 
+import itertools
 import shlex
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Group
@@ -26,6 +28,7 @@ from fmnist_mlp.sweepfile.trials import Trial
 from fmnist_mlp.words import counted, duration, printable
 
 _SILENCE_SECONDS = 300.0
+_MOVES_SHOWN = 20
 
 
 def warn_of_stand_in(source: DataSource, screen: Screen) -> None:
@@ -86,10 +89,14 @@ def print_stacks(plan: Plan, screen: Screen) -> None:
 
 
 class Display(Listener):
-    """A bar for the sweep and a line for each running trial; plain lines where there is no terminal."""
+    """A bar for the sweep and a line for each running trial; plain lines where there is no terminal.
 
-    def __init__(self, plan: Plan, screen: Screen):
-        self.plan, self.screen = plan, screen
+    Args:
+        before: the table of the run before; where there was one, the table stands below the bar and follows the trials.
+    """
+
+    def __init__(self, plan: Plan, screen: Screen, before: Sequence[columns.TableRow] = ()):
+        self.plan, self.screen, self._rows = plan, screen, before
         self._engine, self._stops, self._device_said = None, 0, False
         self._cost = {trial.fingerprint: plan.train_cost(trial) for trial in plan.to_train}
         self._spent: dict[str, float] = {}  # cost of ended trials and of the epochs of running ones
@@ -106,24 +113,21 @@ class Display(Listener):
     def __enter__(self):
         if self.plan.to_train and self.screen.out.is_interactive and not self.screen.out.quiet:
             self._live.start()
+            self.screen.is_live = True
         self._watch_for_silence()
         return self
 
     def __exit__(self, *exception):
         self._watch.cancel()
+        self.screen.is_live = False
         self._live.stop()
-
-    def _warn(self, line: str, style: str = "yellow"):
-        """A line above the bar: a live display must not be written past."""
-        screen = Screen(self.screen.out, self.screen.out) if self._live.is_started else self.screen
-        screen.warn(line, style)
 
     def _watch_for_silence(self):
         """Say once of a trial that it may hang; only the user can tell a hang from a very large network."""
         for fingerprint, moment in self._heard.copy().items():
             if time.monotonic() - moment > _SILENCE_SECONDS and self._heard.pop(fingerprint, None):
                 what = self._running.get(fingerprint, "a trial")
-                self._warn(f"no news for {duration(_SILENCE_SECONDS)}: {what}; if it hangs: --trial-timeout")
+                self.screen.warn(f"no news for {duration(_SILENCE_SECONDS)}: {what}; if it hangs: --trial-timeout")
         self._watch = threading.Timer(_SILENCE_SECONDS / 10, self._watch_for_silence)
         self._watch.daemon = True
         self._watch.start()
@@ -139,7 +143,15 @@ class Display(Listener):
         if self._engine is not None:
             self._engine.stop(now=self._stops > 1)
         if self._stops == 1:
-            self._warn("stopping at the end of the running epochs; once more to stop now", style="")
+            self.screen.warn("stopping at the end of the running epochs; once more to stop now", style="")
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        return self._stops > 0
+
+    def tables_written(self, rows: list[columns.TableRow]):
+        if self._rows:
+            self._rows = rows
 
     def trials_added(self, trials: list[Trial]):
         self._cost |= {trial.fingerprint: self.plan.train_cost(trial) for trial in trials}
@@ -156,7 +168,7 @@ class Display(Listener):
             self.screen.say(f"device: {environment['device']}, {workers}; {versions}")
 
     def notice(self, line: str):
-        self._warn(line)
+        self.screen.warn(line)
 
     def trial_progress(self, trial: Trial, message: dict):
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
@@ -176,7 +188,7 @@ class Display(Listener):
         self._ended += 1
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
         if not record.is_done:
-            self._warn(_failure(trial, record), style="red")
+            self.screen.warn(_failure(trial, record), style="red")
         elif not self.screen.out.is_interactive:
             figures = {name: record.metrics[name] for name in ("test_loss", "test_accuracy")}
             parts = [f"{name} {figure:.4f}" for name, figure in figures.items() if figure is not None]
@@ -192,7 +204,10 @@ class Display(Listener):
         if self._ended == len(self._cost) and self.plan.to_measure:
             trials += ", measuring latency"
         self._bar.update(self._task, completed=spent, description=trials, left=self._time_left(spent, total))
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in running.values()), self._bar)
+        parts = [*(Text(line, no_wrap=True, overflow="ellipsis") for line in running.values()), self._bar]
+        if self._rows:  # below: where it is higher than the screen, its end is cut off
+            parts.append(_results_table(self.plan.state, self._rows, None, self.screen))
+        return Group(*parts)
 
     def _time_left(self, spent: float, total: float) -> str:
         """From the share of the arithmetic that is done, once enough is done to tell."""
@@ -204,7 +219,24 @@ class Display(Listener):
         return f"{duration(seconds * (total - spent) / spent)} left"
 
 
-def print_table(state: ranking.SweepState, rows: list[columns.TableRow], sort_by: str | None, screen: Screen) -> None:
+def print_table(
+    state: ranking.SweepState,
+    rows: list[columns.TableRow],
+    sort_by: str | None,
+    screen: Screen,
+    moved: Mapping[str, str],
+) -> None:
+    """The table, its notes, and what has moved since the run before, by architecture."""
+    screen.out.print(_results_table(state, rows, sort_by, screen))
+    for note in table.notes(state, rows):
+        screen.say(note)
+    for name, words in itertools.islice(moved.items(), _MOVES_SHOWN):
+        screen.say(f" {words}", title=f"{name}:")
+    if len(moved) > _MOVES_SHOWN:
+        screen.say(f"and {len(moved) - _MOVES_SHOWN} more have moved")
+
+
+def _results_table(state: ranking.SweepState, rows, sort_by: str | None, screen: Screen) -> RichTable:
     is_wide, has_refits = screen.out.width >= 110, any(row.refit_trials for row in rows)
     names = ["architecture", "params", "test_loss", "test_accuracy"]
     names += [state.select_by, "verdict"] if is_wide else ["verdict"]
@@ -217,9 +249,7 @@ def print_table(state: ranking.SweepState, rows: list[columns.TableRow], sort_by
     for row in columns.sort_rows(rows, sort_by) if sort_by else ranking.best_first(rows):
         verdict_style = _VERDICT_STYLES.get(row.verdict, "")
         rich_table.add_row(*(Text(c.in_brief(row), style=verdict_style if c.name == "verdict" else "") for c in shown))
-    screen.out.print(rich_table)
-    for note in table.notes(state, rows):
-        screen.say(note)
+    return rich_table
 
 
 # Colours only underline what the words say.

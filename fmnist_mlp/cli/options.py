@@ -106,6 +106,7 @@ RESULTS_DIR = folder("--results-dir", Path("results"))
 DATA_DIR = folder("--data-dir", None, "as in sweep.py")
 
 _WHAT = (
+    flag("--watch", "stay, and run again whenever the sweep file is saved: only what changed is trained"),
     flag("--dry-run", "check the file, print the plan with exact parameter counts, stop"),
     option(
         "--only",

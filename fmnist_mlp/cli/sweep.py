@@ -5,6 +5,7 @@ import contextlib
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 
 from fmnist_mlp.cli.console import DONE, INTERRUPTED, SOME_FAILED, Screen, standard_streams, with_errors_for_people
 from fmnist_mlp.cli.display import (
@@ -18,9 +19,12 @@ from fmnist_mlp.cli.display import (
     print_where_to_look,
 )
 from fmnist_mlp.cli.options import options_from, overrides_from, sweep_parser
+from fmnist_mlp.cli.watch import moves, watch
 from fmnist_mlp.errors import ImagesChanged
+from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.runner.loop import run_sweep
 from fmnist_mlp.runner.plan import make_plan
+from fmnist_mlp.runner.workers import Workers
 from fmnist_mlp.sweepfile.read import load_sweep
 
 
@@ -32,28 +36,46 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _sweep(parsed: argparse.Namespace, screen: Screen) -> int:
+    if parsed.watch:
+        return watch(parsed, screen, _run_once)
+    return _run_once(parsed, screen)[0]
+
+
+def _run_once(
+    parsed: argparse.Namespace, screen: Screen, workers: Workers | None = None, before: Sequence[TableRow] = ()
+) -> tuple[int, Sequence[TableRow]]:
+    """Plan and run; the exit code and the rows of the table.
+
+    Args:
+        before: the table of the run before, for what has moved.
+    """
     try:
-        return _plan_and_run(parsed, screen)
+        return _plan_and_run(parsed, screen, workers, before)
     except ImagesChanged as error:
         screen.warn(f"{error}; the plan is made again")
-        return _plan_and_run(parsed, screen)
+        return _plan_and_run(parsed, screen, workers, before)
 
 
-def _plan_and_run(parsed: argparse.Namespace, screen: Screen) -> int:
+def _plan_and_run(
+    parsed: argparse.Namespace, screen: Screen, workers: Workers | None, before: Sequence[TableRow]
+) -> tuple[int, Sequence[TableRow]]:
     sweep = load_sweep(parsed.sweep, overrides_from(parsed))
     plan = make_plan(sweep, options_from(parsed, sweep), notify=screen.note)
     print_warnings(plan, screen)
     print_plan(plan, screen)
     if parsed.dry_run:
         print_stacks(plan, screen)
-        return DONE
+        return DONE, ()
 
-    display = Display(plan, screen)
+    display = Display(plan, screen, before)
     with _signals(display), display:
-        summary = run_sweep(plan, display)
+        summary = run_sweep(plan, display, workers)
 
     state = summary.state
-    print_table(state, summary.rows, parsed.sort, screen)
+    if workers is not None and workers.is_paused and not display.is_asked_to_stop:
+        screen.note(f"{parsed.sweep} was saved: on with what it says now")
+        return INTERRUPTED, before or summary.rows
+    print_table(state, summary.rows, parsed.sort, screen, moves(before, summary.rows) if before else {})
     print_failures(state, plan.options, screen)
     if not summary.stopped:  # whoever stops a sweep wants it to end; the next run makes up for it
         # Imported here: after the trials, and only what has changed is drawn.
@@ -66,8 +88,8 @@ def _plan_and_run(parsed: argparse.Namespace, screen: Screen) -> int:
         again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
         trials = f"{len(state.done)} of {len(state.asked_for)} trials"
         screen.note(f"stopped: {trials} are done and kept; go on with: {again}")
-        return INTERRUPTED
-    return SOME_FAILED if state.failed else DONE
+        return INTERRUPTED, summary.rows
+    return SOME_FAILED if state.failed else DONE, summary.rows
 
 
 @contextlib.contextmanager

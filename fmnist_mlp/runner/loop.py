@@ -42,6 +42,7 @@ from fmnist_mlp.training.worker import own_environment, worker_environment
 # What workers import and call; to import it here would load TensorFlow.
 START_WORKER = "fmnist_mlp.training.worker:start_worker"
 RUN_TRIAL = "fmnist_mlp.training.trial:run_trial"
+LOAD_IMAGES = "fmnist_mlp.training.worker:load_images"
 MEASURE_LATENCY = "fmnist_mlp.training.latency:measure_latency"
 
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
@@ -105,14 +106,25 @@ def run_sweep(plan: Plan, listener: Listener, workers: Workers | None = None) ->
     Args:
         plan: from `make_plan`.
         listener: is told what happens.
-        workers: of the run before, which stay warm for the next; without any, those of this run end with it.
+        workers: of the run before, on this machine, which stay warm for the next; without any, those of this run end
+            with it.
 
     Raises:
         SweepError: results or logs cannot be written, or a worker cannot use the device asked for.
         ImagesChanged: a worker finds other images than the plan was made with; the next plan looks at them anew.
     """
-    with _reach_cluster(plan) as home, contextlib.ExitStack() as of_this_run:
-        return Run(plan, listener, workers or of_this_run.enter_context(Workers()), home).run()
+    if workers is not None:
+        return Run(plan, listener, workers, home=None).run()
+    with _reach_cluster(plan) as home, Workers() as of_this_run:
+        return Run(plan, listener, of_this_run, home).run()
+
+
+def warm_up(plan: Plan, workers: Workers) -> None:
+    """Start as many workers as this sweep may want, with its images; until they are there, or paused."""
+    engine = Run(plan, Listener(), workers, home=None).engine_for(1, plan.state.asked_for)
+    numbers = itertools.takewhile(lambda number: not workers.is_paused, range(engine.jobs))
+    for _ in engine.run(Call(str(number), LOAD_IMAGES, (plan.source,)) for number in numbers):
+        pass
 
 
 @contextlib.contextmanager
@@ -144,7 +156,7 @@ class Run:
         self.state = with_trials(plan.state, (), {})  # with records of this run's own, which grow
         self.summary = Summary(self.state)
         self.stamps = dict(plan.stamps)
-        self.jobs = plan.jobs
+        self.jobs = self.decide_jobs(plan.to_train)[0] if workers.stay_warm else plan.jobs
         self.wave: Sequence[Trial] = ()  # what is trained now
         self.threads = 1  # of its trials that run now
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
@@ -154,7 +166,6 @@ class Run:
 
     def run(self) -> Summary:
         started = time.monotonic()
-        self.workers.is_paused = False  # that was for the run before
         self.begin()
         try:
             self.train(self.plan.to_train, self.plan.to_measure)
@@ -218,7 +229,7 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        return self.summary.stopped or self.workers.is_paused or (self.options.fail_fast and bool(self.summary.failed))
+        return self.summary.stopped or (self.options.fail_fast and bool(self.summary.failed))
 
     def keep(self, trial: Trial, record: Record) -> None:
         self.state.records[trial.fingerprint] = record.in_short(trial)
@@ -298,6 +309,8 @@ class Run:
 
     def decide_jobs(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
         options = dataclasses.replace(self.options, device="cpu") if self.workers.finds_no_gpu else self.options
+        # Workers that nobody needs now are kept for the next run.
+        trials = self.state.asked_for if self.workers.stay_warm else trials
         return decide_jobs(options, trials, self.state.sizes, self.plan.info)
 
     def jobs_for(self, threads: int) -> int:
@@ -339,6 +352,8 @@ class Run:
         self.listener.worker_ready(worker, environment)
 
     def on_message(self, call: Call, message: dict) -> None:
+        if self.workers.is_paused:  # in the moment, perhaps, in which the engine began
+            self.workers.engine.pause()
         if message.get("found"):
             self.trained_elsewhere.add(call.key)
         elif message.get("notice"):

@@ -11,6 +11,9 @@ class Workers(contextlib.AbstractContextManager):
 
     In a `with` block it serves one run after the other; nothing outlives the block.
 
+    Args:
+        stay_warm: whether workers that a run does not need are kept for the next.
+
     Attributes:
         engine: the present one; None before the first and after `close`.
         environments: by worker, what it said of its surroundings.
@@ -18,7 +21,8 @@ class Workers(contextlib.AbstractContextManager):
         is_paused: whether the present run is to end early and gently, so that another can begin.
     """
 
-    def __init__(self):
+    def __init__(self, *, stay_warm: bool = False):
+        self.stay_warm = stay_warm
         self.engine: Engine | None = None
         self.environments: dict[int, dict[str, str]] = {}
         self.finds_no_gpu = self.is_paused = False

@@ -150,6 +150,11 @@ def start_worker(device: str, threads: int, source: DataSource | None = None, lo
     return environment
 
 
+def load_images(context, source: DataSource) -> None:
+    """A call of an engine: what the first trial would do first."""
+    current().images(source)
+
+
 _current: "Worker | None" = None
 
 
