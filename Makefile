@@ -5,9 +5,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: sweep test lint bench tensorboard
+.PHONY: sweep watch test lint bench tensorboard
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py $(ARGS)
+
+watch: $(VENV)/.installed
+	$(RUN) sweep.py --watch $(ARGS)
 
 # All of them, the long ones and those of the extras too; `$(RUN) -m pytest` alone is, from then on, the everyday run.
 test: $(VENV)/.installed $(VENV)/.extras

@@ -71,6 +71,11 @@ def with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = Fa
         return INTERRUPTED
 
 
+def is_installed() -> bool:
+    """Whether this is the command that `pip install` makes."""
+    return Path(sys.argv[0]).stem == "fmnist-mlp"
+
+
 def _require_current_folder() -> None:
     """Workers start in it, and what is said of paths is said from it.
 

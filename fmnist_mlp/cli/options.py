@@ -153,9 +153,9 @@ _WHERE = (
 )
 
 
-def sweep_parser() -> argparse.ArgumentParser:
+def sweep_parser(program: str = "sweep.py") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sweep.py",
+        prog=program,
         description="Train every stack of a sweep file on Fashion-MNIST and write a table of parameters against "
         "test loss and accuracy. Only what has changed since the last run is trained.",
         epilog="results: results/<sweep>/results.csv; curves: tensorboard --logdir logs",
@@ -184,9 +184,13 @@ def add_options(parser, *options: Option) -> None:
 
 
 def data_dir_argument(parsed: argparse.Namespace, dataset: str | OwnImages = "auto") -> Path | None:
-    """The option, else the variable: it says where Fashion-MNIST lies, in case it is wanted."""
+    return data_dir(parsed.data_dir, dataset)
+
+
+def data_dir(given: Path | None, dataset: str | OwnImages) -> Path | None:
+    """What was given, else the variable: it says where Fashion-MNIST lies, in case it is wanted."""
     from_shell = os.environ.get("FASHION_MNIST_DIR") if dataset in ("auto", "fashion_mnist") else None
-    return parsed.data_dir or (Path(from_shell) if from_shell else None)
+    return given or (Path(from_shell) if from_shell else None)
 
 
 def overrides_from(parsed: argparse.Namespace) -> Overrides:

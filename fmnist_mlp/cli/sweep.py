@@ -5,9 +5,18 @@ import contextlib
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
-from fmnist_mlp.cli.console import DONE, INTERRUPTED, SOME_FAILED, Screen, standard_streams, with_errors_for_people
+from fmnist_mlp.cli.console import (
+    DONE,
+    INTERRUPTED,
+    SOME_FAILED,
+    Screen,
+    is_installed,
+    standard_streams,
+    with_errors_for_people,
+)
 from fmnist_mlp.cli.display import (
     Display,
     print_changed,
@@ -28,10 +37,10 @@ from fmnist_mlp.runner.workers import Workers
 from fmnist_mlp.sweepfile.read import load_sweep
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "sweep.py") -> int:
     """Run `sweep.py` with these arguments (default: the process's own) and return its exit code."""
     with standard_streams():
-        parsed = sweep_parser().parse_args(arguments)
+        parsed = sweep_parser(program).parse_args(arguments)
         return with_errors_for_people(_sweep, parsed, quiet=parsed.quiet)
 
 
@@ -68,7 +77,7 @@ def _plan_and_run(
         return DONE, ()
 
     display = Display(plan, screen, before)
-    with _signals(display), display:
+    with stop_by_signal(display), display:
         summary = run_sweep(plan, display, workers)
 
     state = summary.state
@@ -85,7 +94,8 @@ def _plan_and_run(
         print_changed(plan.results, screen)
     print_where_to_look(plan, summary, screen)
     if summary.stopped:
-        again = "python " + shlex.join(sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"])
+        by_name = sys.argv if sys.argv[0].endswith(".py") else ["sweep.py"]
+        again = shlex.join(["fmnist-mlp", *sys.argv[1:]] if is_installed() else ["python", *by_name])
         trials = f"{len(state.done)} of {len(state.asked_for)} trials"
         screen.note(f"stopped: {trials} are done and kept; go on with: {again}")
         return INTERRUPTED, summary.rows
@@ -93,8 +103,11 @@ def _plan_and_run(
 
 
 @contextlib.contextmanager
-def _signals(display: Display):
-    """While trials run, Ctrl-C and SIGTERM mean stop, not KeyboardInterrupt."""
+def stop_by_signal(display: Display):
+    """While trials run, Ctrl-C and SIGTERM mean stop, not KeyboardInterrupt; in a thread signals are others' affair."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(number, frame):
         display.ask_to_stop()

@@ -1,15 +1,17 @@
-"""`python -m fmnist_mlp VERB`: what can be done with a finished sweep."""
+"""`python -m fmnist_mlp VERB`, or `fmnist-mlp VERB`: what can be done with a finished sweep, and the sweep itself."""
 
 import argparse
 import dataclasses
 import json
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from fmnist_mlp.cli.console import DONE, USER_ERROR, Screen, standard_streams, with_errors_for_people
+from fmnist_mlp.cli import sweep
+from fmnist_mlp.cli.console import DONE, USER_ERROR, Screen, is_installed, standard_streams, with_errors_for_people
 from fmnist_mlp.cli.display import new_table, print_changed, warn_of_stand_in
 from fmnist_mlp.cli.options import (
     DATA_DIR,
@@ -41,9 +43,12 @@ from fmnist_mlp.words import counted, printable
 
 
 def verbs(arguments: list[str] | None = None) -> int:
-    """Run `python -m fmnist_mlp VERB` with these arguments and return its exit code."""
+    """Run `python -m fmnist_mlp VERB` with these arguments and return its exit code; without any, show the help."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == [_SWEEP]:
+        return sweep.main(arguments[1:], f"{_program()} {_SWEEP}")
     with standard_streams():
-        parsed = _parser().parse_args(arguments)
+        parsed = _parser().parse_args(arguments or ["--help"])
         return with_errors_for_people(parsed.run, parsed)
 
 
@@ -186,6 +191,7 @@ def _app(parsed: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+_SWEEP = "sweep"
 _SWEEP_NAME = option(
     "--sweep",
     default="architectures",
@@ -282,12 +288,17 @@ _VERBS = {
 }
 
 
+def _program() -> str:
+    return "fmnist-mlp" if is_installed() else "python -m fmnist_mlp"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m fmnist_mlp",
+        prog=_program(),
         description="What can be done beside training: with the images, with finished sweeps.",
     )
     subparsers = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    subparsers.add_parser(_SWEEP, help="train what a sweep file lists: python sweep.py by another name")
     for name, (run, help, *options) in _VERBS.items():
         verb = subparsers.add_parser(name, help=help)
         add_options(verb, *options)

@@ -1,0 +1,156 @@
+"""`fmnist_mlp.run(...)`: a sweep from Python. Trials are invented but for those of the slow tests."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import numpy as np
+import pandas
+import pytest
+from sweeping import Project, different
+from test_cli import TINY, project, trained  # noqa: F401 - fixtures
+
+import fmnist_mlp
+from fmnist_mlp import SweepError
+
+ROOT = Path(__file__).parent.parent
+TINY_DICT = {
+    "dataset": "synthetic",
+    "seeds": 2,
+    "training": {"epochs": 3},
+    "architectures": [[8], {"name": "wide", "layers": (16,)}],
+}
+
+
+def run(*arguments, **options):
+    return fmnist_mlp.run(*arguments, **{"jobs": 0, "progress": False, **options})
+
+
+def test_frames_are_what_pandas_reads_from_the_tables(project, trained):  # noqa: F811
+    sweep = run("tiny.yaml")
+    text = {"architecture": str, "layers": str}
+    for frame, name in [(sweep.table, "results"), (sweep.trials, "trials"), (sweep.history, "history")]:
+        expected = pandas.read_csv(project.results / "tiny" / f"{name}.csv", dtype=text)
+        pandas.testing.assert_frame_equal(frame, expected)
+    assert [*sweep.table.architecture] == ["8", "wide"]
+    assert len(sweep.trials) == 4
+    assert sweep.folder == Path("results/tiny")
+    best = sweep.table.sort_values("val_accuracy").architecture.iloc[-1]
+    assert sweep.best == best
+    assert best in repr(sweep)
+
+
+def test_a_dict_is_the_sweep_file_that_says_the_same(project, trained):  # noqa: F811
+    run("tiny.yaml")
+    del trained[:]
+    run(TINY_DICT | {"seeds": np.int64(2)})
+    assert trained == [], "the trials are the same"
+    assert "name: wide" in (project.results / "_python" / "sweep.yaml").read_text()
+    assert run(TINY_DICT | {"name": "mine"}).folder == Path("results/mine")
+
+
+def test_paths_of_a_dict_are_from_here(project, trained, monkeypatch):  # noqa: F811
+    with pytest.raises(SweepError) as raised:
+        run(TINY_DICT | {"dataset": {"idx": Path("my-images")}})
+    assert str(project.folder / "my-images") in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"architectures": [[8], [-4]]}, "sweep.yaml:"),
+        ({"architectures": [[8], object()]}, "not of object"),
+        ({"architectures": []}, "architectures"),
+        ("nowhere.yaml", "nowhere.yaml"),
+    ],
+)
+def test_mistakes_are_sweep_errors_of_one_message(wrong, words, project):  # noqa: F811
+    with pytest.raises(SweepError, match=words):
+        run(wrong)
+
+
+def test_options_are_those_of_the_command(project, trained):  # noqa: F811
+    assert run("tiny.yaml", only="w*").best == "wide"
+    assert sorted(trained) == [("wide", 0), ("wide", 1)]
+    assert run("tiny.yaml", seeds=1, epochs=1).folder == Path("results/tiny+epochs-1+seeds-1")
+    del trained[:]
+    run("tiny.yaml", only=["wide"], fresh=True, results_dir="others", logs_dir="others/logs")
+    assert sorted(trained) == [("wide", 0), ("wide", 1)]
+    assert (project.folder / "others" / "tiny" / "results.csv").exists()
+
+
+def test_what_is_printed_is_the_plan_and_the_progress_and_nothing_without(project, trained, capsys):  # noqa: F811
+    run("tiny.yaml", only="8")
+    assert capsys.readouterr() == ("", "")
+    run("tiny.yaml", progress=True)
+    assert "2 done, 2 to train" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_once_all_is_in_order(project, trained, capsys):  # noqa: F811
+    project.write(TINY + "  - {name: interrupted, layers: [4]}\n")
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run("tiny.yaml", progress=True)
+    assert "stopped: " in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (project.results / "tiny" / "results.csv").exists()
+
+
+def test_to_import_the_package_loads_nothing():
+    code = (
+        "import sys, fmnist_mlp; print(*sorted(m for m in sys.modules if m in ('numpy', 'pandas', 'rich', 'pydantic')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
+def test_there_is_nothing_else_to_ask_the_package_for():
+    assert {"run", "SweepError"} <= {*fmnist_mlp.__all__}
+    with pytest.raises(AttributeError, match="has no attribute 'rnu'"):
+        fmnist_mlp.rnu  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_gives_the_bits_of_the_command(tmp_path):
+    """And workers that were kept serve the next run; a model predicts what its record says."""
+    text = "dataset: synthetic\nlimit: 600\nseeds: 2\ntraining: {epochs: 2}\narchitectures:\n  - [8]\n  - [16]\n"
+    here, command = Project(tmp_path / "here", text), Project(tmp_path / "command", text)
+    (here.folder / "script.py").write_text(
+        "import multiprocessing\n"
+        "import fmnist_mlp\n"
+        "fmnist_mlp.run('tiny.yaml', seeds=1, jobs=1, keep_workers=True)\n"
+        "first = [child.pid for child in multiprocessing.active_children()]\n"
+        "sweep = fmnist_mlp.run('tiny.yaml', jobs=1, keep_workers=True)\n"
+        "assert [child.pid for child in multiprocessing.active_children()] == first != []\n"
+        "print(sweep.model('16').count_params())\n"
+    )
+    options = {"cwd": here.folder, "env": here.environment(), "capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run([sys.executable, "script.py"], **options, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(784 * 16 + 16 + 16 * 10 + 10)
+    command.sweep("--jobs", "1")
+    assert different(here.numbers(), command.numbers()) == []
+
+
+@pytest.mark.slow
+def test_the_notebook_of_the_docs_runs_in_a_real_kernel(tmp_path):
+    notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    environment = Project(tmp_path, (ROOT / "architectures.yaml").read_text(encoding="utf-8")).environment()
+    (tmp_path / "tiny.yaml").rename(tmp_path / "architectures.yaml")
+    client = nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(environment):
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        client.execute(cwd=str(tmp_path))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    shown = [output["data"] for output in outputs if "data" in output]
+    assert any("<table" in data.get("text/html", "") for data in shown), "the table"
+    assert any("<iframe" in data.get("text/html", "") for data in shown), "the report"
+    assert any("image/png" in data for data in shown), "curves"
+    assert not [output for output in outputs if output["output_type"] == "error"]
