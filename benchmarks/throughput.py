@@ -1,7 +1,8 @@
-"""What the engine makes of the machine: two workers against one, and a thousand tiny trials.
+"""What the engine makes of the machine: two workers against one, a thousand tiny trials, edit and run again.
 
     FASHION_MNIST_DIR=... python benchmarks/throughput.py workers [--epochs 20] [--seeds 5] [--jobs 1 2]
     python benchmarks/throughput.py many [--trials 1000]
+    FASHION_MNIST_DIR=... python benchmarks/throughput.py loop [--repeats 3]
 
 `workers` trains the default sweep (4 stacks, 5 seeds) once with each number of workers, each time into empty folders.
 Throughput after start-up is trials divided by the seconds from the first trial's start (`started_at_seconds` of the
@@ -11,11 +12,18 @@ worker has nothing left to do, are in it.
 `many` trains a tiny stack for one epoch on 300 generated images, over and over, and watches from outside, five times
 a second, through Linux's /proc: the parent's own CPU time, the memory of every process, the records that are done.
 Then it runs the same command again, when nothing is left to do.
+
+`loop` edits a finished sweep of four stacks, three seeds each: one more seed, another learning rate for one
+stack, a new stack. Each edit is saved under `sweep.py --watch`, and given to a `sweep.py` of its own; the seconds from
+the save, or from the command, to the start of the first epoch are those to the first epoch's end in TensorBoard's
+events less what that epoch took by its record.
 """
 
 import argparse
 import json
 import os
+import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,6 +43,7 @@ from measure import (
     run_measured,
     write_report,
 )
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 LIMIT = 300  # training images of a tiny trial
 
@@ -156,7 +165,97 @@ def _row(samples: list[_Sample], mark: int, window: int) -> list[str]:
     ]
 
 
-# ---- both ---------------------------------------------------------------------------------------------------------
+# ---- loop ---------------------------------------------------------------------------------------------------------
+
+_BASE = """\
+name: loop
+seeds: {seeds}
+training: {{epochs: 2}}
+architectures:
+  - [256, 128]
+  - [128, 64]
+  - {{name: small, layers: [64, 32], learning_rate: {learning_rate}}}
+  - [32]
+{more}"""
+_EDITS = {
+    "one more seed": {"seeds": 4},
+    "another learning rate": {"learning_rate": 0.0005},
+    "a new stack": {"more": "  - [48]\n"},
+}
+
+
+def _loop(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str]]:
+    seconds = {(edit, way): [] for edit in _EDITS for way in ("watch", "anew")}
+    for repeat in range(options.repeats):
+        place = folder / str(repeat)
+        place.mkdir()
+        file = place / "loop.yaml"
+        as_before = {"seeds": 3, "learning_rate": 0.001, "more": ""}
+        file.write_text(_BASE.format(**as_before | {"seeds": 1}))
+        command = _sweep_command(file, place)
+        run_measured(command, _environment(), place / "first.txt")
+        finished, log = place / "finished", place / "watch.txt"
+        with log.open("wb") as output:
+            watch = subprocess.Popen([*command, "--watch"], env=_environment(), cwd=ROOT, stdout=output, stderr=output)
+        try:
+            _wait_for_rounds(1, log, watch)
+            # What is there already is trained by nobody; this brings a program of each stack to the workers.
+            file.write_text(_BASE.format(**as_before))
+            _wait_for_rounds(2, log, watch)
+            shutil.copytree(place / "results", finished)
+            for number, (edit, change) in enumerate(_EDITS.items(), start=3):
+                known, saved = _records(place), time.time()
+                file.write_text(_BASE.format(**as_before | change))
+                _wait_for_rounds(number, log, watch)
+                seconds[edit, "watch"].append(_first_epoch_starts(_records(place) - known) - saved)
+        finally:
+            watch.send_signal(signal.SIGINT)
+            watch.wait()
+
+        for edit, change in _EDITS.items():
+            shutil.rmtree(place / "results")
+            shutil.copytree(finished, place / "results")
+            file.write_text(_BASE.format(**as_before | change))
+            known, begun = _records(place), time.time()
+            run_measured(command, _environment(), place / "anew.txt")
+            seconds[edit, "anew"].append(_first_epoch_starts(_records(place) - known) - begun)
+    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    rows = [
+        [
+            edit,
+            f"{medians[edit, 'watch']:.2f}",
+            f"{medians[edit, 'anew']:.1f}",
+            f"{medians[edit, 'anew'] / medians[edit, 'watch']:.0f}",
+        ]
+        for edit in _EDITS
+    ]
+    header = ["edit", "saved under --watch, s", "a new sweep.py, s", "ratio"]
+    notes = [f"To the start of the first epoch; medians of {options.repeats} run(s)."]
+    return "Edit and run again", markdown_table(header, rows, left=1), notes
+
+
+def _wait_for_rounds(number: int, log: Path, process: subprocess.Popen) -> None:
+    while log.read_text().count("watching") < number:
+        if process.poll() is not None:
+            raise SystemExit(f"it ended with exit code {process.returncode}: {log.read_text()}")
+        time.sleep(0.02)
+
+
+def _records(place: Path) -> set[Path]:
+    return {*(place / "results" / "_records").glob("[!.]*/record.json")}
+
+
+def _first_epoch_starts(records: set[Path]) -> float:
+    """The moment in seconds since 1970, of the first of these trials."""
+    moments = []
+    for path in records:
+        (first,) = sorted((path.parent / "events" / "train").glob("events.out.tfevents.*"))[:1]
+        ends = [event.wall_time for event in EventFileLoader(str(first)).Load() if event.HasField("summary")]
+        moments.append(min(ends) - json.loads(path.read_text())["measured"]["epoch_seconds"][0])
+    return min(moments)
+
+
+# ---- all ----------------------------------------------------------------------------------------------------------
 
 
 def _sweep_command(sweep_file: Path, folder: Path, *more: str) -> list[str]:
@@ -171,7 +270,7 @@ def _environment() -> dict[str, str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(required=True, metavar="workers|many")
+    verbs = parser.add_subparsers(required=True, metavar="workers|many|loop")
     workers = verbs.add_parser("workers", help="the default sweep with one worker and with two")
     workers.add_argument("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
     workers.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
@@ -184,7 +283,10 @@ def _options() -> argparse.Namespace:
     many.add_argument("--stacks", type=int, default=1, metavar="N", help="spread them over N stacks (default: 1)")
     many.add_argument("--jobs", type=int, metavar="N", help="workers (default: the sweep's own)")
     many.set_defaults(measure=_many)
-    for verb in (workers, many):
+    loop = verbs.add_parser("loop", help="edit, save, and how long until the first epoch starts")
+    loop.add_argument("--repeats", type=int, default=3, metavar="N", help="do it all N times; medians are shown")
+    loop.set_defaults(measure=_loop)
+    for verb in (workers, many, loop):
         verb.add_argument("--output", type=Path, metavar="FILE", help="write the report here too (Markdown)")
     return parser.parse_args()
 
