@@ -21,6 +21,7 @@ from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.cli.display import Display, print_failures, print_plan, print_warnings
 from fmnist_mlp.cli.options import data_dir as choose_data_dir
 from fmnist_mlp.cli.sweep import stop_by_signal
+from fmnist_mlp.data.npz import write_npz
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.results import columns, ranking, table
 from fmnist_mlp.runner.loop import Summary, run_sweep
@@ -29,7 +30,7 @@ from fmnist_mlp.runner.workers import Workers
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.sweep import Overrides
 
-_FROM_DICTS = "_python"  # folder of the results with the sweep files that dicts were written to
+_FROM_PYTHON = "_python"  # folder of the results with the sweep files and images that dicts and arrays became
 _WIDTH = 110  # columns of a notebook's cell
 
 _kept = Workers(stay_warm=True)  # by `keep_workers`; they end with this process
@@ -38,6 +39,7 @@ _kept = Workers(stay_warm=True)  # by `keep_workers`; they end with this process
 def run(
     sweep: str | os.PathLike | Mapping[str, Any] = "architectures.yaml",
     *,
+    data: tuple[tuple, tuple] | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
     limit: int | None = None,
@@ -59,6 +61,8 @@ def run(
     Args:
         sweep: a sweep file, or its content as a dict; that is written to `<results_dir>/_python/<name>.yaml`, where
             `name` is the dict's own or `sweep`.
+        data: for a dict, `((x_train, y_train), (x_test, y_test))` as Keras loads its own: images `(n, height, width)`
+            of whole numbers from 0 to 255 and labels from 0; they are kept in `<results_dir>/_python` too.
         seeds, epochs, limit: as `--seeds`, `--epochs` and `--limit`: fewer than the file's are a quick look, with a
             folder of its own.
         only: train only architectures of these names (* and ?).
@@ -74,7 +78,9 @@ def run(
         KeyboardInterrupt: Ctrl-C, or the notebook's stop; what was trained by then is kept.
     """
     if isinstance(sweep, Mapping):
-        sweep = _as_file(sweep, Path(results_dir))
+        sweep = _as_file(sweep, Path(results_dir) / _FROM_PYTHON, data)
+    elif data is not None:
+        raise SweepError("data goes with a dict; a sweep file names its own: dataset: {npz: FILE}")
     options = Options(
         results_dir=Path(results_dir),
         logs_dir=Path(logs_dir),
@@ -213,15 +219,23 @@ def _frame(of: Sequence[columns.Column], rows) -> Any:
 # ---- a dict as a sweep file
 
 
-def _as_file(sweep: Mapping[str, Any], results_dir: Path) -> Path:
+def _as_file(sweep: Mapping[str, Any], folder: Path, data) -> Path:
     """Written as it would be by hand: mistakes have lines, and `report` and `clean` know it like any other file."""
     content = _plain(sweep)
+    if data is not None:
+        if "dataset" in content:
+            raise SweepError("data and dataset name the images twice: leave one of them out")
+        try:
+            (x_train, y_train), (x_test, y_test) = data
+        except (TypeError, ValueError) as error:
+            raise SweepError("data: expected ((x_train, y_train), (x_test, y_test))") from error
+        content["dataset"] = {"npz": str(write_npz(folder, x_train, y_train, x_test, y_test))}
     dataset = content.get("dataset")
     if isinstance(dataset, dict):  # paths are from here, not from that file's folder
         content["dataset"] = {key: os.path.abspath(str(value)) for key, value in dataset.items()}  # noqa: PTH100
     name = content.setdefault("name", "sweep")
     stem = name if isinstance(name, str) and name.isidentifier() else "sweep"
-    path = results_dir / _FROM_DICTS / f"{stem}.yaml"
+    path = folder / f"{stem}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, _yaml_text(content))
