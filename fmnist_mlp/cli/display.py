@@ -159,8 +159,6 @@ class Display(Listener):
         self.screen.say(f"best by {self.plan.sweep.select_by}: {best}; training it again on all images")
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
-        if self._started is None:
-            self._started = time.monotonic()  # from here on time is spent on trials
         if not self._device_said:
             self._device_said = True
             workers = counted(self._engine.jobs, "worker") if self._engine.jobs else "in this process"
@@ -171,6 +169,7 @@ class Display(Listener):
         self.screen.warn(line)
 
     def trial_progress(self, trial: Trial, message: dict):
+        self._started = self._started or time.monotonic()  # from here on time is spent on trials
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint] * message["epoch"] / message["epochs"]
         line = f"{trial.in_words}: {'fitting' if isinstance(trial.architecture, Baseline) else 'compiling'}"
         if message["epoch"]:
