@@ -75,14 +75,14 @@ def plots(made):
     return {path.name: path.read_bytes() for path in made.folder.glob("plots/*")}
 
 
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsVFQzAAAAABJRU5ErkJggg==")
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Pictures are drawn but not rendered, which takes most of the time: for tests of what the page says."""
-    pixel = base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsVFQzAAAAABJRU5ErkJggg=="
-    )
     for module in ("plots_sweep", "plots_images"):
-        monkeypatch.setattr(f"fmnist_mlp.report.{module}.to_png", lambda figure: pixel)
+        monkeypatch.setattr(f"fmnist_mlp.report.{module}.to_png", lambda figure: PIXEL)
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_the_numbers_of_the_page_are_those_of_results_csv(three, quick):
         )
     assert [row[0]["text"] for row in rows] == sorted(expected, key=lambda name: -float(expected[name]["val_accuracy"]))
     best = next(name for name, figures in expected.items() if figures["verdict"] == "best")
-    assert f"Best by validation accuracy: {best} with" in page.text
+    assert f"Of 3 architectures on idx:tiny, {best} is the best (it has the highest validation accuracy)" in page.text
 
 
 def test_the_page_is_one_file_that_refers_to_nothing_else(three, quick):
@@ -375,12 +375,75 @@ def test_one_architecture_of_one_seed_has_all_pictures(tmp_path, epochs, more):
     assert "net-1" in page.text
 
 
+# ---- the sentence at the head, and the picture below it
+
+
+HEADS = {
+    "too few seeds": (
+        {"a": [0.9], "b": [0.8]},
+        "Of 2 architectures on idx:tiny, a comes first (it has the highest validation accuracy): its test accuracy is "
+        "0.9000, the mean of 1 training, with 94 parameters. Too few seeds to say that it is the best.",
+    ),
+    "the larger wins by chance": (
+        {"a": [0.80, 0.84, 0.81], "b": [0.83, 0.81, 0.82], "c": [0.5, 0.51, 0.52], "d": [0.1, 0.12, 0.11]},
+        "Of 4 architectures on idx:tiny, b is the best (it has the highest validation accuracy): its test accuracy is "
+        "0.8200 ± 0.0100, the mean of 3 trainings, with 188 parameters. 1 other is tied with it: no difference is "
+        "shown. This one, a, has 94 parameters. 2 others are shown to be worse.",
+    ),
+    "no smaller one is as good": (
+        {"a": [0.83, 0.81, 0.82], "b": [0.80, 0.84, 0.81], "c": [0.81, 0.80, 0.84]},
+        "Of 3 architectures on idx:tiny, a is the best (it has the highest validation accuracy): its test accuracy is "
+        "0.8200 ± 0.0100, the mean of 3 trainings, with 94 parameters. 2 others are tied with it: no difference is "
+        "shown.",
+    ),
+}
+
+
+def with_figures(folder, figures):
+    """Stacks whose trials have these accuracies, the first the smallest."""
+    listed = [f"  - {{name: {name}, layers: [{k}]}}" for k, name in enumerate(figures, start=1)]
+    seeds = len(next(iter(figures.values())))
+    made = Made(folder, "\n".join([f"seeds: {seeds}", "architectures:", *listed, ""]))
+    for trial in made.plan:
+        figure = figures[trial.architecture.name][trial.seed]
+        keep(made, made.record(trial, val_accuracy=figure, test_accuracy=figure))
+    return made
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_the_page_begins_with_the_sentence_to_pass_on(what, tmp_path, quick):
+    figures, sentence = HEADS[what]
+    made = with_figures(tmp_path, figures)
+    sizes = [f"{made.sizes[name].params} parameters" for name in "ab"]
+    expected = sentence.replace("94 parameters", sizes[0]).replace("188 parameters", sizes[1])
+    assert expected in " ".join(read_page(write_report(made)).text.split())
+
+
+def test_the_first_picture_has_every_trial_as_a_dot_above_its_parameters(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("fmnist_mlp.report.plots_sweep.to_png", lambda figure: figures.append(figure) or PIXEL)
+    accuracies = {"a": [0.80, 0.84, 0.81], "b": [0.83, 0.81, 0.82], "c": [0.79, 0.81, 0.0]}
+    made = with_figures(tmp_path, accuracies)
+    page = read_page(write_report(made))
+    assert page.images[0]["alt"].startswith("Scatter plot of test accuracy against parameters of 3 architectures.")
+    (axes,) = figures[0].axes
+    low, high = axes.get_ylim()
+    marks = [line for line in axes.lines if line.get_marker() in "o^v" and line.get_alpha() is not None]
+    dots = sorted(point for line in marks for point in zip(*line.get_data(), strict=True))
+    expected = [(made.sizes[n].params, 100 * v) for n, values in accuracies.items() for v in values if v]
+    np.testing.assert_allclose(dots, sorted(expected))
+    beyond = [line for line in axes.lines if line.get_marker() == "v" and len(line.get_xdata())]
+    assert all(line.get_ydata().tolist() == [low] for line in beyond), "at the end of the axis"
+    assert any(line.get_xdata()[0] == made.sizes["c"].params for line in beyond)
+    assert high <= 103
+
+
 def test_images_of_one_figure_each_tie_without_a_division_by_nothing(tmp_path):
     made = Made(tmp_path, sweep_text())
     for trial in made.plan:
         keep(made, made.record(trial))  # every figure 0.75, every curve constant
     page = whole_page(made)
-    assert "2 architectures cannot be told from it" in page.text
+    assert "2 others are tied with it: no difference is shown." in page.text
 
 
 @pytest.mark.parametrize("classes", [2, 256, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 21))])
@@ -503,6 +566,8 @@ def test_of_many_architectures_pictures_show_the_best_and_the_table_all(tmp_path
     page = whole_page(made)
     rows = page.table("architecture")[1:]
     assert len(rows) == architectures
+    assert (made.folder / "report.html").stat().st_size < 8 * 2**20
+    assert ('class="wide long"' in (made.folder / "report.html").read_text()) == (architectures > 40)
     assert f"the best 12 of {architectures} architectures by validation accuracy" in page.text
     panels = next(image["alt"] for image in page.images if "training images (dashed)" in image["alt"])
     shown = panels.rpartition(": ")[2].split("; ")

@@ -17,6 +17,8 @@ from typing import Any
 
 from fmnist_mlp.words import capitalized, counted
 
+MOST_ROWS = 40  # of a table; a longer one scrolls in a frame of its own, for what follows to be found
+
 
 class Page:
     """Collects the sections of a page, in order.
@@ -74,8 +76,9 @@ class Page:
         )
         self._is_sortable |= bool(sorted_by)
         kind = ' class="sortable"' if sorted_by else ""
+        fit = "wide long" if len(rows) > MOST_ROWS else "wide"
         markup = (
-            f'<div class="wide" tabindex="0" role="region" aria-label="{_escaped(caption)}"><table{kind}>'
+            f'<div class="{fit}" tabindex="0" role="region" aria-label="{_escaped(caption)}"><table{kind}>'
             f"<caption>{_escaped(caption)}</caption>\n"
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )

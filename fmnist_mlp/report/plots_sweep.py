@@ -5,6 +5,7 @@ TensorBoard show the same ones. Call them within `plots.own_style`.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ from fmnist_mlp.results.statistics import pareto_front
 FEW_IMAGES = 30  # whose accuracy is mostly chance
 _LINES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _MARKS = "os^Dv<>PX*hp"
+_MOST_LARGE = 40  # architectures in a scatter plot with large marks
 _MOST_LABELS = 8  # names written into a scatter plot
 _REACH_OF_CURVES = 8.0  # the first epoch is far from the others and no outlier
 
@@ -59,11 +61,18 @@ class CostPicture(NamedTuple):
     png: bytes
     names: list[str]
     front: list[str]
-    beyond: list[str]  # whose figures lie beyond the axis
+    beyond: list[str]  # whose figures, of a mean or a trial, lie beyond the axis
 
 
-def draw_cost(subtitle: str, rows: Sequence[TableRow], metric: str, cost: str, select_by: str) -> CostPicture | None:
-    """A figure against a cost, a point an architecture with its interval; None where no architecture has both.
+def draw_cost(
+    subtitle: str,
+    rows: Sequence[TableRow],
+    metric: str,
+    cost: str,
+    select_by: str,
+    trials: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> CostPicture | None:
+    """A figure against a cost, a mark an architecture with its interval; None where no architecture has both.
 
     The Pareto front is that of what decides, never of test images; it is filled, and joined by steps where it is one of
     what is shown.
@@ -73,6 +82,7 @@ def draw_cost(subtitle: str, rows: Sequence[TableRow], metric: str, cost: str, s
         metric: a key of `METRICS`.
         cost: a key of `COSTS`.
         select_by: the figure that decides which architecture is the best.
+        trials: that figure of each trial, a dot each, by architecture name; none for means alone.
     """
     labels = short_labels([row.architecture for row in rows])
     best = next((row.architecture for row in best_first(rows) if row.trials), None)
@@ -84,7 +94,13 @@ def draw_cost(subtitle: str, rows: Sequence[TableRow], metric: str, cost: str, s
     costs, values, ends = np.array([getattr(row, cost) for row in rows], float), *_values_with_ends(rows, metric)
     is_on_front = np.array(pareto_front(costs.tolist(), [row.behind_best.mean for row in rows], higher_is_better=False))
     front = [name for name, is_on in zip(names, is_on_front, strict=True) if is_on]
+    dots = [_scaled(metric, np.array(trials.get(name, ()), float)) for name in names]
     low, high = _limits_with_ends(values, ends)
+    if trials:
+        dots_low, dots_high = choose_limits(np.concatenate([values, *dots]))
+        low, high = min(low, dots_low), max(high, dots_high)
+    if not is_loss(metric):
+        low, high = max(low, -3.0), min(high, 103.0)  # no accuracy is beyond; room for the marks
     is_beyond = (values < low) | (values > high)
     x, y = scale * costs, np.clip(values, low, high)
 
@@ -96,17 +112,39 @@ def draw_cost(subtitle: str, rows: Sequence[TableRow], metric: str, cost: str, s
         order = np.flatnonzero(is_on_front)[np.argsort(x[is_on_front], kind="stable")]
         axes.step(x[order], y[order], where="post", color=BLUE, linewidth=0.9, linestyle="--")
     axes.vlines(x, *np.clip(ends, low, high), color=FAINT, linewidth=0.7, alpha=0.6)
-    is_other = ~is_on_front & ~is_beyond
-    axes.plot(x[is_other], y[is_other], "o", markersize=4.5, markerfacecolor="white", color=FAINT)
-    axes.plot(x[is_on_front], y[is_on_front], "D", markersize=5, color=BLUE)
+    if trials:
+        _draw_dots(axes, x, dots, is_on_front, (low, high))
+        size, width = (7, 1.2) if len(rows) <= _MOST_LARGE else (3.5, 0.8)
+        axes.plot(x[~is_beyond], y[~is_beyond], "_", markersize=size, markeredgewidth=width, color=INK)
+    else:
+        is_other = ~is_on_front & ~is_beyond
+        axes.plot(x[is_other], y[is_other], "o", markersize=4.5, markerfacecolor="white", color=FAINT)
+        axes.plot(x[is_on_front], y[is_on_front], "D", markersize=5, color=BLUE)
     for far, mark in ((values < low, "v"), (values > high, "^")):
         axes.plot(x[far], y[far], mark, markersize=5, color=ORANGE, clip_on=False)
 
     # On a crowded chart, some of the front from its one end to the other.
     named = {*front[:: -(-len(front) // _MOST_LABELS) or 1], best} if len(rows) > _MOST_LABELS else {*names}
     _write_labels(axes, x, y, [labels[name] if name in named else "" for name in names])
+    is_beyond |= [bool(((of_trials < low) | (of_trials > high)).any()) for of_trials in dots]
     beyond = [name for name, far in zip(names, is_beyond, strict=True) if far]
     return CostPicture(to_png(figure), names, front, beyond)
+
+
+def _draw_dots(axes, x: np.ndarray, dots: Sequence[np.ndarray], is_blue: np.ndarray, limits) -> None:
+    """A dot a trial, above the cost of its architecture; those beyond the axis as triangles at its end."""
+    low, high = limits
+    size = 4 if len(x) <= _MOST_LARGE else 2.5
+    for k in np.argsort(is_blue, kind="stable"):  # blue ones over the others
+        place, values = x[k], dots[k]
+        style = {"color": BLUE, "alpha": 0.7} if is_blue[k] else {"color": FAINT, "alpha": 0.45}
+        for far, mark, look in (
+            ((low <= values) & (values <= high), "o", {"markersize": size} | style),
+            (values < low, "v", {"markersize": 4, "color": ORANGE, "clip_on": False}),
+            (values > high, "^", {"markersize": 4, "color": ORANGE, "clip_on": False}),
+        ):
+            shown = np.clip(values[far], low, high)
+            axes.plot(np.full(len(shown), place), shown, mark, markeredgewidth=0, **look)
 
 
 def _values_with_ends(rows: Sequence[TableRow], metric: str) -> tuple[np.ndarray, np.ndarray]:

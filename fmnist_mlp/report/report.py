@@ -41,7 +41,7 @@ from fmnist_mlp.results.columns import Column, TableRow, columns_named, with_spr
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.words import capitalized, counted, listed
 
-FORMAT = 4  # of the page: raise it when the same records give another page
+FORMAT = 5  # of the page: raise it when the same records give another page
 
 MOST_FAILURES = 50  # listed; trials.csv has all
 MOST_CONFUSIONS = 10
@@ -81,6 +81,7 @@ def report(
 
     page, content = Page(), Content(state, rows, results, source)
     with plots.own_style():
+        _show_accuracies(page, content)
         _show_table(page, content)
         _show_failures(page, content)
         _show_costs(page, content)
@@ -97,7 +98,7 @@ def report(
         lead=_summary(content),
         warnings=_warnings(content),
         # The verdict is a sentence among numbers.
-        style=".sortable td:nth-child(7) { min-width: 9rem; }\n",
+        style=".sortable td:nth-child(7) { min-width: 9rem; }\nh1 + p { font-size: 1.15rem; }\n",
         head=_mark(key, page.pictures),
     )
     return results.write_report(state.sweep, text, page.pictures)
@@ -131,31 +132,49 @@ def _mark(key: str, pictures: Collection[str]) -> str:
 
 
 def _summary(content: Content) -> list[str]:
-    """What the sweep found, in a few sentences."""
+    """What the sweep found, first in the sentences that a person would pass on."""
     best, state = content.best, content.state
     trials, done = len(state.trials), sum(map(len, content.done.values()))
     counts = f"{counted(len(content.rows), 'architecture')}, {done:,} of {counted(trials, 'trial')} done."
     if best is None:
         return [f"Nothing is trained yet. {counts}"]
-    size = "" if best.params is None else f" with {counted(best.params, 'parameter')}"
-    accuracy = f"test accuracy {with_spread(best.test_accuracy)} over {counted(best.trials, 'trial')}"
     verdicts = Counter(row.verdict for row in content.rows)
-    if best.verdict != "best" or verdicts["too few seeds"]:
-        extreme = "lowest" if plots.is_loss(content.metric) else "highest"
-        leader = f"The {extreme} {content.metric_words}: {best.architecture}{size}, {accuracy}"
-        return [f"{leader}. Too few seeds to say that it is the best.", counts]
-    others = [
-        f"{counted(number, 'architecture')} cannot be told from it"
-        if verdict == "tied with best"
-        else f"{number:,} {verdict}"
-        for verdict in ("tied with best", "worse")
-        if (number := verdicts[verdict])
+    is_decided = best.verdict == "best" and not verdicts["too few seeds"]
+    extreme = "lowest" if plots.is_loss(content.metric) else "highest"
+    place = "is the best" if is_decided else "comes first"
+    among = f"Of {counted(sum(bool(row.trials) for row in content.rows), 'architecture')}"
+    among = f"In a quick look, {among.lower()}" if state.sweep.is_quick_look else among
+    size = "" if best.params is None else f", with {counted(best.params, 'parameter')}"
+    sentences = [
+        f"{among} on {dataset_in_words(state.dataset)}, {best.architecture} {place} (it has the {extreme} "
+        f"{content.metric_words}): its test accuracy is {with_spread(best.test_accuracy)}, the mean of "
+        f"{counted(best.trials, 'training')}{size}."
     ]
-    compared = f" {capitalized(', '.join(others))}." if others else ""
+    if not is_decided:
+        return [f"{sentences[0]} Too few seeds to say that it is the best.", counts]
+    if tied := [row for row in content.rows if row.verdict == "tied with best"]:
+        sentences.append(_tied_in_words(best, tied))
+    if worse := verdicts["worse"]:
+        sentences.append(f"{counted(worse, 'other')} {_is_or_are(worse)} shown to be worse.")
     if best.refit_trials:
-        of_refits = f"{with_spread(best.refit_test_accuracy)} over {counted(best.refit_trials, 'refit')}"
-        compared += f" Trained again on all training images: {of_refits}."
-    return [f"Best by {content.metric_words}: {best.architecture}{size}, {accuracy}.{compared}", counts]
+        of_refits = f"{with_spread(best.refit_test_accuracy)}, the mean of {counted(best.refit_trials, 'refit')}"
+        sentences.append(f"Trained again on all training images, its test accuracy is {of_refits}.")
+    return [" ".join(sentences), counts]
+
+
+def _tied_in_words(best: TableRow, tied: Sequence[TableRow]) -> str:
+    """`3 others are tied with it: no difference is shown. The smallest of these, 64-32, has 52,650 parameters.`"""
+    said = f"{counted(len(tied), 'other')} {_is_or_are(len(tied))} tied with it: no difference is shown."
+    smaller = [row for row in tied if None not in (best.params, row.params) and row.params < best.params]
+    if not smaller:
+        return said
+    smallest = min(smaller, key=lambda row: row.params)
+    which = "This one" if len(tied) == 1 else "The smallest of these"
+    return f"{said} {which}, {smallest.architecture}, has {counted(smallest.params, 'parameter')}."
+
+
+def _is_or_are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _warnings(content: Content) -> list[str]:
@@ -206,6 +225,13 @@ def _columns(metric: str, rows: Sequence[TableRow]) -> list[Column]:
     names += [name for name in if_any if any(row[name] is not None for row in rows)]
     names += [metric, "verdict", "pareto", "test_macro_f1", "test_ece", "flops", "latency_seconds", "train_seconds"]
     return columns_named(*names, "trials")
+
+
+def _show_accuracies(page, content):
+    """What people look for first: what each architecture reached, and how large it is."""
+    if content.shown:
+        page.section("Accuracy against parameters")
+        _show_cost(page, content, "test_accuracy", "params")
 
 
 def _show_table(page, content):
@@ -262,22 +288,26 @@ def _show_costs(page, content):
     if not content.shown:
         page.paragraph("Nothing is trained yet.")
         return
-    _show_cost(page, content, "test_accuracy", "params")
     for cost in plots.COSTS:
         _show_cost(page, content, content.metric, cost)
 
 
 def _show_cost(page, content, metric: str, cost: str) -> None:
     figure, words = plots.METRICS[metric], plots.COSTS[cost][0]
-    picture = draw_cost(content.subtitle, content.rows, metric, cost, content.metric)
+    trials = {}
+    if metric != content.metric:
+        trials = {row.architecture: _accuracies(content, row.architecture)[metric] for row in content.rows}
+    picture = draw_cost(content.subtitle, content.rows, metric, cost, content.metric, trials)
     if picture is None:
         page.paragraph(f"No picture of {figure} against {words}: not known for any architecture.")
         return
-    caption = f"{capitalized(figure)} against {words}: means over trials with 95 % intervals."
+    caption = f"{capitalized(figure)} against {words}: "
     if metric == content.metric:
+        caption += "means over trials with 95 % intervals."
         caption += " Filled and joined by steps: the Pareto front, which nothing beats in both."
     else:
-        caption += f" A point an architecture. Filled: the Pareto front by {content.metric_words}, without test images."
+        caption += "every trial a dot, their mean a dash, its 95 % interval a line. Blue: the Pareto front by "
+        caption += f"{content.metric_words}."
     if picture.beyond:
         caption += f" Beyond the axis, drawn as triangles at its end: {listed(picture.beyond, 5)}."
     page.picture(
