@@ -144,7 +144,7 @@ def _draw_dots(axes, x: np.ndarray, dots: Sequence[np.ndarray], is_blue: np.ndar
             (values > high, "^", {"markersize": 4, "color": ORANGE, "clip_on": False}),
         ):
             shown = np.clip(values[far], low, high)
-            axes.plot(np.full(len(shown), place), shown, mark, markeredgewidth=0, **look)
+            axes.plot(np.full(len(shown), place), shown, mark, markeredgewidth=0, zorder=4, **look)  # over names, too
 
 
 def _values_with_ends(rows: Sequence[TableRow], metric: str) -> tuple[np.ndarray, np.ndarray]:
