@@ -284,7 +284,7 @@ def _options() -> argparse.Namespace:
     many.add_argument("--jobs", type=int, metavar="N", help="workers (default: the sweep's own)")
     many.set_defaults(measure=_many)
     loop = verbs.add_parser("loop", help="edit, save, and how long until the first epoch starts")
-    loop.add_argument("--repeats", type=int, default=3, metavar="N", help="do it all N times; medians are shown")
+    loop.add_argument("--repeats", type=int, default=1, metavar="N", help="do it all N times; medians are shown")
     loop.set_defaults(measure=_loop)
     for verb in (workers, many, loop):
         verb.add_argument("--output", type=Path, metavar="FILE", help="write the report here too (Markdown)")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -121,6 +122,23 @@ def test_ctrl_c_is_a_keyboard_interrupt_once_all_is_in_order(project, trained, c
     assert "stopped: " in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     assert (project.results / "tiny" / "results.csv").exists()
+
+
+def test_a_notebook_sees_one_output_that_is_drawn_anew(project, trained, monkeypatch, capsys):  # noqa: F811
+    drawn = []
+
+    class Handle:
+        def update(self, data, raw):
+            drawn.append(data["text/plain"])
+
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=lambda *data, **options: Handle()))
+    run("tiny.yaml", progress=True)
+    assert "4 to train" in capsys.readouterr().out
+    assert any("wide seed 1: epoch 1/3, loss 0.5000" in text for text in drawn)
+    assert any("3/4 trials" in text for text in drawn)
+    assert drawn[-1] == ""
 
 
 def test_to_import_the_package_loads_nothing():

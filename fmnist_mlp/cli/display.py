@@ -112,13 +112,19 @@ class Display(Listener):
 
     def __enter__(self):
         if self.plan.to_train and self.screen.out.is_interactive and not self.screen.out.quiet:
-            self._live.start()
-            self.screen.is_live = True
+            self.begin_drawing()
         self._watch_for_silence()
         return self
 
     def __exit__(self, *exception):
         self._watch.cancel()
+        self.end_drawing()
+
+    def begin_drawing(self):
+        self._live.start()
+        self.screen.is_live = True
+
+    def end_drawing(self):
         self.screen.is_live = False
         self._live.stop()
 

@@ -281,24 +281,22 @@ def _screen(progress: bool) -> Screen:
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal else _WIDTH
     common = {"highlight": False, "force_jupyter": False}
-    out = Console(width=width, force_interactive=is_terminal, quiet=not progress, **common)
+    out = Console(width=width, force_interactive=is_terminal or _is_notebook(), quiet=not progress, **common)
     return Screen(out, Console(stderr=True, soft_wrap=True, **common))
 
 
 class _NotebookDisplay(Display):
     """One output of the cell that is drawn anew; a notebook has no cursor to move."""
 
-    def __enter__(self):
+    _handle = None
+
+    def begin_drawing(self):
         # Imported here: only a notebook has it.
         from IPython.display import display
 
-        self._handle = None
-        if self.plan.to_train and not self.screen.out.quiet:
-            self._handle = display({"text/plain": ""}, raw=True, display_id=True)
-        return super().__enter__()
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
 
-    def __exit__(self, *exception):
-        super().__exit__(*exception)
+    def end_drawing(self):
         self._show("")
 
     def trial_progress(self, trial, message):
