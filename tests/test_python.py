@@ -90,11 +90,18 @@ def test_arrays_that_are_no_data_set(sweep, data, words, project):  # noqa: F811
         ({"architectures": [[8], object()]}, "not of object"),
         ({"architectures": []}, "architectures"),
         ("nowhere.yaml", "nowhere.yaml"),
+        ([[8]], "got list"),
     ],
 )
 def test_mistakes_are_sweep_errors_of_one_message(wrong, words, project):  # noqa: F811
     with pytest.raises(SweepError, match=words):
         run(wrong)
+
+
+@pytest.mark.parametrize("option", [{"jobs": -1}, {"jobs": "2"}, {"device": "tpu"}, {"seeds": 0}, {"only": "x"}])
+def test_mistaken_options_are_sweep_errors_too(option, project):  # noqa: F811
+    with pytest.raises(SweepError, match=next(iter(option))):
+        run(TINY_DICT, **option)
 
 
 def test_options_are_those_of_the_command(project, trained):  # noqa: F811

@@ -334,8 +334,9 @@ def test_everything_is_trained_recorded_and_shown(fake):
 def test_fresh_trains_everything_again(fake):
     fake.run()
     rows = fake.rows("results.csv")
-    fake.run(fresh=True, only=("wide",))
+    plan, _ = fake.run(fresh=True, only=("wide",))
     assert fake.trained == [("wide", 0), ("wide", 1)]
+    assert plan.again == {"--fresh": 2}
     assert fake.rows("results.csv") == rows
 
 

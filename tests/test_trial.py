@@ -312,6 +312,7 @@ def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
 def test_images_that_changed_under_a_sweep_are_noticed(worker, tmp_path):
     with pytest.raises(ImagesChanged, match="are not those that the sweep was planned with"):
         run_first(write_images(tmp_path / "images", test_seed=2), tmp_path)
+    assert run_first(write_images(tmp_path / "images"), tmp_path).is_done, "a worker that stays looks again"
 
 
 def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):

@@ -62,6 +62,8 @@ def print_plan(plan: Plan, screen: Screen) -> None:
     screen.say(f"{info.dataset}: {images} ({plan.source.path or 'drawn here'})")
     for change in plan.changes:
         screen.say(change)
+    for reason, trials in plan.again.items():
+        screen.say(f"{counted(trials, 'trial')} with a record trained again: {reason}")
 
 
 def _listed_in_words(sweep: Sweep) -> str:

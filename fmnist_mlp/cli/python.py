@@ -77,8 +77,14 @@ def run(
         SweepError: what the user can mend, in one line.
         KeyboardInterrupt: Ctrl-C, or the notebook's stop; what was trained by then is kept.
     """
+    if jobs is not None and not (isinstance(jobs, int) and jobs >= 0):
+        raise SweepError(f"jobs must be a whole number from 0, or None, got {jobs!r}")
+    if device not in ("auto", "cpu", "gpu"):
+        raise SweepError(f"device must be auto, cpu or gpu, got {device!r}")
     if isinstance(sweep, Mapping):
         sweep = _as_file(sweep, Path(results_dir) / _FROM_PYTHON, data)
+    elif not isinstance(sweep, str | os.PathLike):
+        raise SweepError(f"expected a sweep file or a dict, got {type(sweep).__name__}")
     elif data is not None:
         raise SweepError("data goes with a dict; a sweep file names its own: dataset: {npz: FILE}")
     options = Options(

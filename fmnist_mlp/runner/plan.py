@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,12 @@ class Plan:
     @property
     def sweep(self) -> Sweep:
         return self.state.sweep
+
+    @property
+    def again(self) -> Counter[str]:
+        """How many trials that have a record are trained all the same, by the reason."""
+        records = [self.state.records.get(trial.fingerprint) for trial in self.to_train]
+        return Counter(why_trained(record, self.options) for record in records if record is not None)
 
     def train_cost(self, trial: Trial) -> float:
         """What a trial costs, in floating point operations: forward, and twice that backward, for every image.
@@ -248,14 +255,24 @@ def _without(state: ranking.SweepState, to_train: Sequence[Trial]) -> ranking.Sw
 def missing(trials: Sequence[Trial], state: ranking.SweepState, options: Options) -> list[Trial]:
     """Those of the trials that a run with these options trains."""
     wanted = wanted_names(state.sweep, options)
+    return [
+        trial
+        for trial in trials
+        if trial.architecture.name in wanted and why_trained(state.records.get(trial.fingerprint), options) is not None
+    ]
 
-    def is_missing(trial: Trial) -> bool:
-        record = state.records.get(trial.fingerprint)
-        if record is None or options.fresh:
-            return True
-        return not record.is_done and (options.retry_failed or record.is_tried_again(options.trial_timeout))
 
-    return [trial for trial in trials if trial.architecture.name in wanted and is_missing(trial)]
+def why_trained(record: Record | None, options: Options) -> str | None:
+    """Why a run with these options trains a trial that has this record; None where it does not."""
+    if record is None:
+        return "no record"
+    if options.fresh:
+        return "--fresh"
+    if record.is_done:
+        return None
+    if options.retry_failed:
+        return "--retry-failed"
+    return "the failure was the machine's, or a limit of time" if record.is_tried_again(options.trial_timeout) else None
 
 
 def wanted_names(sweep: Sweep, options: Options) -> set[str]:

@@ -172,6 +172,9 @@ def train_and_score(context, task: Task, results: Results) -> Record:
 def _images(task: Task, here: Worker) -> Dataset:
     """The images of a trial, if they are still those that the sweep was planned with."""
     images = here.images(task.source)
+    if images.identity != task.trial.settings["data"]:  # a warm worker may have read them before they changed
+        here.forget()
+        images = here.images(task.source)
     if images.identity != task.trial.settings["data"]:
         raise ImagesChanged(f"the images in {task.source.path} are not those that the sweep was planned with")
     return images
