@@ -131,6 +131,15 @@ def test_ctrl_c_is_a_keyboard_interrupt_once_all_is_in_order(project, trained, c
     assert (project.results / "tiny" / "results.csv").exists()
 
 
+def test_workers_that_were_kept_are_there_after_ctrl_c(project, trained):  # noqa: F811
+    project.write(TINY + "  - {name: interrupted, layers: [4]}\n")
+    with pytest.raises(KeyboardInterrupt):
+        run("tiny.yaml", keep_workers=True)
+    project.write(TINY)
+    assert len(run("tiny.yaml", keep_workers=True).trials) == 4
+    run("tiny.yaml")  # ends them
+
+
 def test_a_notebook_sees_one_output_that_is_drawn_anew(project, trained, monkeypatch, capsys):  # noqa: F811
     drawn = []
 

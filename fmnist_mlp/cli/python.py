@@ -81,15 +81,16 @@ def run(
         raise SweepError(f"jobs must be a whole number from 0, or None, got {jobs!r}")
     if device not in ("auto", "cpu", "gpu"):
         raise SweepError(f"device must be auto, cpu or gpu, got {device!r}")
+    results_dir = Path(results_dir).expanduser()
     if isinstance(sweep, Mapping):
-        sweep = _as_file(sweep, Path(results_dir) / _FROM_PYTHON, data)
+        sweep = _as_file(sweep, results_dir / _FROM_PYTHON, data)
     elif not isinstance(sweep, str | os.PathLike):
         raise SweepError(f"expected a sweep file or a dict, got {type(sweep).__name__}")
     elif data is not None:
         raise SweepError("data goes with a dict; a sweep file names its own: dataset: {npz: FILE}")
     options = Options(
-        results_dir=Path(results_dir),
-        logs_dir=Path(logs_dir),
+        results_dir=results_dir,
+        logs_dir=Path(logs_dir).expanduser(),
         only=(only,) if isinstance(only, str) else tuple(only),
         jobs=jobs,
         device=device,
@@ -116,7 +117,7 @@ def _plan_and_run(sweep, overrides: Overrides, options: Options, data_dir, scree
     from fmnist_mlp.report import report
 
     loaded = load_sweep(sweep, overrides)
-    data_dir = choose_data_dir(None if data_dir is None else Path(data_dir), loaded.dataset)
+    data_dir = choose_data_dir(None if data_dir is None else Path(data_dir).expanduser(), loaded.dataset)
     options = dataclasses.replace(options, data_dir=data_dir)
     plan = make_plan(loaded, options, notify=screen.note)
     print_warnings(plan, screen)
