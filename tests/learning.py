@@ -30,7 +30,7 @@ def start_again(learner, layers, seed=3, fitted=None):
 
     That nothing else is left of the first training is held by test_compiled_epoch.py.
     """
-    learner.restart(new_model(layers, seed, fitted))
+    learner.restart(new_model(layers, seed, fitted), learner.settings)
     return learner
 
 
