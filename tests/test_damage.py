@@ -23,7 +23,9 @@ VIEWS = (
     *(f"tiny/{name}.csv" for name in ("results", "trials", "history", "classes")),
     *("tiny/results.md", "tiny/report.html", "tiny/plots/*.png", "tiny/models/*.keras"),
 )
-KINDS = (*OF_A_RECORD, *REMEMBERED, *VIEWS, "tiny/_journal")
+# Trials as TensorBoard sees them: as below `logs/`, files that were changed give way to new ones.
+OF_TENSORBOARD = ("_trials/tiny/**/events.*", "_trials/tiny/*/*/.trial", "_trials/tiny/_journal")
+KINDS = (*OF_A_RECORD, *REMEMBERED, *VIEWS, *OF_TENSORBOARD, "tiny/_journal")
 
 
 def one_of(results, kind):
