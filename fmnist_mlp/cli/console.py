@@ -6,9 +6,11 @@ Exit codes: 0 every trial is done; 1 some trial failed; 2 the user can mend it (
 import argparse
 import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -69,6 +71,20 @@ def with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = Fa
     except KeyboardInterrupt:  # before or after the trials: while they run, Ctrl-C asks the engine to stop
         screen.note("interrupted")
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def handled_by(handler: Callable) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `handler(number, frame)` inside the block; in a thread signals are others' affair."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def is_installed() -> bool:

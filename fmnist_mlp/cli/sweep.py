@@ -1,11 +1,8 @@
 """`python sweep.py`: plan, run, and say how it ended."""
 
 import argparse
-import contextlib
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from fmnist_mlp.cli.console import (
@@ -13,6 +10,7 @@ from fmnist_mlp.cli.console import (
     INTERRUPTED,
     SOME_FAILED,
     Screen,
+    handled_by,
     is_installed,
     standard_streams,
     with_errors_for_people,
@@ -102,19 +100,6 @@ def _plan_and_run(
     return SOME_FAILED if state.failed else DONE, summary.rows
 
 
-@contextlib.contextmanager
 def stop_by_signal(display: Display):
-    """While trials run, Ctrl-C and SIGTERM mean stop, not KeyboardInterrupt; in a thread signals are others' affair."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number, frame):
-        display.ask_to_stop()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    """While trials run, Ctrl-C and SIGTERM mean stop, not KeyboardInterrupt."""
+    return handled_by(lambda number, frame: display.ask_to_stop())

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist_mlp.cli.console import DONE, INTERRUPTED, USER_ERROR, Screen
+from fmnist_mlp.cli.console import DONE, INTERRUPTED, USER_ERROR, Screen, handled_by
 from fmnist_mlp.cli.options import options_from, overrides_from
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import ranking
@@ -36,7 +36,7 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
         raise SweepError("--watch trains, on this machine: it goes with neither --dry-run nor --engine ray")
     if not Path(parsed.sweep).is_file():
         load_sweep(parsed.sweep)  # says what is wrong with the name
-    code, rows, is_saved = DONE, [], threading.Event()
+    code, rows, is_saved, has_ended = DONE, [], threading.Event(), threading.Event()
 
     def look() -> None:
         """At what was saved: whoever makes a mistake in it goes on with what runs."""
@@ -48,10 +48,18 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
             is_saved.set()
             workers.pause()
 
-    with Workers(stay_warm=True) as workers, on_save(Path(parsed.sweep), look):
+    def end(number, frame) -> None:
+        """Ctrl-C between two runs. No exception: it may come in the middle of waiting for a lock."""
+        has_ended.set()
+        is_saved.set()
+        workers.pause()
+
+    with Workers(stay_warm=True) as workers, on_save(Path(parsed.sweep), look), handled_by(end):
         while True:
             is_saved.clear()
             workers.is_paused = False
+            if has_ended.is_set():
+                return code
             try:
                 code, rows = run_once(parsed, screen, workers, rows)
             except SweepError as error:
@@ -62,13 +70,10 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
             parsed.fresh = parsed.retry_failed = False  # once
             if not is_saved.is_set():
                 screen.note(f"watching {parsed.sweep}: save it, and what changed is trained; Ctrl-C ends")
-                try:
-                    if code != USER_ERROR and parsed.jobs != 0:
-                        warm_up(_plan(parsed), workers)
-                    is_saved.wait()
-                except KeyboardInterrupt:
-                    return code
-            if screen.out.is_interactive:
+                if code != USER_ERROR and parsed.jobs != 0:
+                    warm_up(_plan(parsed), workers)
+                is_saved.wait()
+            if screen.out.is_interactive and not has_ended.is_set():
                 screen.out.clear()
 
 
