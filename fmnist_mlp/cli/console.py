@@ -43,6 +43,10 @@ class Screen:
     def warn(self, line: str, style: str = "yellow", keep: str = "") -> None:
         (self.out if self.is_live else self.err).print(Text(printable(line, keep), style), soft_wrap=True)
 
+    def fail(self, error: Exception) -> None:
+        """Print what is wrong, on as many lines as its message has."""
+        self.warn(str(error), style="", keep="\n")
+
     def note(self, line: str) -> None:
         """Print to standard error what is no warning."""
         self.warn(line, style="")
@@ -63,10 +67,10 @@ def with_errors_for_people(command, parsed: argparse.Namespace, quiet: bool = Fa
         _require_current_folder()
         return command(parsed, screen)
     except SweepError as error:
-        screen.warn(str(error), style="", keep="\n")
+        screen.fail(error)
         return USER_ERROR
     except EngineError as error:
-        screen.warn(str(error), style="", keep="\n")
+        screen.fail(error)
         return SOME_FAILED
     except KeyboardInterrupt:  # before or after the trials: while they run, Ctrl-C asks the engine to stop
         screen.note("interrupted")

@@ -20,9 +20,9 @@ from fmnist_mlp import files
 from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.cli.display import Display, print_failures, print_plan, print_warnings
 from fmnist_mlp.cli.options import data_dir as choose_data_dir
-from fmnist_mlp.cli.sweep import stop_by_signal
+from fmnist_mlp.cli.sweep import again_if_images_changed, stop_by_signal
 from fmnist_mlp.data.npz import write_npz
-from fmnist_mlp.errors import ImagesChanged, SweepError
+from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import columns, ranking, table
 from fmnist_mlp.runner.loop import Summary, run_sweep
 from fmnist_mlp.runner.plan import Options, Plan, make_plan
@@ -101,10 +101,9 @@ def run(
     screen = _screen(progress)
     if not keep_workers:
         _kept.close()
-    try:
-        plan, summary = _plan_and_run(sweep, overrides, options, data_dir, screen, keep_workers)
-    except ImagesChanged:
-        plan, summary = _plan_and_run(sweep, overrides, options, data_dir, screen, keep_workers)
+    plan, summary = again_if_images_changed(
+        lambda: _plan_and_run(sweep, overrides, options, data_dir, screen, keep_workers), screen
+    )
     if summary.stopped:
         done, asked_for = len(summary.state.done), len(summary.state.asked_for)
         screen.note(f"stopped: {done} of {asked_for} trials are done and kept; run again to go on")

@@ -3,7 +3,8 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fmnist_mlp.cli.console import (
     DONE,
@@ -56,11 +57,16 @@ def _run_once(
     Args:
         before: the table of the run before, for what has moved.
     """
+    return again_if_images_changed(lambda: _plan_and_run(parsed, screen, workers, before), screen)
+
+
+def again_if_images_changed(plan_and_run: Callable[[], Any], screen: Screen) -> Any:
+    """What it returns; once more where a worker found other images than it had planned with."""
     try:
-        return _plan_and_run(parsed, screen, workers, before)
+        return plan_and_run()
     except ImagesChanged as error:
         screen.warn(f"{error}; the plan is made again")
-        return _plan_and_run(parsed, screen, workers, before)
+        return plan_and_run()
 
 
 def _plan_and_run(

@@ -43,7 +43,7 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
         try:
             _plan(parsed)
         except SweepError as error:
-            screen.warn(str(error), style="", keep="\n")
+            screen.fail(error)
         else:
             is_saved.set()
             workers.pause()
@@ -64,7 +64,7 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
                 code, rows = run_once(parsed, screen, workers, rows)
             except SweepError as error:
                 code = USER_ERROR
-                screen.warn(str(error), style="", keep="\n")
+                screen.fail(error)
             if code == INTERRUPTED and not is_saved.is_set():
                 return code
             parsed.fresh = parsed.retry_failed = False  # once
@@ -117,24 +117,22 @@ def moves(before: Sequence[TableRow], rows: Sequence[TableRow]) -> dict[str, str
 
     The difference is that of the mean test accuracy; an architecture of which nothing moved is left out.
     """
-    places = {row.architecture: place for place, row in enumerate(ranking.best_first(before))}
-    words = {name: "gone" for name in places if name not in {row.architecture for row in rows}}
-    old_rows = {row.architecture: row for row in before}
-    stayed = [row for row in ranking.best_first(before) if row.architecture not in words]
-    places = {row.architecture: place for place, row in enumerate(stayed)}
-    ranked = [row for row in ranking.best_first(rows) if row.architecture in places]
+    old_rows = {row.architecture: row for row in ranking.best_first(before)}
+    names = {row.architecture for row in rows}
+    words = {name: "gone" for name in old_rows if name not in names}
+    places = {name: place for place, name in enumerate(name for name in old_rows if name not in words)}
+    stayed = (row.architecture for row in ranking.best_first(rows) if row.architecture in places)
+    new_places = {name: place for place, name in enumerate(stayed)}
     for row in rows:
         if (old := old_rows.get(row.architecture)) is None:
             words[row.architecture] = "new"
             continue
-        parts, climbed = [], places[row.architecture] - ranked.index(row)
+        parts, climbed = [], places[row.architecture] - new_places[row.architecture]
         parts += [f"{'up' if climbed > 0 else 'down'} {abs(climbed)}"] if climbed else []
         if row.trials > old.trials:
             parts.append(f"{counted(row.trials - old.trials, 'trial')} more")
-        if (
-            None not in (was := old.test_accuracy.mean, now := row.test_accuracy.mean)
-            and f"{now - was:.4f}" != "0.0000"
-        ):
+        was, now = old.test_accuracy.mean, row.test_accuracy.mean
+        if None not in (was, now) and round(now - was, 4):
             parts.append(f"{now - was:+.4f}")
         if parts:
             words[row.architecture] = ", ".join(parts)
