@@ -155,7 +155,7 @@ def test_pandas_reads_plain_numbers_without_options(state, folds, is_final, tmp_
             assert not pandas.api.types.is_bool_dtype(frame[column]), (name, column)
     done = sum(record.is_done for record in made.records.values())
     assert (lengths["results.csv"], lengths["trials.csv"]) == (3, len(made.records))
-    assert (lengths.get("classes.csv", 0) > 0) == (is_final and done > 0)
+    assert (lengths.get("classes.csv", 0) > 0) == (is_final and done >= (folds or 1)), "a seed with all its folds"
     frame = pandas.read_csv(made.folder / "results.csv")
     assert frame.params.tolist() == [made.sizes[name].params for name in "abc"]
     assert all(pandas.api.types.is_integer_dtype(frame[column]) for column in COUNTS)
@@ -256,15 +256,21 @@ MEANS_OVER_TRIALS = ("epochs", "model_bytes", "train_seconds", "epoch_seconds", 
 MEANS_OVER_TRIALS += ("peak_memory_bytes",)
 
 
-def spread_by_scipy(values, folds):
-    """Mean, standard deviation and 95 % interval; with folds that of Nadeau and Bengio (2003): 1/n + 1/(folds - 1)."""
+def by_seed_with_pandas(trials, metric, folds):
+    """A figure of each seed whose folds are all done: the mean over them."""
+    groups = trials.groupby("seed")[metric]
+    return groups.mean()[groups.size() == (folds or 1)]
+
+
+def spread_by_scipy(values):
+    """Mean, standard deviation and 95 % interval."""
     from scipy.stats import t
 
     n = len(values)
     if n < 2:
         return [values.mean() if n else math.nan, math.nan, math.nan, math.nan]
-    variance_of_mean = values.var() * (1 / n + (1 / (folds - 1) if folds else 0))
-    return [values.mean(), values.std(), *t.interval(0.95, n - 1, loc=values.mean(), scale=math.sqrt(variance_of_mean))]
+    scale = values.std() / math.sqrt(n)
+    return [values.mean(), values.std(), *t.interval(0.95, n - 1, loc=values.mean(), scale=scale)]
 
 
 REFIT = ("refit_test_loss", "refit_test_accuracy")  # tested in test_refit.py
@@ -303,22 +309,42 @@ def test_every_mean_spread_and_interval_follows_from_the_trials_by_pandas_and_sc
         assert row.failed == ((trials.architecture == name) & (trials.status == "failed")).sum()
         for metric in SPREAD_OVER_TRIALS:
             found = row[[metric, f"{metric}_std", f"{metric}_ci95_low", f"{metric}_ci95_high"]].astype(float)
-            expected = [math.nan] * 4 if metric == "cv_accuracy" and not folds else spread_by_scipy(own[metric], folds)
+            expected = spread_by_scipy(by_seed_with_pandas(own, metric, folds))
+            expected = [math.nan] * 4 if metric == "cv_accuracy" and not folds else expected
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14, err_msg=f"{name} {metric}")
         for column in MEANS_OVER_TRIALS:
             np.testing.assert_allclose(float(row[column]), own[column].mean(), rtol=1e-12, err_msg=f"{name} {column}")
 
 
-def test_the_interval_over_folds_is_that_of_nadeau_and_bengio(tmp_path):
-    """Five folds of one seed with a standard deviation of 0.1; Student's t of four degrees of freedom is 2.776445."""
-    accuracies = 0.5 + 0.1 * np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) / math.sqrt(0.625)
-    row, other = rows_of(made_of(tmp_path, {"a": accuracies, "b": [None] * 5}, folds=5))
-    half = 2.776445 * 0.1 * math.sqrt(1 / 5 + 1 / 4)  # without the correction it would be two thirds of that
-    assert row["cv_accuracy"] == pytest.approx(0.5)
-    assert row["cv_accuracy_std"] == pytest.approx(0.1)
-    assert row["cv_accuracy_ci95_low"] == pytest.approx(0.5 - half, abs=1e-6)
-    assert row["cv_accuracy_ci95_high"] == pytest.approx(0.5 + half, abs=1e-6)
-    assert other["cv_accuracy"] is None
+def test_with_folds_the_interval_is_over_seeds_each_the_mean_over_its_folds(tmp_path):
+    """Seeds 0.4 and 0.6: a standard deviation of 0.1414; Student's t of one degree of freedom is 12.7062."""
+    figures = {"a": [0.3, 0.5, 0.65, 0.55], "b": [0.9, 0.8, None, 0.1]}
+    row, other = rows_of(made_of(tmp_path, figures, folds=2))
+    half = 12.7062 * 0.1
+    assert [row["cv_accuracy"], row["cv_accuracy_std"]] == pytest.approx([0.5, 0.141421], abs=1e-6)
+    assert row["cv_accuracy_ci95_low"] == pytest.approx(0.5 - half, abs=1e-5)
+    assert row["cv_accuracy_ci95_high"] == pytest.approx(0.5 + half, abs=1e-5)
+    assert (row["trials"], other["trials"]) == (4, 3)
+    assert other["cv_accuracy"] == pytest.approx(0.85), "seed 1 lacks a fold and is in no mean"
+    assert (other["cv_accuracy_std"], other["cv_accuracy_ci95_low"]) == (None, None)
+
+
+def test_one_seed_of_many_folds_has_no_interval_over_seeds(tmp_path):
+    (row,) = rows_of(made_of(tmp_path, {"a": [0.1, 0.2, 0.3]}, folds=3))
+    assert row["cv_accuracy"] == pytest.approx(0.2)
+    assert (row["cv_accuracy_std"], row["cv_accuracy_ci95_low"], row["cv_accuracy_ci95_high"]) == (None, None, None)
+
+
+def test_an_architecture_without_a_seed_of_all_folds_has_no_figures_and_says_so(tmp_path):
+    made = made_of(tmp_path, {"a": [0.9, "failed", 0.9], "b": [0.7, 0.8, 0.7]}, folds=3)
+    rows = rows_of(made)
+    assert [row["verdict"] for row in rows] == ["folds missing", "best"]
+    assert [rows[0][name] for name in ("cv_accuracy", "test_accuracy", "behind_best")] == [None] * 3
+    notes = table.notes(made.state, rows)
+    assert "A seed's figure is the mean over its folds; a seed that lacks a fold has none." in notes
+    assert not [note for note in notes if "No probabilities" in note]
+    row = next(row for row in table.class_rows(made.state, made.results))
+    assert row.architecture == "b", "its scores by class would be of two folds of three"
 
 
 def test_an_epoch_is_the_median_after_the_first_and_images_are_counted_by_it(made):
@@ -353,12 +379,11 @@ NO_VERDICT = ("verdict", "behind_best", "behind_best_ci95_low", "behind_best_ci9
 NO_VERDICT += ("test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high")
 
 
-def tukey_in_blocks(values, correction):
+def tukey_in_blocks(values):
     """Tukey's range test by the formulas of complete blocks: how far behind, and half of each interval.
 
     Args:
         values: `(architectures, blocks)`, higher is better.
-        correction: what Nadeau and Bengio add to 1/n.
     """
     from scipy.stats import studentized_range
 
@@ -366,7 +391,7 @@ def tukey_in_blocks(values, correction):
     residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     df = (k - 1) * (n - 1)
     std = math.sqrt((residuals**2).sum() / df)
-    half = studentized_range.ppf(0.95, k, df) * std * math.sqrt(1 / n + correction)
+    half = studentized_range.ppf(0.95, k, df) * std * math.sqrt(1 / n)
     return values.mean(axis=1).max() - values.mean(axis=1), half
 
 
@@ -375,19 +400,20 @@ def tukey_in_blocks(values, correction):
     [
         ("val_accuracy", 6, None),
         ("val_loss", 6, None),
-        ("cv_accuracy", 2, 3),
-        ("cv_accuracy", 3, 2),
-        ("val_accuracy", 2, 3),
-        ("val_loss", 2, 3),
+        ("cv_accuracy", 6, 3),
+        ("val_accuracy", 6, 2),
+        ("val_loss", 6, 2),
     ],
 )
-def test_verdicts_are_those_of_tukeys_range_test_in_blocks_of_seed_and_fold(select_by, seeds, folds, tmp_path):
+def test_verdicts_are_those_of_tukeys_range_test_in_blocks_of_seeds(select_by, seeds, folds, tmp_path):
     rng = np.random.default_rng(2)
     goodness = np.array([0.3, 0.795, 0.8])[:, None] + 0.05 * rng.normal(size=6) + 0.01 * rng.normal(size=(3, 6))
-    figures = 2 - goodness if select_by == "val_loss" else goodness
+    in_fold = 0.2 * rng.normal(size=(3, 6, folds or 1))  # some folds are harder, by much more than any difference
+    of_folds = goodness[:, :, None] + in_fold - in_fold.mean(axis=2, keepdims=True)
+    figures = (2 - of_folds if select_by == "val_loss" else of_folds).reshape(3, -1)
     made = made_of(tmp_path, dict(zip("abc", figures, strict=True)), folds=folds, select_by=select_by)
     rows = rows_of(made)
-    behind, half = tukey_in_blocks(goodness, 1 / (folds - 1) if folds else 0.0)
+    behind, half = tukey_in_blocks(goodness)
     assert [row["verdict"] for row in rows] == ["worse", "tied with best", "best"]
     assert [row["behind_best"] for row in rows] == pytest.approx(behind, abs=1e-12)
     for row, distance in zip(rows[:2], behind, strict=False):
@@ -408,7 +434,8 @@ def test_missing_and_failed_trials_leave_what_least_squares_finds_in_the_rest(fo
     figures["a"][[0, 5]] = None, "failed"
     figures["b"][1] = "failed"
     figures["c"][[2, 3]] = None
-    rows = rows_of(made_of(tmp_path, figures, folds=folds))
+    with_folds = {name: np.repeat(row, folds or 1) for name, row in figures.items()}
+    rows = rows_of(made_of(tmp_path, with_folds, folds=folds))
     cells = [(i, j) for i in range(3) for j in range(6) if isinstance(figures["abc"[i]][j], float)]
     design = np.array([np.r_[np.eye(3)[i], np.eye(6)[j]] for i, j in cells])
     y = np.array([figures["abc"[i]][j] for i, j in cells])
@@ -417,14 +444,14 @@ def test_missing_and_failed_trials_leave_what_least_squares_finds_in_the_rest(fo
     std = math.sqrt(((y - design @ effects) ** 2).sum() / df)
     covariance = np.linalg.pinv(design.T @ design)
     best = int(effects[:3].argmax())
-    assert [row["trials"] for row in rows] == [4, 5, 4]
-    assert [row["failed"] for row in rows] == [1, 1, 0]
+    assert [row["trials"] for row in rows] == [n * (folds or 1) for n in (4, 5, 4)]
+    assert [row["failed"] for row in rows] == [n * (folds or 1) for n in (1, 1, 0)]
     assert rows[best]["verdict"] == "best"
     for i, row in enumerate(rows):
         if i == best:
             continue
         contrast = np.eye(9)[best] - np.eye(9)[i]
-        variance = contrast @ covariance @ contrast + (2 / (folds - 1) if folds else 0)
+        variance = contrast @ covariance @ contrast
         half = studentized_range.ppf(0.95, 3, df) * std * math.sqrt(variance / 2)
         assert row["behind_best"] == pytest.approx(contrast @ effects)
         assert row["behind_best_ci95_low"] == pytest.approx(contrast @ effects - half)
@@ -587,7 +614,7 @@ def test_seeds_needed_are_the_fewest_that_show_the_difference_four_times_in_five
 
     values = 0.8 + 0.01 * np.random.default_rng(2).normal(size=(3, 6)) - np.array([[0.1], [0.005], [0.0]])
     rows = rows_of(made_of(tmp_path, dict(zip("abc", values, strict=True))))
-    behind, half = tukey_in_blocks(values, 0.0)
+    behind, half = tukey_in_blocks(values)
     std = half / studentized_range.ppf(0.95, 3, 10) * math.sqrt(6)
 
     def power(seeds):
@@ -600,22 +627,14 @@ def test_seeds_needed_are_the_fewest_that_show_the_difference_four_times_in_five
     assert power(needed) >= 0.8 > power(needed - 1)
 
 
-@pytest.mark.parametrize(
-    ("behind", "blocks", "seeds"),
-    [
-        (0.024, 15, 3),
-        (0.0235, 17, 4),  # three seeds of five folds are only 15
-        # By the normal z of 0.975 and 0.8, a little more than the correction leaves however many seeds there are.
-        (0.01 * (1.959964 + 0.841621) * math.sqrt(2 / 4) * 1.0001, 10_000, 10_000),
-    ],
-)
-def test_seeds_needed_are_seeds_where_each_is_trained_on_several_folds(behind, blocks, seeds, tmp_path):
-    chance = 0.01 * np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) / math.sqrt(0.625)  # a standard deviation of 0.01
-    figures = {"a": 0.8 + chance / math.sqrt(2), "b": 0.8 + behind - chance / math.sqrt(2)}
-    row, best = rows_of(made_of(tmp_path, figures, folds=5))
-    assert (row["verdict"], best["verdict"]) == (TIED, "best")
-    assert metrics.seeds_for_power(behind, 0.01, architectures=2, correction=1 / 4) == blocks
-    assert row["seeds_needed"] == seeds, "10,000 stands for all above it"
+def test_with_folds_seeds_needed_are_those_of_the_means_over_folds(tmp_path):
+    figures = {"a": [0.70, 0.72, 0.73, 0.71, 0.74, 0.70], "b": [0.75, 0.70, 0.66, 0.78, 0.70, 0.74]}
+    (tmp_path / "means").mkdir()
+    means = {name: np.reshape(values, (3, 2)).mean(axis=1) for name, values in figures.items()}
+    row, _ = rows_of(made_of(tmp_path / "folds", figures, folds=2))
+    expected, _ = rows_of(made_of(tmp_path / "means", means))
+    assert row["verdict"] == expected["verdict"] == TIED
+    assert row["seeds_needed"] == expected["seeds_needed"] > 3
 
 
 # ---- how far behind on test images
@@ -1176,7 +1195,7 @@ def test_an_interval_in_words():
     assert columns.interval_in_words(row.val_loss) == ""
 
 
-BEST_BY = "Best by val_accuracy, never by test images; ± is the standard deviation over trials."
+BEST_BY = "Best by val_accuracy, never by test images; ± is the standard deviation over seeds."
 ONE_SEED = "One seed cannot tell architectures apart: ask for more (seeds: 5)."
 TUKEY = (
     "Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep where spreads are alike; "
@@ -1351,7 +1370,7 @@ def test_cross_validated_sweeps_show_what_they_select_by(tmp_path):
     made = made_of(tmp_path, {"a": [0.5, 0.7], "b": [0.8, 0.6]}, folds=2)
     header, *rows = cells_of(table.markdown(made.state, rows_of(made)))
     assert header[5] == "cv accuracy"
-    assert [row[5] for row in rows] == ["0.7000 ± 0.1414", "0.6000 ± 0.1414"]
+    assert [row[5] for row in rows] == ["0.7000", "0.6000"], "one seed has no spread"
 
 
 # ---- ensembles of seeds
@@ -1422,11 +1441,11 @@ def test_members_that_cannot_be_read_or_know_no_probabilities_are_in_no_ensemble
     assert (row["ensembles"], row["ensemble_test_accuracy"]) == (0, None)
 
 
-def test_with_folds_the_members_of_an_ensemble_are_seeds_of_one_fold(tmp_path):
-    """Three seeds of two folds, two at a time: an ensemble a fold, and the third seed in none."""
+def test_with_folds_an_ensemble_of_seeds_is_the_mean_over_folds_of_one_in_each(tmp_path):
+    """Five seeds of two folds, two at a time: two pairs of seeds; the fifth seed is in none."""
     from sklearn.metrics import accuracy_score
 
-    text = sweep_text("a", seeds=3, folds=2, more="ensemble: 2")
+    text = sweep_text("a", seeds=5, folds=2, more="ensemble: 2")
     made, rng = Made(tmp_path, text), np.random.default_rng(0)
     labels = rng.integers(0, 4, 50).astype(np.uint8)
     kept = {}
@@ -1436,10 +1455,14 @@ def test_with_folds_the_members_of_an_ensemble_are_seeds_of_one_fold(tmp_path):
         put_probabilities(made, trial, labels, probabilities)
     (row,) = table.make_table(made.state, made.results)
     accuracies = [
-        accuracy_score(labels, (kept[0, fold].astype(float) + kept[1, fold].astype(float)).argmax(axis=1))
-        for fold in (0, 1)
+        np.mean(
+            [
+                accuracy_score(labels, (kept[seed, fold].astype(float) + kept[seed + 1, fold]).argmax(axis=1))
+                for fold in (0, 1)
+            ]
+        )
+        for seed in (0, 2)
     ]
     assert row["ensembles"] == 2
     assert row["ensemble_test_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-12)
-    interval = metrics.mean_interval(accuracies, correction=1.0)  # folds share training images, for ensembles too
-    assert row["ensemble_test_accuracy_ci95_low"] == pytest.approx(interval.low)
+    assert row["ensemble_test_accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1), abs=1e-12)

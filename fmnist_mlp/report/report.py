@@ -41,7 +41,7 @@ from fmnist_mlp.results.columns import Column, TableRow, columns_named, with_spr
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.words import capitalized, counted, listed
 
-FORMAT = 5  # of the page: raise it when the same records give another page
+FORMAT = 6  # of the page: raise it when the same records give another page
 
 MOST_FAILURES = 50  # listed; trials.csv has all
 MOST_CONFUSIONS = 10
@@ -191,6 +191,7 @@ def _warnings(content: Content) -> list[str]:
         "over budget": "larger than max_params allows and not trained",
         "not trained": "not trained yet",
         "no loss": "without a loss, which the best is selected by",
+        "folds missing": "without a seed that has all its folds, so without figures",
     }
     for verdict, words in by_verdict.items():
         names = [row.architecture for row in content.rows if row.verdict == verdict]
@@ -258,7 +259,7 @@ def _show_table(page, content):
     for note in table.notes(content.state, content.rows):
         page.paragraph(note)
     page.paragraph(
-        "Intervals are of the mean over trials. Macro F1 is the mean over classes, ECE the expected calibration error, "
+        "Intervals are of the mean over seeds. Macro F1 is the mean over classes, ECE the expected calibration error, "
         "both of test images. FLOPs and latency are for one image. Pareto: no other row is at least as cheap and at "
         "least as good. Trials that failed are in no mean. All columns are in results.csv."
     )
@@ -303,7 +304,7 @@ def _show_cost(page, content, metric: str, cost: str) -> None:
         return
     caption = f"{capitalized(figure)} against {words}: "
     if metric == content.metric:
-        caption += "means over trials with 95 % intervals."
+        caption += "means over seeds with 95 % intervals."
         caption += " Filled and joined by steps: the Pareto front, which nothing beats in both."
     else:
         caption += "every trial a dot, their mean a dash, its 95 % interval a line. Blue: the Pareto front by "
@@ -463,7 +464,7 @@ def _show_calibration(page, content):
             alt="Expected calibration error of each architecture: "
             + "; ".join(f"{row.architecture} {100 * row.test_ece.mean:.1f} %" for row in rows)
             + ".",
-            caption="Expected calibration error on test images, mean over trials with its 95 % interval: "
+            caption="Expected calibration error on test images, mean over seeds with its 95 % interval: "
             f"{content.which_shown}. Smaller is better.",
         )
 
@@ -522,7 +523,7 @@ def _show_how(page, content):
         training = f"once with each of {seeds}; a share of the training images, drawn by seed and class, validates it"
     page.paragraph(
         f"Everything is trained {training}. Test images are scored once a trial, with the weights that the "
-        "training ended with, and decide nothing. Means and standard deviations are over trials, intervals are "
+        "training ended with, and decide nothing. Means and standard deviations are over seeds, intervals are "
         "Student's t, verdicts Tukey's range test in blocks of seeds. Parameters and FLOPs are exact counts, times are "
         "what the clock said on the machines below. results/README.md explains every column."
     )

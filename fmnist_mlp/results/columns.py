@@ -25,8 +25,8 @@ NO_VALUES = Interval(None, None, None, None, 0)
 class TableRow(pydantic.BaseModel, frozen=True, extra="forbid"):
     """An architecture's row of the table; `row[column]` is the cell of a column of `results.csv`.
 
-    None stands where there is nothing to say: a spread needs two trials, a verdict trials that are done. Figures are
-    means over trials, with their spread and interval.
+    None stands where there is nothing to say: a spread needs two seeds, a verdict trials that are done. Figures are
+    means over seeds, with their spread and interval; with folds a seed's figure is the mean over its folds.
     """
 
     architecture: str
@@ -146,7 +146,7 @@ class Column(NamedTuple):
 
 
 def with_spread(figure: Interval, digits: int = 4) -> str:
-    """Mean and standard deviation over trials; a single trial has no spread and shows none."""
+    """Mean and standard deviation over seeds; a single one has no spread and shows none."""
     if figure.mean is None:
         return ""
     return f"{figure.mean:.{digits}f}" + ("" if figure.std is None else f" ± {figure.std:.{digits}f}")

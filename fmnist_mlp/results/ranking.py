@@ -4,14 +4,16 @@ A `SweepState` is what a sweep asks for and what of it is done; `rank` makes its
 table and its verdicts, refits, the exported models, the report, TensorBoard. Whoever has only the rows of a finished
 table reads the same order from them with `best_first`. Nobody else compares means.
 
-The rules. `select_by` decides, over validation images; test images are never looked at. Means are compared as if every
-architecture had been trained in every block (a seed, or a seed and fold), so that a trial that failed on a hard seed
-makes nobody better (`statistics.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
+The rules. `select_by` decides, over validation images; test images are never looked at. Means are over seeds, and with
+folds a seed's figure is the mean over its folds (`SweepState.figures_by_seed`). Means are compared as if every
+architecture had been trained with every seed, so that a trial that failed on a hard seed makes nobody better
+(`statistics.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
 better. An architecture without a figure to compare comes last. Order and best need numpy alone, so that a rerun with
 nothing to do can ask for them; only verdicts need scipy.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,11 +70,6 @@ class SweepState:
     def select_by(self) -> str:
         return self.sweep.select_by
 
-    @property
-    def correction(self) -> float:
-        """Images validated on for each trained on, where folds share training images: `statistics.mean_interval`."""
-        return 1 / (self.sweep.folds - 1) if self.sweep.folds else 0.0
-
     def by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
         """The trials that have a record, by architecture name, in the order of seeds and folds; refits are apart."""
         return self._by_name(self.trials)
@@ -86,6 +83,31 @@ class SweepState:
         if name == "cv_accuracy":  # each image validates one of the folds
             return record.metrics["val_accuracy"] if self.sweep.folds else None
         return record.metrics[name]
+
+    def done_by_seed(self, pairs: Sequence[tuple[Trial, Record]]) -> dict[int, list[Record]]:
+        """The finished trials of an architecture by seed, with folds in their order; in the order of the seeds.
+
+        A seed that lacks a fold, since this failed or is not trained yet, is left out: folds are not equally hard, so
+        its mean over the others would be one of something else.
+        """
+        by_seed: dict[int, list[Record]] = {}
+        for trial, record in pairs:
+            if record.is_done:
+                by_seed.setdefault(trial.seed, []).append(record)
+        has_folds = any(trial.fold is not None for trial, _ in pairs)
+        needed = self.sweep.folds if has_folds else 1
+        return {seed: records for seed, records in by_seed.items() if len(records) == needed}
+
+    def figures_by_seed(self, name: str, pairs: Sequence[tuple[Trial, Record]]) -> dict[int, float | None]:
+        """A figure of an architecture for each of its seeds, with folds the mean over them.
+
+        Everything in the table is of this procedure on these training images, over seeds. So a seed is what means,
+        spreads, intervals and verdicts count: its folds share that seed's randomness and the images.
+        """
+        return {
+            seed: mean_or_none([self.figure(name, record) for record in records])
+            for seed, records in self.done_by_seed(pairs).items()
+        }
 
     def _by_name(self, trials: Sequence[Trial]) -> dict[str, list[tuple[Trial, Record]]]:
         by_name = {architecture.name: [] for architecture in self.sweep.architectures}
@@ -126,7 +148,7 @@ class Ranking:
     @cached_property
     def comparisons(self) -> dict[str, metrics.Comparison]:
         """Whether each can be told from the best, by name, in the sweep file's order. Needs scipy."""
-        return metrics.compare_with_best(self._values, self._higher_is_better, self.state.correction)
+        return metrics.compare_with_best(self._values, self._higher_is_better)
 
     @cached_property
     def best_trials(self) -> dict[str, Trial]:
@@ -158,13 +180,15 @@ class Ranking:
         return self.state.select_by != "val_loss"
 
     @cached_property
-    def _values(self) -> dict[str, dict[tuple[int, int | None], float | None]]:
-        """What decides, of each architecture's finished trials, by seed and fold."""
-        values = {}
-        for name, found in self.state.by_architecture().items():
-            done = [(trial, record) for trial, record in found if record.is_done]
-            values[name] = {(t.seed, t.fold): self.state.figure(self.state.select_by, r) for t, r in done}
-        return values
+    def _values(self) -> dict[str, dict[int, float | None]]:
+        """What decides, of each architecture, by seed."""
+        pairs_by_name = self.state.by_architecture()
+        return {name: self.state.figures_by_seed(self.state.select_by, pairs) for name, pairs in pairs_by_name.items()}
+
+
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean, exactly rounded; None where a value is missing."""
+    return None if None in values else statistics.mean(values)
 
 
 def best_first(rows: Sequence[TableRow]) -> list[TableRow]:

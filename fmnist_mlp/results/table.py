@@ -1,6 +1,6 @@
 """The table: one row an architecture, made from the records; beside it a row a trial, an epoch and a class.
 
-A `SweepState` (what a sweep asks for, what of it is done) becomes rows: means over trials, their spread and interval,
+A `SweepState` (what a sweep asks for, what of it is done) becomes rows: means over seeds, their spread and interval,
 what each architecture costs, and a verdict on which can be told apart. The same rows are `results.csv`, `results.md`,
 the table on the screen and the report, so that all of them say the same.
 
@@ -11,7 +11,6 @@ remembered, so that a rerun with nothing to do needs no scipy either.
 
 import contextlib
 import itertools
-import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,11 +48,11 @@ from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
 from fmnist_mlp.words import in_markdown
 
-FORMAT = 5  # of remembered rows: raise it when the same records give other rows
+FORMAT = 6  # of remembered rows: raise it when the same records give other rows
 
 _LEAST_PROBABILITY = 2.0**-25  # below it float16 keeps 0
 
-# Figures of a trial whose means and spreads the table has; of refits and ensembles the first two.
+# Figures of a seed whose means and spreads the table has; of refits and ensembles the first two.
 _TEST = ("test_loss", "test_accuracy")
 _FIGURES = (
     *(*_TEST, "val_loss", "val_accuracy", "cv_accuracy"),
@@ -160,7 +159,7 @@ def _rows(state: SweepState, ranking: Ranking, results: Results, is_final: bool)
         cells |= {"mixed": _mixed(_done(trials[name]) + _done(refits[name]), common), "pareto": pareto[name]}
         cells |= vars(sizes[name]) | verdicts.get(name, {})
         if is_final and state.sweep.ensemble:
-            cells |= _ensembles(state.sweep.ensemble, refits[name] or trials[name], results, state.correction)
+            cells |= _ensembles(state, refits[name] or trials[name], results)
         rows.append(TableRow(**cells))
     return rows
 
@@ -187,7 +186,7 @@ def _cells(state: SweepState, architecture: Architecture | Baseline, trials, ref
         "images_per_second": _mean([columns.images_per_second(record) for record in done]),
         "peak_memory_bytes": _mean([record.measured.get("peak_memory_bytes") for record in done]),
     }
-    cells |= {name: _interval([state.figure(name, r) for r in done], state.correction) for name in _FIGURES}
+    cells |= {name: _interval([*state.figures_by_seed(name, trials).values()]) for name in _FIGURES}
     return cells | {f"refit_{name}": _interval([record.metrics[name] for record in done_refits]) for name in _TEST}
 
 
@@ -195,9 +194,9 @@ def _done(pairs) -> list[Record]:
     return [record for _, record in pairs if record.is_done]
 
 
-def _interval(values: Sequence[float | None], correction: float = 0.0) -> metrics.Interval:
-    """The mean of a measure over trials, its spread and interval; nothing where a value is missing."""
-    return NO_VALUES if None in values else metrics.mean_interval(values, correction)
+def _interval(values: Sequence[float | None]) -> metrics.Interval:
+    """The mean of a measure over seeds, its spread and interval; nothing where a value is missing."""
+    return NO_VALUES if None in values else metrics.mean_interval(values)
 
 
 def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> StackSize:
@@ -213,9 +212,12 @@ def _without_trials(state: SweepState, architecture: Architecture | Baseline, tr
     """What stands in place of a verdict where no trial is done, or none can be judged."""
     if architecture.name in state.over_budget:
         return "over budget"
-    if done := _done(trials):
-        return None if any(state.figure(state.select_by, record) is not None for record in done) else "no loss"
-    return "failed" if trials else "not trained"
+    if not _done(trials):
+        return "failed" if trials else "not trained"
+    figures = state.figures_by_seed(state.select_by, trials).values()
+    if not figures:
+        return "folds missing"
+    return "no loss" if all(figure is None for figure in figures) else None
 
 
 def _verdicts(ranking: Ranking, trials, results: Results) -> dict[str, dict[str, Any]]:
@@ -225,18 +227,11 @@ def _verdicts(ranking: Ranking, trials, results: Results) -> dict[str, dict[str,
         name: {
             "verdict": comparison.verdict,
             "behind_best": metrics.Difference(comparison.behind, comparison.behind_low, comparison.behind_high),
-            "seeds_needed": _in_seeds(comparison.seeds_needed, ranking.state.sweep.folds),
+            "seeds_needed": comparison.seeds_needed,
             "test_behind_best": on_test.get(name, metrics.Difference()),
         }
         for name, comparison in ranking.comparisons.items()
     }
-
-
-def _in_seeds(blocks: int | None, folds: int | None) -> int | None:
-    """Seeds that make so many blocks: a block is a seed, or with cross-validation a seed and fold."""
-    if blocks is None or blocks >= metrics.MOST_SEEDS:  # which stands for all above it too
-        return blocks
-    return math.ceil(blocks / (folds or 1))
 
 
 def _on_test_images(trials, best: str, results: Results) -> dict[str, metrics.Difference]:
@@ -261,34 +256,36 @@ def _on_test_images(trials, best: str, results: Results) -> dict[str, metrics.Di
     return differences
 
 
-def _ensembles(size: int, trials, results: Results, correction: float) -> dict[str, Any]:
-    """Cells on ensembles of so many seeds: each its own trials, in their order; what is left over is out.
+def _ensembles(state: SweepState, trials, results: Results) -> dict[str, Any]:
+    """Cells on ensembles of so many seeds: each its own seeds, in their order; what is left over is out.
 
-    The members of one are seeds of the same fold, so that `ensemble: 3` says of three seeds what it says without folds:
-    what they are worth together that were trained on as many images. An ensemble's probabilities are the mean of its
-    members', as they are kept (float16).
+    With folds, so many seeds make an ensemble of each fold, whose figures are averaged: `ensemble: 3` says of three
+    seeds what it says without folds, what they are worth together that were trained on as many images. An ensemble's
+    probabilities are the mean of its members', as they are kept (float16).
     """
-    by_fold = defaultdict(list)
-    for trial, record in trials:
+    size, members = state.sweep.ensemble, []  # of each seed, the labels and probabilities of each of its folds
+    for records in state.done_by_seed(trials).values():
         with contextlib.suppress(DamagedRecord):  # a baseline without probabilities, too
-            if record.is_done:
-                members = results.load_predictions(trial.fingerprint, "label", "probabilities")
-                by_fold[trial.fold].append(members)
+            members.append([results.load_predictions(r.fingerprint, "label", "probabilities") for r in records])
     losses, accuracies = [], []
-    for members in by_fold.values():
-        for start in range(0, len(members) - size + 1, size):
-            labels, probabilities = members[start][0], np.zeros(members[start][1].shape, np.float64)
-            for _, of_member in members[start : start + size]:
-                probabilities += of_member / size
-            accuracies.append(float(np.mean(probabilities.argmax(axis=1) == labels)))
-            of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
-            losses.append(float(-np.log(of_class).mean()))
-    correction = correction if None not in by_fold else 0.0
+    for start in range(0, len(members) - size + 1, size):
+        by_fold = [_score_together(of_fold) for of_fold in zip(*members[start : start + size], strict=True)]
+        losses.append(statistics.mean(loss for loss, _ in by_fold))
+        accuracies.append(statistics.mean(accuracy for _, accuracy in by_fold))
     return {
         "ensembles": len(losses),
-        "ensemble_test_loss": _interval(losses, correction),
-        "ensemble_test_accuracy": _interval(accuracies, correction),
+        "ensemble_test_loss": _interval(losses),
+        "ensemble_test_accuracy": _interval(accuracies),
     }
+
+
+def _score_together(members: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Loss and accuracy of the mean probabilities of these members, each with its labels."""
+    labels, probabilities = members[0][0], np.zeros(members[0][1].shape, np.float64)
+    for _, of_member in members:
+        probabilities += of_member / len(members)
+    of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
+    return float(-np.log(of_class).mean()), float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def _pareto(sizes: Mapping[str, StackSize], behind: Mapping[str, float]) -> dict[str, str | None]:
@@ -385,16 +382,18 @@ def class_rows(state: SweepState, results: Results) -> list[ClassRow]:
     """One row a class of each architecture that has finished trials."""
     rows = []
     for name, trials in state.by_architecture().items():
-        done = [full for record in _done(trials) if (full := _in_full(record, results))]
-        names = class_names.present(state.class_names, done[0].class_names if done else ())
+        by_seed = [[_in_full(record, results) for record in records] for records in state.done_by_seed(trials).values()]
+        by_seed = [records for records in by_seed if None not in records]
+        names = class_names.present(state.class_names, by_seed[0][0].class_names if by_seed else ())
         for number, class_name in enumerate(names):
-            scores = [record.classes["test"] for record in done]
+            scores = [[record.classes["test"] for record in records] for records in by_seed]
             cells = {}
             for score in ("precision", "recall", "f1"):
-                values = [value for each in scores if (value := getattr(each, score)[number]) is not None]
+                of_seeds = [_mean([getattr(each, score)[number] for each in of_seed]) for of_seed in scores]
+                values = [value for value in of_seeds if value is not None]
                 cells[score] = _mean(values)
                 cells[f"{score}_std"] = statistics.stdev(values) if len(values) > 1 else None
-            rows.append(ClassRow(name, number, class_name, sum(scores[0].confusion_matrix[number]), **cells))
+            rows.append(ClassRow(name, number, class_name, sum(scores[0][0].confusion_matrix[number]), **cells))
     return rows
 
 
@@ -415,14 +414,16 @@ def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
     """What a reader of the table has to know, a sentence each."""
     said, verdicts = [*state.warnings], {row.verdict for row in rows}
     if "best" in verdicts and len({row.architecture for row in rows if row.trials}) > 1:
-        said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over trials.")
+        said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over seeds.")
     compared = [row for row in rows if row.behind_best.mean is not None]
     most = max((row.trials for row in compared), default=0)
     if lacking := [row.architecture for row in compared if row.trials < most]:
         shown = ", ".join(lacking[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
         said.append(f"Trials are missing ({shown}): means are compared as if all had been trained on every seed.")
+    if state.sweep.folds:
+        said.append("A seed's figure is the mean over its folds; a seed that lacks a fold has none.")
     if "too few seeds" in verdicts:
-        if len({(trial.seed, trial.fold) for trial in state.trials}) == 1:
+        if len({trial.seed for trial in state.trials}) == 1:
             said.append("One seed cannot tell architectures apart: ask for more (seeds: 5).")
         else:
             said.append("Too few seeds: no comparison with the best where too few finished trials share a seed.")
@@ -449,7 +450,7 @@ def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
         said.append(f"Ensembles of {state.sweep.ensemble} seeds, by their mean probabilities: test accuracy {shown}.")
     elif state.sweep.ensemble and compared:
         said.append(f"No ensembles: {state.sweep.ensemble} finished seeds of one architecture make one.")
-    if mute := [row.architecture for row in rows if row.trials and row.test_loss.mean is None]:
+    if mute := [row.architecture for row in rows if row.test_accuracy.mean is not None and row.test_loss.mean is None]:
         said.append(f"No probabilities, so no loss: {', '.join(mute)}.")
     if any(row.mixed for row in rows):
         marked = ", ".join(f"{row.architecture} ({row.mixed})" for row in rows if row.mixed)

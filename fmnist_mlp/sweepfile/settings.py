@@ -409,7 +409,7 @@ class SweepSettings(Checked):
         ge=2,
         le=1000,
         description="Seeds that are taken together: the table also says how good the mean of their probabilities is, "
-        "for each so many of an architecture's trials (of its refits, where there are any; with folds, of the same "
+        "for each so many of an architecture's seeds (of its refits, where there are any; with folds, in each "
         "fold); null is none.",
     )
     max_params: MaxParams = None
