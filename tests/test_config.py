@@ -178,7 +178,7 @@ def test_overrides_replace_what_the_file_says(load):
         ("seeds: [1, 0]\n", Overrides(seeds=3), "mine", " (3 seeds, the file asks for 2)"),
         ("seeds: [7, 1]\n", Overrides(seeds=2), "mine+seeds-2", ", a quick look (2 seeds, the file asks for others: 7, 1)"),
         ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=2), "mine", ""),
-        ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=3), "mine+seeds-3", ", a quick look (3 seeds, the file asks for 2 and 5 refits)"),
+        ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=3), "mine", " (3 seeds, the file asks for 2)"),
         ("seeds: 2\nrefit: {seeds: 5}\n", Overrides(seeds=5), "mine", " (5 seeds, the file asks for 2)"),
         ("", Overrides(epochs=2, limit=1000, seeds=1), "mine+epochs-2+limit-1000+seeds-1", ", a quick look (2 epochs, 1,000 training images, 1 seed, the file asks for 5)"),
         ("", Overrides(epochs=2, seeds=6), "mine+epochs-2", ", a quick look (2 epochs, 6 seeds, the file asks for 5)"),

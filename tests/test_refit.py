@@ -17,7 +17,9 @@ from fmnist_mlp.results import table
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.clean import find_leftovers
 from fmnist_mlp.runner.loop import Listener
+from fmnist_mlp.sweepfile.in_words import trial_in_short
 from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.seeds import MAX_SEED
 from fmnist_mlp.sweepfile.sweep import Overrides
 from fmnist_mlp.sweepfile.trials import list_refits, list_trials
 
@@ -32,6 +34,7 @@ architectures:
   - name: wide
     layers: [16]
 """
+FIRST = 2**31  # the seed of refit 0; a sweep file may name those below it
 CHOOSING = [("8", 0), ("8", 1), ("wide", 0), ("wide", 1)]
 
 
@@ -110,8 +113,8 @@ def load(tmp_path, text):
     [
         ("true", "best", None),
         ("all", "all", None),
-        ("{seeds: 5}", "best", (0, 1, 2, 3, 4)),
-        ("{which: all, seeds: [7, 9]}", "all", (7, 9)),
+        ("{seeds: 5}", "best", 5),
+        ("{which: all, seeds: 2}", "all", 2),
         ("{}", "best", None),
     ],
 )
@@ -133,6 +136,10 @@ def test_without_the_key_nothing_is_refitted(tmp_path, written):
         ("al", "did you mean 'all'"),
         ("{seed: 5}", "refit has no key 'seed'; did you mean 'seeds'?"),
         ("{seeds: 0}", "refit seeds must be a whole number from 1 to 10,000"),
+        ("{seeds: many}", "refit seeds must be a whole number from 1 to 10,000 (how many), got 'many'"),
+        ("{seeds: [0, 7]}", "refit seeds says how many refits, not which seeds: refits have fresh seeds of their own"),
+        ("{seeds: [0, 7]}", "so that none that chose the best trains it again; write seeds: 2"),
+        ("{seeds: []}", "write such as seeds: 5"),
         ("{which: some}", "refit which must be best or all, got 'some'"),
     ],
 )
@@ -143,10 +150,38 @@ def test_anything_else_is_an_error_with_its_line(tmp_path, written, message):
     assert ("did you mean 'all'" in str(error.value)) == (written == "al")
 
 
-def test_the_seeds_of_a_quick_look_hold_for_refits_too(tmp_path):
-    (tmp_path / "some.yaml").write_text("refit: {seeds: 5}\narchitectures: [[8]]\n")
-    some = load_sweep(tmp_path / "some.yaml", Overrides(seeds=2))
-    assert [trial.seed for trial in list_refits(some, some.architectures, data_identity="x")] == [0, 1]
+@pytest.mark.parametrize(
+    ("written", "asked", "refits"),
+    [
+        ("true", None, 3),
+        ("{seeds: 5}", None, 5),
+        ("true", 2, 2),
+        ("{seeds: 5}", 2, 2),  # a quick look is short
+        ("{seeds: 1}", 2, 1),
+        ("{seeds: 5}", 3, 5),  # what the file asks for
+        ("{seeds: 5}", 4, 5),  # more seeds than it asks for
+        ("true", 4, 4),
+    ],
+)
+def test_refits_are_as_many_as_asked_for_and_no_more_than_a_quick_look_has_seeds(tmp_path, written, asked, refits):
+    (tmp_path / "some.yaml").write_text(f"seeds: 3\nrefit: {written}\narchitectures: [[8], [9]]\n")
+    some = load_sweep(tmp_path / "some.yaml", Overrides(seeds=asked))
+    trials = list_refits(some, some.architectures, data_identity="x")
+    in_words = [f"{name} refit {number}" for name in (8, 9) for number in range(refits)]
+    assert [trial.in_words for trial in trials] == in_words
+
+
+def test_no_seed_of_a_sweep_is_a_refits(tmp_path):
+    """So what chose the best never trains it again, whatever seeds are asked for, now or later."""
+    some = load(tmp_path, f"seeds: [0, 1, {2**31 - 1}]\nrefit: true\narchitectures: [[8]]\n")
+    (refits,) = {tuple(t.seed for t in list_refits(some, some.architectures, data_identity="x"))}
+    assert min(refits) > max(some.seeds) == MAX_SEED
+    assert [trial_in_short(t.settings) for t in list_refits(some, some.architectures, data_identity="x")] == [
+        f"8, refit {number}, 20 epochs" for number in range(3)
+    ]
+    for seed in refits:
+        with pytest.raises(SweepError, match="seeds must be whole numbers from 0 to 2,147,483,647"):
+            load(tmp_path, f"seeds: [{seed}]\narchitectures: [[8]]\n")
 
 
 def test_early_stopping_is_refused_at_each_line_that_asks_for_it(tmp_path):
@@ -190,7 +225,8 @@ def test_the_best_alone_is_refitted_with_every_seed_once_all_others_are_done(fak
     _, summary = fake.run()
     best = best_of(fake)
     assert sorted(fake.trained[:4]) == CHOOSING
-    assert sorted(fake.trained[4:]) == [(best, 0), (best, 1)] == refits(fake)
+    assert sorted(fake.trained[4:]) == [(best, FIRST), (best, FIRST + 1)]
+    assert refits(fake) == [(best, 0), (best, 1)]  # as people number them
     assert (summary.trained, summary.stopped) == (6, False)
     assert len(summary.state.done) == len(summary.state.asked_for) == 6
     row = next(row for row in fake.rows("results.csv") if row["architecture"] == best)
@@ -230,7 +266,7 @@ def test_the_table_chooses_as_it_would_without_refits(fake):
 def test_all_refits_every_architecture_but_those_over_budget(fake):
     fake.write(SWEEP.replace("refit: true", "refit: all\nmax_params: 700"))
     plan = fake.plan()
-    assert names(plan.state.refits) == [("8", 0), ("8", 1)]  # known before anything is trained
+    assert names(plan.state.refits) == [("8", FIRST), ("8", FIRST + 1)]  # known before anything is trained
     fake.run()
     assert refits(fake) == [("8", 0), ("8", 1)]
     fake.write(SWEEP.replace("refit: true", "refit: all"))
@@ -247,12 +283,33 @@ def test_a_new_seed_is_refitted_and_a_new_best_too(fake):
     assert len(fake.trained) in (3, 5)  # 2 and 1, or 2 and 3 where another is the best now
 
 
-def test_refits_may_have_seeds_of_their_own(fake):
-    fake.write(SWEEP.replace("refit: true", "refit: {seeds: [0, 3, 4]}"))
+def test_there_may_be_more_refits_than_seeds(fake):
+    fake.write(SWEEP.replace("refit: true", "refit: {seeds: 3}"))
     fake.run()
     best = best_of(fake)
-    assert refits(fake) == [(best, 0), (best, 3), (best, 4)]
+    assert refits(fake) == [(best, 0), (best, 1), (best, 2)]
     assert len(fake.trained) == 7
+
+
+def test_refits_of_an_earlier_version_are_trained_again_and_the_plan_says_why(fake):
+    """They had the seeds of the sweep. Their records stay, and are what nobody asks for."""
+    fake.run()
+    best = best_of(fake)
+    lose_refits(fake)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fmnist_mlp.sweepfile.trials.reserved", lambda stream, number: number)
+        fake.run()
+        assert fake.trained == [(best, 0), (best, 1)]
+    plan = fake.plan()
+    assert plan.changes == [f"{best}: refit with fresh seeds (it was refitted with seeds that had chosen the best)"]
+    fake.run()
+    assert fake.trained == [(best, FIRST), (best, FIRST + 1)]
+    assert fake.plan().changes == []
+    leftovers, _ = find_leftovers(fake.folder / "results", fake.folder / "logs")
+    units = {"8": "8", "wide": "16"}[best]
+    assert sorted(leftover.reason.partition(": ")[2] for leftover in leftovers) == [
+        f"{units}, seed {seed} (refit), 3 epochs" for seed in (0, 1)
+    ]
 
 
 def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
@@ -264,16 +321,16 @@ def test_only_keeps_the_best_from_being_refitted_where_it_is_another(fake):
     fake.run(only=(other,))
     assert fake.trained == []
     fake.run(only=(best,))
-    assert fake.trained == [(best, 0), (best, 1)]
+    assert fake.trained == [(best, FIRST), (best, FIRST + 1)]
 
 
 def test_a_failed_refit_is_a_failed_trial(fake):
     fake.run()
     best = best_of(fake)
     lose_refits(fake)
-    fake.fate[(best, 1)] = ValueError("no")
+    fake.fate[(best, FIRST + 1)] = ValueError("no")
     _, summary = fake.run()
-    assert [trial.in_words for trial in summary.state.failed] == [f"{best} refit seed 1"]
+    assert [trial.in_words for trial in summary.state.failed] == [f"{best} refit 1"]
     assert len(summary.failed) == 1
     row = next(row for row in fake.rows("results.csv") if row["architecture"] == best)
     assert (row["refit_trials"], row["failed"]) == ("1", "0")
@@ -307,15 +364,15 @@ def test_the_listener_hears_of_refits_before_they_run(fake):
 
     fake.run(Loud())
     best = best_of(fake)
-    assert heard[4] == [(best, 0), (best, 1)]
-    assert sorted(heard[5:]) == [(f"{best} refit seed 0", True), (f"{best} refit seed 1", True)]
+    assert heard[4] == [(best, FIRST), (best, FIRST + 1)]
+    assert sorted(heard[5:]) == [(f"{best} refit 0", True), (f"{best} refit 1", True)]
 
 
 def test_logs_show_refits_beside_the_others_and_forget_them_with_the_key(fake):
     fake.run()
     best, folder = best_of(fake), fake.folder / "results" / "_trials" / "fake"
     assert {path.name for path in (folder / best).iterdir() if path.is_dir()} == {
-        *("seed-0", "seed-1", "refit-seed-0", "refit-seed-1")
+        *("seed-0", "seed-1", "refit-0", "refit-1")
     }
     fake.write(SWEEP.replace("refit: true", "refit: false"))
     fake.run()
@@ -331,7 +388,7 @@ def test_refits_that_were_trained_before_the_choice_was_open_again_are_shown(fak
     assert fake.trained == [(lost["architecture"], int(lost["seed"]))]
     assert refits(fake) == [(best, 0), (best, 1)]
     shown = {path.name for path in (fake.folder / "results" / "_trials" / "fake" / best).iterdir() if path.is_dir()}
-    assert {"refit-seed-0", "refit-seed-1"} <= shown
+    assert {"refit-0", "refit-1"} <= shown
 
 
 def test_clean_keeps_refits_while_the_key_stands(fake):
@@ -341,7 +398,9 @@ def test_clean_keeps_refits_while_the_key_stands(fake):
     fake.write(SWEEP.replace("refit: true", "refit: false"))
     leftovers, _ = find_leftovers(*where)
     assert len(leftovers) == 2
-    assert all(leftover.reason.endswith("refit, 3 epochs") for leftover in leftovers)
+    assert sorted(leftover.reason.partition(", ")[2] for leftover in leftovers) == [
+        *("refit 0, 3 epochs", "refit 1, 3 epochs")
+    ]
 
 
 def test_the_report_shows_refits_and_their_failures(fake):
@@ -354,11 +413,11 @@ def test_the_report_shows_refits_and_their_failures(fake):
     assert page.count(shown) >= 2  # in the summary and in the table
     assert "refit: test accuracy" in page
     lose_refits(fake)
-    fake.fate[(best, 1)] = ValueError("no")
+    fake.fate[(best, FIRST + 1)] = ValueError("no")
     fake.run()
     plan = fake.plan()
     page = report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
-    assert f"{best} refit seed 1" in page
+    assert f"{best} refit 1" in page
 
 
 # ---- one refit, really trained
@@ -412,11 +471,11 @@ def test_a_refit_is_what_fit_makes_of_all_images(refitted, source, loop, tmp_pat
     (trial, _) = list_refits(sweep, sweep.architectures, data_identity=identity(), plain_fit=loop == "plain")
     record = run(trial, source, tmp_path)
     x, y = draw_images(203, 0)
-    model = models.build_model(trial.architecture.layers, (8, 8), 4, seed=0)
+    model = models.build_model(trial.architecture.layers, (8, 8), 4, seed=FIRST)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     losses = []
     for epoch in range(3):
-        order = epoch_order(203, 0, epoch)
+        order = epoch_order(203, FIRST, epoch)
         fitted = model.fit(x[order].astype(np.uint8), y[order], batch_size=32, shuffle=False, verbose=0)
         losses += fitted.history["loss"]
     assert record.history["loss"] == pytest.approx(losses, rel=1e-5)

@@ -69,7 +69,7 @@ def test_a_shipped_file_plans_every_trial_that_it_asks_for(path, plan, tmp_path)
     assert len(planned.state.trials) == affordable * len(sweep.seeds) * (sweep.folds or 1) > 0
     assert len(planned.to_train) == len(planned.state.asked_for)
     if sweep.refit is not None and sweep.refit.which == "all":
-        assert len(planned.state.refits) == affordable * len(sweep.refit.seeds or sweep.seeds)
+        assert len(planned.state.refits) == affordable * (sweep.refit.seeds or len(sweep.seeds))
     assert len({trial.fingerprint for trial in planned.state.trials}) == len(planned.state.trials)
     assert (planned.damaged, planned.changes) == ([], [])
     for item in sweep.architectures:

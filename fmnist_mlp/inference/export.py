@@ -33,6 +33,7 @@ from fmnist_mlp.results.columns import NO_VALUES, TableRow, interval_in_words, v
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.in_words import layers_in_words, steps_in_words
+from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.sweep import read_folder_name
 from fmnist_mlp.training import worker
 from fmnist_mlp.words import harmless, in_markdown
@@ -465,7 +466,8 @@ def _training(record: Record) -> dict[str, Any]:
     settings = record.settings
     about = {"loss": "cross-entropy"} | {k: v for k, v in settings["training"].items() if k != "preprocess"}
     about |= {"epochs trained": len(record.history["loss"]), "weights of": record.weights}
-    return about | {key: settings[key] for key in ("seed", "fold", "limit") if settings.get(key) is not None}
+    about |= {"refit" if record.is_refit else "seed": seed_number(settings["seed"])}
+    return about | {key: settings[key] for key in ("fold", "limit") if settings.get(key) is not None}
 
 
 def _metrics(row: TableRow, record: Record, sweep: str) -> str:

@@ -29,6 +29,7 @@ from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import JOURNAL, Views
+from fmnist_mlp.sweepfile.seeds import seed_in_words
 from fmnist_mlp.sweepfile.sweep import Baseline
 from fmnist_mlp.sweepfile.trials import Trial
 
@@ -232,7 +233,7 @@ def live_part(trial: Trial) -> str:
 
 def run_of(trial: Trial) -> str:
     """The run that shows a trial, by its path below the folder of the trials."""
-    run = f"{trial.architecture.name}/{'refit-' if trial.is_refit else ''}seed-{trial.seed}"
+    run = f"{trial.architecture.name}/{seed_in_words(trial.seed).replace(' ', '-')}"
     return run if trial.fold is None else f"{run}/fold-{trial.fold}"
 
 

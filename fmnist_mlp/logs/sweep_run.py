@@ -30,6 +30,7 @@ from fmnist_mlp.results.record import DamagedRecord
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.sweepfile.in_words import arguments_in_words, value_in_words
 from fmnist_mlp.sweepfile.layers import LAYERS
+from fmnist_mlp.sweepfile.seeds import seed_in_words
 from fmnist_mlp.sweepfile.stacks import complete
 from fmnist_mlp.sweepfile.steps import input_shape_of
 from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline
@@ -248,7 +249,7 @@ def projector_files(results: Results, trial: Trial, source: DataSource, info: Da
     numbers = ("\t".join(f"{value:.5g}" for value in row) for row in hidden.astype(np.float64).tolist())
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add(
-        tensor_name=f"{trial.architecture.name}, seed {trial.seed}: last hidden layer",
+        tensor_name=f"{trial.architecture.name}, {seed_in_words(trial.seed)}: last hidden layer",
         tensor_path="last_hidden_layer.tsv",
         metadata_path="labels.tsv",
     )

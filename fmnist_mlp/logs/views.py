@@ -62,7 +62,7 @@ class SweepLogs:
         self._next_overview = -math.inf
 
     def trial_folder(self, trial: Trial) -> Path:
-        """`results/_trials/<sweep>/<architecture>/[refit-]seed-0[/fold-0]`: TensorBoard's name of the run."""
+        """`results/_trials/<sweep>/<architecture>/seed-0[/fold-0]`, or `refit-0`: TensorBoard's name of the run."""
         return self.trials_folder / run_of(trial)
 
     def sync(self, plan: Iterable[Trial], records: Mapping[str, Record]) -> None:

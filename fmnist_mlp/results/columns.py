@@ -17,6 +17,7 @@ import pydantic
 
 from fmnist_mlp.results.record import Record
 from fmnist_mlp.results.statistics import MOST_SEEDS, Difference, Interval
+from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.trials import Trial
 
 NO_VALUES = Interval(None, None, None, None, 0)
@@ -310,7 +311,7 @@ def _from(part: str, *names: str, measured: bool = False) -> tuple[Column, ...]:
 
 TRIALS_COLUMNS = (
     Column("architecture", attrgetter("trial.architecture.name")),
-    Column("seed", attrgetter("trial.seed")),
+    Column("seed", lambda row: seed_number(row.trial.seed)),
     Column("fold", attrgetter("trial.fold")),
     Column("refit", lambda row: int(row.trial.is_refit)),
     *_of_record("status", "params"),

@@ -42,6 +42,7 @@ from fmnist_mlp.results.columns import (
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results.record import DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.settings import OwnImages
 from fmnist_mlp.sweepfile.stacks import StackSize, is_convolutional
 from fmnist_mlp.sweepfile.steps import has_open_size
@@ -372,7 +373,7 @@ def history_rows(state: SweepState) -> list[EpochRow]:
     for trial, record in trial_rows(state):
         curves = [record.history.get(name, ()) for name in EpochRow._fields[5:-1]]
         figures = itertools.zip_longest(*curves, record.measured.get("epoch_seconds", ()))
-        identity = (trial.architecture.name, trial.seed, trial.fold, int(trial.is_refit))
+        identity = (trial.architecture.name, seed_number(trial.seed), trial.fold, int(trial.is_refit))
         epochs = itertools.islice(figures, columns.epochs(record) or 0)
         rows += [EpochRow(*identity, number, *values) for number, values in enumerate(epochs, start=1)]
     return rows

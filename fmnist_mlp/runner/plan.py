@@ -91,7 +91,8 @@ class Plan:
         to_measure: architectures whose latency this run will measure, by what the latency is remembered by: those with
             the same layers are as quick.
         doubts: what the sweep file says and hardly means, by `checks.find_doubts`.
-        changes: one line for each architecture that the last run knew with other settings and this run trains again.
+        changes: one line for each architecture that the last run knew with other settings and this run trains again,
+            and for each that was refitted with the seeds that chose it.
         jobs: workers that this run will begin with; 0 is this process.
         results: where the records lie; it knows what it has verified of them.
         data_memory: to be saved, where the images had to be read to make the plan.
@@ -190,6 +191,9 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         state, stamps, damaged = with_trials(state, trials, records), stamps | more_stamps, damaged + more_damaged
         to_train += missing(trials, state, options)
 
+    to_choose = [trial for trial in to_train if not trial.is_refit]
+    changed = changes(results.registry.last_plan(sweep), to_choose) + _refitted_before(results, sweep, to_train)
+
     # Who trains them.
     jobs, jobs_note = decide_jobs(options, to_train, sizes, info)
     return Plan(
@@ -203,7 +207,7 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         to_train=tuple(to_train),
         to_measure=to_measure,
         doubts=find_doubts(sweep, info.image_shape, info.num_classes),
-        changes=changes(results.registry.last_plan(sweep), [trial for trial in to_train if not trial.is_refit]),
+        changes=changed,
         jobs=jobs,
         jobs_note=jobs_note,
         results=results,
@@ -306,6 +310,16 @@ def _is_contradicted(plan: Plan) -> bool:
         and state.records[trial.fingerprint].params != state.sizes[trial.architecture.name].params
         for trial in state.done
     )
+
+
+def _refitted_before(results: Results, sweep: Sweep, to_train: Sequence[Trial]) -> list[str]:
+    """Why refits that an earlier version trained are trained again: they took the seeds of the sweep."""
+    names, lines = results.kept(), []
+    for name, refit in {trial.architecture.name: trial for trial in to_train if trial.is_refit}.items():
+        before = ({**refit.settings, "seed": seed} for seed in {*sweep.seeds, *range(sweep.refits)})
+        if any(trials_module.fingerprint(settings) in names for settings in before):
+            lines.append(f"{name}: refit with fresh seeds (it was refitted with seeds that had chosen the best)")
+    return lines
 
 
 # ---- latencies, changes, workers ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS, Classifier
 from fmnist_mlp.sweepfile.layers import Layer
+from fmnist_mlp.sweepfile.seeds import seed_in_words
 from fmnist_mlp.sweepfile.settings import Training
 from fmnist_mlp.sweepfile.stacks import stack_name
 from fmnist_mlp.sweepfile.trials import Trial
@@ -43,7 +44,7 @@ def arguments_in_words(arguments: Mapping[str, Any]) -> str:
 
 
 def trial_in_short(settings: Mapping[str, Any]) -> str:
-    """`256-drop0.3, seed 2, 20 epochs`.
+    """`256-drop0.3, seed 2, 20 epochs`; `256-drop0.3, refit 2, 20 epochs`.
 
     Raises:
         ValueError, TypeError, LookupError: these are no settings of a trial, as a damaged file may hold.
@@ -52,9 +53,10 @@ def trial_in_short(settings: Mapping[str, Any]) -> str:
         parts = [Classifier.from_canonical(settings).in_short()]
     else:
         parts = [stack_name([Layer.from_canonical(layer) for layer in settings["layers"]])]
-    parts.append(f"seed {settings['seed']}")
+    seed = seed_in_words(settings["seed"])
+    # Earlier versions refitted with the sweep's own seeds.
+    parts.append(f"{seed} (refit)" if "refit" in settings and not seed.startswith("refit") else seed)
     parts += [f"fold {settings['fold']}"] if "fold" in settings else []
-    parts += ["refit"] if "refit" in settings else []
     parts += [] if "baseline" in settings else [f"{settings['training']['epochs']} epochs"]
     parts += [f"{settings['limit']:,} images"] if settings["limit"] else []
     return ", ".join(parts)

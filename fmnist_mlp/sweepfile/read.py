@@ -77,9 +77,9 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         report_pasted_ends(listed, *FASHION_MNIST, problems)
     expanded = reader.read_grids(root)
     _check_refit(settings["refit"], [*listed, *expanded], problems)
-    refit_seeds = len(settings["refit"].seeds or settings["seeds"]) if settings["refit"] else 0
-    seeds = len(settings["seeds"]) * (settings["folds"] or 1) + refit_seeds
-    trials = (len(listed) + len(expanded) + len(compared)) * seeds
+    seeds = len(settings["seeds"])
+    refits = (settings["refit"].seeds or seeds) if settings["refit"] else 0
+    trials = (len(listed) + len(expanded) + len(compared)) * (seeds * (settings["folds"] or 1) + refits)
     if trials > MAX_TRIALS:
         fewer = "seeds, folds or stacks" if settings["folds"] else "seeds or stacks"
         problems.add(None, f"asks for {trials:,} trials; at most {MAX_TRIALS:,} are allowed, use fewer {fewer}")
@@ -204,12 +204,12 @@ class _Reader:
         """Put `--seeds` and `--limit` in place of the file's values, and remember those."""
         seeds, refit = range(self._overrides.get("seeds", 0)), values["refit"]
         self.of_the_file = {"file_seeds": values["seeds"], "file_limit": values["limit"]}
-        self.of_the_file["file_refit_seeds"] = (refit and refit.seeds) or ()
         if seeds and {*seeds} != {*values["seeds"]}:
             self.overridden.add("seeds")
+            if refit is not None and refit.seeds is not None and not {*values["seeds"]} <= {*seeds}:
+                # A quick look is no longer than it says.
+                values["refit"] = refit.model_copy(update={"seeds": min(refit.seeds, len(seeds))})
             values["seeds"] = tuple(seeds)
-            if refit is not None:
-                values["refit"] = refit.model_copy(update={"seeds": None})
         if "limit" in self._overrides and values["limit"] != self._overrides["limit"]:
             self.overridden.add("limit")
             values["limit"] = self._overrides["limit"]

@@ -24,13 +24,12 @@ from fmnist_mlp.data import class_names
 from fmnist_mlp.sweepfile import misreadings
 from fmnist_mlp.sweepfile.layers import MAX_UNITS, ActivationName
 from fmnist_mlp.sweepfile.names import MAX_NAME_LENGTH, NAME_PATTERN, name_problem, number_in_name
+from fmnist_mlp.sweepfile.seeds import MAX_SEED
 from fmnist_mlp.sweepfile.steps import STEPS_IN_WORDS, Steps
 from fmnist_mlp.sweepfile.wants import AlsoWritten, Checked, Wants, in_message, problem
 from fmnist_mlp.words import quoted
 
 MAX_LAYERS = 200
-
-MAX_SEED = 2**31 - 1
 
 # Keras 3.15's own defaults.
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "nadam": 0.001, "lion": 0.001}
@@ -97,12 +96,23 @@ def _read_seeds(value: Any) -> Any:
 
 
 def _read_refit(value: Any) -> Any:
-    """`true` stands for the best with the sweep's seeds, `all` for every architecture, `false` for none."""
+    """`true` stands for the best as often as the sweep has seeds, `all` for every architecture, `false` for none."""
     if isinstance(value, bool):
         return {} if value else None
     if value is None or (isinstance(value, str) and value != "all"):
         raise ValueError("not what refit takes")
     return {"which": "all"} if value == "all" else value
+
+
+def _read_refits(value: Any) -> Any:
+    """A number. Earlier versions took a list of seeds too, among them those that had chosen the best."""
+    if isinstance(value, list):
+        how_many = f"write seeds: {len(value)}" if value else "write such as seeds: 5"
+        raise problem(
+            "says how many refits, not which seeds: refits have fresh seeds of their own, so that none that chose the "
+            f"best trains it again; {how_many}"
+        )
+    return value
 
 
 def _read_name(value: Any) -> Any:
@@ -361,7 +371,16 @@ class Refit(Checked):
     """What is trained again once validation has shown which architecture is the best."""
 
     which: Literal["best", "all"] = Field("best", description="The best architecture by select_by, or every one.")
-    seeds: Seeds | None = Field(None, description="How many trainings, or a list of seeds; null is those of the sweep.")
+    seeds: Annotated[
+        int | None,
+        Field(ge=1, le=10_000),
+        BeforeValidator(_read_refits),
+        Wants("a whole number from 1 to 10,000 (how many)"),
+    ] = Field(
+        None,
+        description="How many trainings, with fresh seeds that no sweep file can name; null is as many as the sweep "
+        "has seeds.",
+    )
 
 
 class SweepSettings(Checked):
@@ -400,8 +419,9 @@ class SweepSettings(Checked):
         AlsoWritten({"type": "boolean"}, {"enum": ["all"]}, takes_null=False),
     ] = Field(
         None,
-        description="true: once all is trained, the best architecture by select_by is trained again, with every seed, "
-        "on all training images, without a validation part; all: every architecture is. Their test figures stand in "
+        description="true: once all is trained, the best architecture by select_by is trained again, as often "
+        "as it was for the choice and with fresh seeds, on all training images, without a validation part; all: every "
+        "architecture is. Their test figures stand in "
         "columns of their own. {seeds: 5, which: all} says more.",
     )
     ensemble: int | None = Field(

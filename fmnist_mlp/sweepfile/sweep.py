@@ -106,7 +106,6 @@ class Sweep(SweepSettings):
         overrides: what the command line put in place of the file's own values, as far as it differs from them.
         file_limit: the file's own, where `limit` may be overridden.
         file_seeds: the same of `seeds`.
-        file_refit_seeds: the same of `refit`; empty where it names none.
     """
 
     name: str
@@ -121,12 +120,16 @@ class Sweep(SweepSettings):
     overrides: Overrides = Overrides()
     file_limit: int | None = None
     file_seeds: tuple[int, ...] = ()
-    file_refit_seeds: tuple[int, ...] = ()
+
+    @property
+    def refits(self) -> int:
+        """How often each architecture that is refitted is trained again."""
+        return 0 if self.refit is None else self.refit.seeds or len(self.seeds)
 
     @property
     def quick_look(self) -> Overrides:
         """What keeps this from being what the file asks for; more seeds than those of the file do not."""
-        has_all_seeds = {*self.file_seeds, *self.file_refit_seeds} <= {*self.seeds}
+        has_all_seeds = {*self.file_seeds} <= {*self.seeds}
         return replace(self.overrides, seeds=None) if has_all_seeds else self.overrides
 
     @property
@@ -155,8 +158,6 @@ class Sweep(SweepSettings):
             others = ", ".join(map(str, self.file_seeds[:10]))
             are_nested = {*self.seeds} <= {*self.file_seeds} or {*self.file_seeds} <= {*self.seeds}
             asked_for = f"{len(self.file_seeds):,}" if are_nested else f"others: {others}"
-            if not {*self.file_refit_seeds} <= {*self.seeds}:
-                asked_for += f" and {len(self.file_refit_seeds):,} refits"
             words.append(f"{counted(seeds, 'seed')}, the file asks for {asked_for}")
         return ", ".join(words)
 

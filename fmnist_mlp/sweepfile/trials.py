@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fmnist_mlp.sweepfile.seeds import reserved, seed_in_words
 from fmnist_mlp.sweepfile.stacks import is_convolutional
 from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline, Sweep
 
@@ -33,10 +34,9 @@ class Trial:
 
     @property
     def in_words(self) -> str:
-        """`64-32 seed 0 fold 1`."""
-        refit = " refit" if self.is_refit else ""
+        """`64-32 seed 0 fold 1`, `64-32 refit 0`."""
         fold = "" if self.fold is None else f" fold {self.fold}"
-        return f"{self.architecture.name}{refit} seed {self.seed}{fold}"
+        return f"{self.architecture.name} {seed_in_words(self.seed)}{fold}"
 
 
 def list_trials(
@@ -83,10 +83,14 @@ def list_refits(
     data_identity: str,
     plain_fit: bool = False,
 ) -> list[Trial]:
-    """The trials that train these architectures on all training images, one a seed; arguments as in `list_trials`."""
+    """The trials that train these architectures on all training images, with seeds of their own (`seeds.reserved`).
+
+    Arguments as in `list_trials`.
+    """
     trials = []
     for architecture in architectures:
-        for seed in sweep.refit.seeds or sweep.seeds:
+        for number in range(sweep.refits):
+            seed = reserved("refit", number)
             settings = canonical_settings(
                 architecture,
                 data_identity=data_identity,
