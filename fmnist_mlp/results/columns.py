@@ -162,6 +162,20 @@ def number_in_words(number: float | None, form: str = ",") -> str:
 
 
 def verdict_in_words(row: TableRow, in_short: bool = False) -> str:
+    """The verdict, and where trials failed that it is one on the others: `best; 2 of 5 trials failed, ...`.
+
+    Args:
+        in_short: for a narrow column: `best; 2 of 5 failed`.
+    """
+    verdict = _comparison_in_words(row, in_short)
+    if not row.failed or row.behind_best.mean is None:
+        return verdict
+    ended = row.trials + row.failed
+    words = "failed" if in_short else "trials failed, judged on the others"
+    return f"{verdict}; {row.failed} of {ended} {words}"
+
+
+def _comparison_in_words(row: TableRow, in_short: bool) -> str:
     """`worse by 0.0042 (0.0011 to 0.0073)`, `tied with best (14 seeds would tell)`, ...
 
     Args:
