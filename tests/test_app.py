@@ -395,6 +395,9 @@ def test_the_page_holds_what_it_shows(address, page):
     shown = json.loads(page_data(address))
     assert (shown["models"], shown["best"], shown["shape"]) == (page.model_names, page.best, [28, 28])
     assert shown["table"] == page.table()
+    (note,) = shown["notes"]
+    assert note.startswith("large was chosen as the best")
+    assert "(after selection)" in note
     sample = ask(address, "/test-image")[2]
     assert ask(address, "/predict?invert=no", base64.b64decode(sample["png"]))[2]["picture"] == sample["png"]
 
@@ -841,6 +844,7 @@ def test_the_table_of_the_sweep_is_on_the_page(opened):
     assert "25,450" in shown
     assert shown.index("large") < shown.index("small")
     assert "worse by 0.0300" in shown
+    assert "after selection" in opened.text("#notes")
     assert np.array_equal(opened.pixels("#plots img")[0, :1], [76])  # red as gray
 
 

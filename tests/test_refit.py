@@ -412,7 +412,11 @@ def test_the_report_shows_refits_and_their_failures(fake):
     shown = f"{float(row['refit_test_accuracy']):.4f} ± {float(row['refit_test_accuracy_std']):.4f}"
     assert page.count(shown) >= 2  # in the summary and in the table
     assert "refit: test accuracy" in page
+    assert "after selection" not in page
     lose_refits(fake)
+    plan = fake.plan()
+    page = report(plan.state, table.make_table(plan.state, results), results).read_text("utf-8")
+    assert page.count("(after selection)") == 2  # in the first sentence and in a note below the table
     fake.fate[(best, FIRST + 1)] = ValueError("no")
     fake.run()
     plan = fake.plan()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sweeping import Made, put_record
 
 from fmnist_mlp.files import seal
-from fmnist_mlp.results import columns, ranking, table
+from fmnist_mlp.results import cautions, columns, ranking, table
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.record import METRICS, ClassScores, Latency
 from fmnist_mlp.results.store import Results
@@ -1201,6 +1201,10 @@ TUKEY = (
     "Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep where spreads are alike; "
     "intervals are 95 %."
 )
+AFTER_SELECTION = (
+    "{} was chosen as the best by these very trials, so its test accuracy is a little too good (after selection); "
+    "refits, with fresh seeds, give a clean figure (refit: true)."
+)
 WOULD_TELL = "(n seeds): so many would tell a difference as large as the one seen, four times in five."
 
 
@@ -1219,7 +1223,8 @@ WOULD_TELL = "(n seeds): so many would tell a difference as large as the one see
 )
 def test_notes_say_what_a_reader_has_to_know_of_this_table(figures, said, tmp_path):
     made = made_of(tmp_path, figures)
-    assert table.notes(made.state, rows_of(made)) == said
+    rows = rows_of(made)
+    assert table.notes(made.state, rows) == [*said, *cautions.cautions(made.state, rows)]  # those: test_cautions.py
 
 
 @pytest.mark.parametrize(
@@ -1287,6 +1292,7 @@ def test_a_note_names_the_rows_that_did_not_run_like_the_rest(tmp_path):
         BEST_BY,
         ONE_SEED,
         "Not all trials ran alike: b (tensorflow 2.20.0), d (device gpu:A).",
+        AFTER_SELECTION.format("a"),
     ]
 
 
@@ -1315,6 +1321,7 @@ def test_the_table_as_markdown(tmp_path):
         "\n"
         f"{BEST_BY}\n"
         f"{TUKEY}\n"
+        f"{AFTER_SELECTION.format('wide')}\n"
     )
 
 

@@ -41,6 +41,7 @@ from fmnist_mlp.inference.decoder import Decoder
 from fmnist_mlp.inference.finished import FinishedSweep
 from fmnist_mlp.inference.predictor import Predictor, import_keras
 from fmnist_mlp.results import ranking
+from fmnist_mlp.results.cautions import of_failures, of_the_choice
 from fmnist_mlp.results.columns import columns_named
 
 FIRST_PORT, PORTS = 7860, 100
@@ -150,7 +151,9 @@ class Page:
     def html(self) -> str:
         """The page, with the sweep as it was when the page was made, and its plots as they are now."""
         content = {"sweep": self.sweep.name, "models": self.model_names, "best": self.best, "shape": self.shape}
-        content |= {"table": self.table(), "max_bytes": MAX_UPLOAD_BYTES}
+        rows = self.sweep.rows()
+        content |= {"table": self.table(), "notes": [*of_failures(rows), *of_the_choice(rows)]}
+        content["max_bytes"] = MAX_UPLOAD_BYTES
         content["samples"] = [sample.as_json() for sample in self.samples]
         content["plots"] = [{"png": _base64(plot), "name": name} for plot, name in self.plots()]
         # "<" would end the script that holds it, were it in a name.

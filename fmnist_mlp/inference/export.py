@@ -29,6 +29,7 @@ from fmnist_mlp.data.class_names import ENTRY, LABELS_FILE, in_json, with_class_
 from fmnist_mlp.errors import SweepError, cannot_write
 from fmnist_mlp.inference.finished import CLASSES_FILE, FinishedSweep
 from fmnist_mlp.inference.predictor import load_model
+from fmnist_mlp.results.cautions import chosen_by_its_trials, of_the_choice
 from fmnist_mlp.results.columns import NO_VALUES, TableRow, interval_in_words, verdict_in_words, with_spread
 from fmnist_mlp.results.record import DamagedRecord, Record
 from fmnist_mlp.results.store import Results
@@ -419,6 +420,7 @@ def _card(
         _two_columns("setting", _training(record)),
         "## Metrics",
         _metrics(row, record, finished.name),
+        *(of_the_choice(finished.rows()) if chosen_by_its_trials(finished.rows()) == row else ()),
         _classes(record),
         "## Made with",
         _two_columns("what", {key: value for key, value in record.environment.items() if key != "host" and value}),

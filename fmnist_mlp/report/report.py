@@ -37,6 +37,7 @@ from fmnist_mlp.report.plots_sweep import (
 from fmnist_mlp.report.settings import show_settings
 from fmnist_mlp.report.summaries import Curve, average_histories, bin_confidences, choose_samples, count_confusions
 from fmnist_mlp.results import ranking, table
+from fmnist_mlp.results.cautions import MARK, chosen_by_its_trials
 from fmnist_mlp.results.columns import Column, TableRow, columns_named, with_spread
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.words import capitalized, counted, listed
@@ -145,9 +146,10 @@ def _summary(content: Content) -> list[str]:
     among = f"Of {counted(sum(bool(row.trials) for row in content.rows), 'architecture')}"
     among = f"In a quick look, {among.lower()}" if state.sweep.is_quick_look else among
     size = "" if best.params is None else f", with {counted(best.params, 'parameter')}"
+    mark = "" if chosen_by_its_trials(content.rows) is None else f" ({MARK})"  # a note below the table says why
     sentences = [
         f"{among} on {dataset_in_words(state.dataset)}, {best.architecture} {place} (it has the {extreme} "
-        f"{content.metric_words}): its test accuracy is {with_spread(best.test_accuracy)}, the mean of "
+        f"{content.metric_words}): its test accuracy is {with_spread(best.test_accuracy)}{mark}, the mean of "
         f"{counted(best.trials, 'training')}{size}."
     ]
     if not is_decided:

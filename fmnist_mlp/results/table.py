@@ -23,6 +23,7 @@ from fmnist_mlp.data import class_names
 from fmnist_mlp.files import made_of
 from fmnist_mlp.results import columns
 from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.cautions import cautions
 from fmnist_mlp.results.columns import (
     CLASSES_COLUMNS,
     HISTORY_COLUMNS,
@@ -456,7 +457,7 @@ def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
     if any(row.mixed for row in rows):
         marked = ", ".join(f"{row.architecture} ({row.mixed})" for row in rows if row.mixed)
         said.append(f"Not all trials ran alike: {marked}.")
-    return said
+    return said + cautions(state, rows)
 
 
 def _differing_splits(state: SweepState) -> list[str]:
