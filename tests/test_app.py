@@ -396,7 +396,7 @@ def test_the_page_holds_what_it_shows(address, page):
     assert (shown["models"], shown["best"], shown["shape"]) == (page.model_names, page.best, [28, 28])
     assert shown["table"] == page.table()
     (note,) = shown["notes"]
-    assert note.startswith("large was chosen as the best")
+    assert note.startswith("The best, large, was chosen")
     assert "(after selection)" in note
     sample = ask(address, "/test-image")[2]
     assert ask(address, "/predict?invert=no", base64.b64decode(sample["png"]))[2]["picture"] == sample["png"]

@@ -10,7 +10,7 @@ from fmnist_mlp.results.columns import verdict_in_words
 from fmnist_mlp.sweepfile.trials import list_refits
 
 CHOICE = (
-    "{} was chosen as the best by these very trials, so its test accuracy is a little too good (after selection); "
+    "The best, {}, was chosen by these very trials, so its test accuracy is a little too good (after selection); "
     "refits, with fresh seeds, give a clean figure (refit: true)."
 )
 

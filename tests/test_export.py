@@ -234,7 +234,7 @@ def test_the_card_says_what_the_table_and_the_record_say(exported, finished):
         "25,450 parameters",
         "the best of 2 trials by validation",
         "Verdict on the architecture in the sweep architectures: best.",
-        "large was chosen as the best by these very trials, so its test accuracy is a little too good",
+        "The best, large, was chosen by these very trials, so its test accuracy is a little too good",
         "| seed | 1 |",
         "| tensorflow | 2.21.0 |",
         "| Ankle boot | 0.500 | 0.500 | 0.500 |",

@@ -1202,7 +1202,7 @@ TUKEY = (
     "intervals are 95 %."
 )
 AFTER_SELECTION = (
-    "{} was chosen as the best by these very trials, so its test accuracy is a little too good (after selection); "
+    "The best, {}, was chosen by these very trials, so its test accuracy is a little too good (after selection); "
     "refits, with fresh seeds, give a clean figure (refit: true)."
 )
 WOULD_TELL = "(n seeds): so many would tell a difference as large as the one seen, four times in five."

@@ -29,7 +29,7 @@ def of_the_choice(rows: Sequence[TableRow]) -> list[str]:
     if (row := chosen_by_its_trials(rows)) is None:
         return []
     return [
-        f"{row.architecture} was chosen as the best by these very trials, so its test accuracy is a little too good "
+        f"The best, {row.architecture}, was chosen by these very trials, so its test accuracy is a little too good "
         f"({MARK}); refits, with fresh seeds, give a clean figure (refit: true)."
     ]
 
