@@ -382,19 +382,20 @@ HEADS = {
     "too few seeds": (
         {"a": [0.9], "b": [0.8]},
         "Of 2 architectures on idx:tiny, a comes first (it has the highest validation accuracy): its test accuracy is "
-        "0.9000 (after selection), the mean of 1 training, with 94 parameters. Too few seeds to say that it is the best.",
+        "0.9000 (after selection), the mean of 1 training, with 94 parameters. Too few seeds to say that it is "
+        "the best.",
     ),
     "the larger wins by chance": (
         {"a": [0.80, 0.84, 0.81], "b": [0.83, 0.81, 0.82], "c": [0.5, 0.51, 0.52], "d": [0.1, 0.12, 0.11]},
         "Of 4 architectures on idx:tiny, b is the best (it has the highest validation accuracy): its test accuracy is "
-        "0.8200 ± 0.0100 (after selection), the mean of 3 trainings, with 188 parameters. 1 other is tied with it: no difference is "
-        "shown. This one, a, has 94 parameters. 2 others are shown to be worse.",
+        "0.8200 ± 0.0100 (after selection), the mean of 3 trainings, with 188 parameters. 1 other is tied with it: no "
+        "difference is shown. This one, a, has 94 parameters. 2 others are shown to be worse.",
     ),
     "no smaller one is as good": (
         {"a": [0.83, 0.81, 0.82], "b": [0.80, 0.84, 0.81], "c": [0.81, 0.80, 0.84]},
         "Of 3 architectures on idx:tiny, a is the best (it has the highest validation accuracy): its test accuracy is "
-        "0.8200 ± 0.0100 (after selection), the mean of 3 trainings, with 94 parameters. 2 others are tied with it: no difference is "
-        "shown.",
+        "0.8200 ± 0.0100 (after selection), the mean of 3 trainings, with 94 parameters. 2 others are tied with it: no "
+        "difference is shown.",
     ),
 }
 
