@@ -19,6 +19,7 @@ from fmnist_mlp.results import cautions, columns, ranking, table
 from fmnist_mlp.results import statistics as metrics
 from fmnist_mlp.results.record import METRICS, ClassScores, Latency
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.results.variance import Bounds, interval_over_images, mean_squares
 from fmnist_mlp.sweepfile import sweep as sweep_module
 from fmnist_mlp.sweepfile.names import name_problem
 from fmnist_mlp.sweepfile.stacks import StackSize
@@ -295,8 +296,9 @@ def test_every_mean_spread_and_interval_follows_from_the_trials_by_pandas_and_sc
     table.write_tables(made.state, made.results, is_final=False)
     rows, trials = read(made, "results.csv").set_index("architecture"), read(made, "trials.csv")
     spreads = {column.removesuffix("_std") for column in rows if column.endswith("_std")}
-    assert spreads == {
+    assert spreads - {"test_accuracy_luck"} == {
         *SPREAD_OVER_TRIALS,
+        "test_brier",  # from predictions, which these trials lack
         "refit_test_loss",
         "refit_test_accuracy",
         *ENSEMBLE,
@@ -373,8 +375,139 @@ def test_latencies_stand_in_the_row_of_their_architecture(made):
     assert [[row[column] for column in columns] for row in rows_of(made)] == [[None, None], [0.25, 2.0]]
 
 
+# ---- other intervals, luck on these images, Brier scores
+
+
+def put_predictions(made, folds=None, images=60):
+    """Probabilities for every finished trial; by seed and fold which images it has right, and its Brier score."""
+    rng, kept = np.random.default_rng(12), {}
+    labels = rng.integers(0, 4, images).astype(np.uint8)
+    easy = rng.random(images)
+    for trial in made.plan:
+        keep(made, made.record(trial, val_accuracy=rng.random()))
+        chances = rng.dirichlet(np.ones(4), images) + 2 * (rng.random(images) < easy)[:, None] * np.eye(4)[labels]
+        probabilities = (chances / chances.sum(axis=1, keepdims=True)).astype(np.float16)
+        put_probabilities(made, trial, labels, probabilities)
+        score = np.mean(((probabilities.astype(float) - np.eye(4)[labels]) ** 2).sum(axis=1))
+        correct = probabilities.argmax(axis=1) == labels
+        kept.setdefault(trial.seed, []).append((correct, score))
+    return kept
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_what_images_and_luck_contribute_follows_from_the_predictions_of_the_seeds(folds, tmp_path):
+    made = Made(tmp_path, sweep_text("a", seeds=4, folds=folds))
+    kept = put_predictions(made, folds)
+    (row,) = made.write_tables()
+    shares = np.array([np.mean([correct for correct, _ in of_seed], axis=0) for of_seed in kept.values()])
+    bounds = interval_over_images(mean_squares(shares))
+    assert (row["test_accuracy_any_images_ci95_low"], row["test_accuracy_any_images_ci95_high"]) == bounds
+    rest = shares - shares.mean(axis=1, keepdims=True) - shares.mean(axis=0) + shares.mean()
+    assert row["test_accuracy_luck_std"] == pytest.approx(math.sqrt((rest**2).sum() / (3 * 59) / 60))
+    scores = [np.mean([score for _, score in of_seed]) for of_seed in kept.values()]
+    assert row["test_brier"] == pytest.approx(np.mean(scores))
+    assert row["test_brier_std"] == pytest.approx(np.std(scores, ddof=1))
+    of_trials = read(made, "trials.csv").test_brier
+    np.testing.assert_allclose(of_trials, [score for of_seed in kept.values() for _, score in of_seed])
+    # Remembered: it needs no predictions, and a table that was deleted has them again.
+    for trial in made.plan:
+        predictions_of(made, "a", trial.seed, trial.fold).unlink()
+    (made.folder / "trials.csv").unlink()
+    assert made.write_tables() == [row]
+    np.testing.assert_allclose(read(made, "trials.csv").test_brier, of_trials)
+
+
+def test_while_trials_run_no_predictions_are_read(tmp_path):
+    made = Made(tmp_path, sweep_text("a", seeds=2))
+    put_predictions(made)
+    (row,) = table.write_tables(made.state, made.results, is_final=False)
+    assert {row[name] for name in FROM_PREDICTIONS} == {None}
+    assert read(made, "trials.csv").test_brier.isna().all()
+    (row,) = made.write_tables()
+    assert None not in {row[name] for name in FROM_PREDICTIONS}
+
+
+def test_each_file_of_predictions_is_read_once(tmp_path, monkeypatch):
+    made = Made(tmp_path, sweep_text("ab", seeds=4, more="ensemble: 2"))
+    put_predictions(made)
+    reads, read_file = [], Results.read_file
+    monkeypatch.setattr(Results, "read_file", lambda self, *of: reads.append(of) or read_file(self, *of))
+    made.write_tables()
+    files = [of for of in reads if of[1] == "predictions.npz"]
+    assert len(files) == len({*files}) == 8
+
+
+def test_a_trial_without_probabilities_leaves_its_architecture_without_a_brier_score(tmp_path):
+    made = Made(tmp_path, sweep_text("ab", seeds=2))
+    put_predictions(made)
+    made.put(made.record(made.plan[0]), correct=np.arange(60) % 3 > 0)
+    rows = made.write_tables()
+    assert [row["test_brier"] is None for row in rows] == [True, False]
+    assert [row["test_accuracy_any_images_ci95_low"] is None for row in rows] == [False, False]
+    assert read(made, "trials.csv").test_brier.isna().tolist() == [True, False, False, False]
+
+
+def test_the_interval_for_new_data_is_that_of_nadeau_and_bengio(tmp_path):
+    """Five seeds with a standard deviation of 0.1, 20 images validated on for 80 trained on: 1/5 + 1/4."""
+    accuracies = 0.5 + 0.1 * np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) / math.sqrt(0.625)
+    row, other = rows_of(made_of(tmp_path, {"a": accuracies, "b": [0.7, *[None] * 4]}))
+    half = 2.776445 * 0.1 * math.sqrt(1 / 5 + 1 / 4)
+    assert row["val_accuracy_new_data_ci95_low"] == pytest.approx(0.5 - half, abs=1e-6)
+    assert row["val_accuracy_new_data_ci95_high"] == pytest.approx(0.5 + half, abs=1e-6)
+    assert (row["cv_accuracy_new_data_ci95_low"], other["val_accuracy_new_data_ci95_low"]) == (None, None)
+
+
+def test_with_folds_the_interval_for_new_data_is_over_all_folds_of_all_seeds(tmp_path):
+    """Bouckaert and Frank's: ten trainings, 1/10 + 1/4; one seed of five folds has it too."""
+    accuracies = np.random.default_rng(13).random(10)
+    made = made_of(tmp_path, {"a": accuracies, "b": [*accuracies[:5], *[None] * 5]}, folds=5)
+    for record in made.records.values():
+        assert record.val_images / record.train_images == 1 / 4
+    for row, values in zip(rows_of(made), (accuracies, accuracies[:5]), strict=True):
+        n = len(values)
+        half = t_quantile(n - 1) * values.std(ddof=1) * math.sqrt(1 / n + 1 / 4)
+        for name in ("cv_accuracy", "val_accuracy"):
+            ends = row[f"{name}_new_data_ci95_low"], row[f"{name}_new_data_ci95_high"]
+            assert ends == pytest.approx((values.mean() - half, values.mean() + half))
+
+
+def t_quantile(df):
+    from scipy.stats import t
+
+    return t.ppf(0.975, df)
+
+
+def made_rows(parts):
+    """Rows with these seeds, standard deviations over seeds and of luck."""
+    made = [metrics.Interval(0.88, std, 0.8, 0.9, seeds) for seeds, std, _ in parts]
+    return [
+        columns.TableRow(
+            **dict.fromkeys(("architecture", "layers", "dataset"), "x"),
+            **dict.fromkeys(("params", "trainable_params", "flops")),
+            **{"trials": seeds, "failed": 0, "test_accuracy": figure, "test_accuracy_luck_std": luck},
+        )
+        for figure, (seeds, _, luck) in zip(made, parts, strict=True)
+    ]
+
+
+def test_what_of_the_spread_is_luck_is_said_where_there_are_five_seeds():
+    rows = made_rows([(5, 0.005, 0.003), (5, 0.005, 0.003), (4, 0.1, 0.1), (9, 0.1, None)])
+    (said,) = table.spread_in_words(table.spread_of(rows))
+    assert said.startswith("Of the spread of test accuracy over seeds (0.0050), 0.0040 (95 %: ")
+    assert "64 % of the variance; the rest (0.0030) is luck on these test images" in said
+    assert table.spread_in_words(table.spread_of(rows[2:])) == []
+
+
+def test_an_estimate_below_nothing_is_said_to_be_one():
+    (said,) = table.spread_in_words(table.spread_of(made_rows([(5, 0.002, 0.003)])))
+    assert "(0.0020), 0.0000 (95 %: 0.0000 to 0.00" in said
+    assert said.endswith("As far as these seeds can tell, luck explains all of it.")
+
+
 # ---- verdicts
 
+FROM_PREDICTIONS = ("test_accuracy_any_images_ci95_low", "test_accuracy_any_images_ci95_high", "test_accuracy_luck_std")
+FROM_PREDICTIONS += ("test_brier", "test_brier_std", "test_brier_ci95_low", "test_brier_ci95_high")
 NO_VERDICT = ("verdict", "behind_best", "behind_best_ci95_low", "behind_best_ci95_high", "seeds_needed")
 NO_VERDICT += ("test_behind_best", "test_behind_best_ci95_low", "test_behind_best_ci95_high")
 
@@ -781,7 +914,14 @@ def test_damaged_predictions_leave_their_cells_empty_and_nothing_else(damage, ar
         path.write_bytes(whole)
     emptied = {"a": ["a"], "c": ["a", "b"]}[architecture]
     nothing = {"test_behind_best": metrics.Difference()}
-    assert rows == [row.model_copy(update=nothing if row.architecture in emptied else {}) for row in compared.rows]
+    of_itself = {"test_accuracy_any_images": Bounds(), "test_accuracy_luck_std": None}
+    assert rows == [
+        row.model_copy(
+            update=(nothing if row.architecture in emptied else {})
+            | (of_itself if row.architecture == architecture else {})
+        )
+        for row in compared.rows
+    ]
     assert compared.again() == compared.rows
 
 
@@ -1137,6 +1277,8 @@ def row_with(**cells):
     row = columns.TableRow.model_construct(architecture="a", layers="", params=1, trials=1, failed=0, dataset="")
     for column, cell in cells.items():
         field, suffix = re.fullmatch(r"(.+?)(_std|_ci95_low|_ci95_high|)", column).groups()
+        field = column if column == "test_accuracy_luck_std" else field
+        suffix = "" if column == "test_accuracy_luck_std" else suffix
         before = getattr(row, field, None)
         part = {"": "mean", "_std": "std", "_ci95_low": "low", "_ci95_high": "high"}[suffix]
         value = before._replace(**{part: cell}) if isinstance(before, tuple) else cell
@@ -1310,14 +1452,14 @@ def test_the_table_as_markdown(tmp_path):
     assert (made.folder / "results.md").read_text("utf-8") == (
         "# small on idx:tiny\n"
         "\n"
-        "| architecture | parameters | test accuracy | 95 % interval | test loss | val accuracy "
-        "| verdict | Pareto | trials |\n"
-        "|---|--:|--:|--:|--:|--:|---|---|--:|\n"
-        "| wide | 556 | 0.5000 ± 0.0000 | 0.5000 to 0.5000 | 1.000 ± 0.000 | 0.8750 ± 0.1250 | best | both | 3 |\n"
-        "| small | 280 | 0.8000 ± 0.1000 | 0.5516 to 1.0484 | 1.600 ± 0.200 | 0.6250 ± 0.1250 "
+        "| architecture | parameters | test accuracy | 95 % over seeds | 95 % over seeds and images | test loss "
+        "| val accuracy | verdict | Pareto | trials |\n"
+        "|---|--:|--:|--:|--:|--:|--:|---|---|--:|\n"
+        "| wide | 556 | 0.5000 ± 0.0000 | 0.5000 to 0.5000 |  | 1.000 ± 0.000 | 0.8750 ± 0.1250 | best | both | 3 |\n"
+        "| small | 280 | 0.8000 ± 0.1000 | 0.5516 to 1.0484 |  | 1.600 ± 0.200 | 0.6250 ± 0.1250 "
         "| worse by 0.2500 (0.2500 to 0.2500) | both | 3 |\n"
-        "| new | 832 |  |  |  |  | not trained |  | 0 |\n"
-        "| bad | 1,108 |  |  |  |  | failed |  | 0 |\n"
+        "| new | 832 |  |  |  |  |  | not trained |  | 0 |\n"
+        "| bad | 1,108 |  |  |  |  |  | failed |  | 0 |\n"
         "\n"
         f"{BEST_BY}\n"
         f"{TUKEY}\n"
@@ -1341,12 +1483,12 @@ def test_the_markdown_of_many_architectures_is_whole_and_its_best_are_first(sele
     made = Made(tmp_path, sweep_text(names, seeds=1, select_by=select_by))
     invent(made, seed=0, kinds=["done"] * 8 + ["failed", "none"])
     header, *rows = cells_of(table.markdown(made.state, rows_of(made)))
-    assert {len(row) for row in (header, *rows)} == {9}
+    assert {len(row) for row in (header, *rows)} == {10}
     assert sorted(row[0] for row in rows) == sorted(names)
     assert rows[0][header.index("verdict")] == "best"
-    figures = [float(row[5]) for row in rows if row[5]]
+    figures = [float(row[6]) for row in rows if row[6]]
     assert figures == sorted(figures, reverse=select_by == "val_accuracy")
-    assert not any(row[5] for row in rows[len(figures) :])
+    assert not any(row[6] for row in rows[len(figures) :])
     parameters = {row["architecture"]: row["params"] for row in rows_of(made)}
     assert {row[0]: int(row[1].replace(",", "")) for row in rows} == parameters
 
@@ -1376,8 +1518,8 @@ def test_a_folders_name_stays_text_in_the_markdown(tmp_path):
 def test_cross_validated_sweeps_show_what_they_select_by(tmp_path):
     made = made_of(tmp_path, {"a": [0.5, 0.7], "b": [0.8, 0.6]}, folds=2)
     header, *rows = cells_of(table.markdown(made.state, rows_of(made)))
-    assert header[5] == "cv accuracy"
-    assert [row[5] for row in rows] == ["0.7000", "0.6000"], "one seed has no spread"
+    assert header[6] == "cv accuracy"
+    assert [row[6] for row in rows] == ["0.7000", "0.6000"], "one seed has no spread"
 
 
 # ---- ensembles of seeds

@@ -157,7 +157,8 @@ class SweepResult:
     @cached_property
     def trials(self):
         """A row a trial, as in trials.csv: a pandas DataFrame."""
-        return _frame(table.TRIALS_COLUMNS, table.trial_rows(self._state))
+        final = table.load_final_table(self._plan.results, self._plan.sweep.folder_name)
+        return _frame(table.TRIALS_COLUMNS, table.trial_rows(self._state, final.brier if final else {}))
 
     @cached_property
     def history(self):

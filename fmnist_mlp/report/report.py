@@ -99,7 +99,7 @@ def report(
         lead=_summary(content),
         warnings=_warnings(content),
         # The verdict is a sentence among numbers.
-        style=".sortable td:nth-child(7) { min-width: 9rem; }\nh1 + p { font-size: 1.15rem; }\n",
+        style=".sortable td:nth-child(8) { min-width: 9rem; }\nh1 + p { font-size: 1.15rem; }\n",
         head=_mark(key, page.pictures),
     )
     return results.write_report(state.sweep, text, page.pictures)
@@ -147,6 +147,8 @@ def _summary(content: Content) -> list[str]:
     among = f"In a quick look, {among.lower()}" if state.sweep.is_quick_look else among
     size = "" if best.params is None else f", with {counted(best.params, 'parameter')}"
     mark = "" if chosen_by_its_trials(content.rows) is None else f" ({MARK})"  # a note below the table says why
+    if best.test_accuracy.mean is None:
+        return [f"No architecture has a seed with all its folds yet, so none has figures. {counts}"]
     sentences = [
         f"{among} on {dataset_in_words(state.dataset)}, {best.architecture} {place} (it has the {extreme} "
         f"{content.metric_words}): its test accuracy is {with_spread(best.test_accuracy)}{mark}, the mean of "
@@ -223,10 +225,12 @@ def _warnings(content: Content) -> list[str]:
 
 
 def _columns(metric: str, rows: Sequence[TableRow]) -> list[Column]:
-    names = ["architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_loss"]
+    names = ["architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_accuracy_any_images_ci95_low"]
+    names += ["test_loss"]
     if_any = ("refit_test_accuracy", "ensemble_test_accuracy")
     names += [name for name in if_any if any(row[name] is not None for row in rows)]
-    names += [metric, "verdict", "pareto", "test_macro_f1", "test_ece", "flops", "latency_seconds", "train_seconds"]
+    names += [metric, "verdict", "pareto", "test_macro_f1", "test_ece", "test_brier"]
+    names += ["flops", "latency_seconds", "train_seconds"]
     return columns_named(*names, "trials")
 
 
@@ -261,9 +265,11 @@ def _show_table(page, content):
     for note in table.notes(content.state, content.rows):
         page.paragraph(note)
     page.paragraph(
-        "Intervals are of the mean over seeds. Macro F1 is the mean over classes, ECE the expected calibration error, "
-        "both of test images. FLOPs and latency are for one image. Pareto: no other row is at least as cheap and at "
-        "least as good. Trials that failed are in no mean. All columns are in results.csv."
+        "Intervals are of the mean. Over seeds: what other seeds would give on these very test images. Over seeds and "
+        "images: what other seeds would give on other test images of this kind. Macro F1 is the mean over classes, ECE "
+        "the expected calibration error, Brier the squared error of the probabilities, 0 to 2, all of test images. "
+        "FLOPs and latency are for one image. Pareto: no other row is at least as cheap and at least as good. Trials "
+        "that failed are in no mean. All columns are in results.csv."
     )
 
 

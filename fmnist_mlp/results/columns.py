@@ -8,6 +8,7 @@ field of `TableRow` and a line of `RESULTS_COLUMNS`; what it holds is computed i
 import csv
 import io
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
@@ -16,11 +17,17 @@ from typing import Any, NamedTuple
 import pydantic
 
 from fmnist_mlp.results.record import Record
-from fmnist_mlp.results.statistics import MOST_SEEDS, Difference, Interval
+from fmnist_mlp.results.statistics import MOST_SEEDS, Difference, Interval, mean_interval
+from fmnist_mlp.results.variance import Bounds
 from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.trials import Trial
 
 NO_VALUES = Interval(None, None, None, None, 0)
+
+
+def interval_of(values: Sequence[float | None]) -> Interval:
+    """The mean of a figure over seeds, its spread and interval; nothing where a value is missing."""
+    return NO_VALUES if None in values else mean_interval(values)
 
 
 class TableRow(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -45,13 +52,18 @@ class TableRow(pydantic.BaseModel, frozen=True, extra="forbid"):
     pareto: str | None = None
     test_loss: Interval = NO_VALUES
     test_accuracy: Interval = NO_VALUES
+    test_accuracy_any_images: Bounds = Bounds()
+    test_accuracy_luck_std: float | None = None
     val_loss: Interval = NO_VALUES
     val_accuracy: Interval = NO_VALUES
+    val_accuracy_new_data: Bounds = Bounds()
     cv_accuracy: Interval = NO_VALUES
+    cv_accuracy_new_data: Bounds = Bounds()
     test_macro_precision: Interval = NO_VALUES
     test_macro_recall: Interval = NO_VALUES
     test_macro_f1: Interval = NO_VALUES
     test_ece: Interval = NO_VALUES
+    test_brier: Interval = NO_VALUES
     val_macro_f1: Interval = NO_VALUES
     refit_trials: int | None = None
     refit_test_loss: Interval = NO_VALUES
@@ -75,10 +87,11 @@ class TableRow(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 class TrialRow(NamedTuple):
-    """A row of `trials.csv`."""
+    """A row of `trials.csv`; no Brier score before the sweep has ended, and where there are no probabilities."""
 
     trial: Trial
     record: Record
+    brier: float | None = None
 
 
 class EpochRow(NamedTuple):
@@ -153,7 +166,7 @@ def with_spread(figure: Interval, digits: int = 4) -> str:
     return f"{figure.mean:.{digits}f}" + ("" if figure.std is None else f" ± {figure.std:.{digits}f}")
 
 
-def interval_in_words(figure: Interval) -> str:
+def interval_in_words(figure: Interval | Bounds) -> str:
     return "" if figure.low is None else f"{figure.low:.4f} to {figure.high:.4f}"
 
 
@@ -229,8 +242,15 @@ def _figure(name: str, title: str = "", digits: int = 4, is_brief: bool = False)
         words=lambda row: with_spread(figure(row), digits),
         brief=(lambda row: number_in_words(figure(row).mean, ".4f")) if is_brief else None,
     )
-    low = low._replace(title="95 % interval", words=lambda row: interval_in_words(figure(row)))
+    low = low._replace(title="95 % over seeds", words=lambda row: interval_in_words(figure(row)))
     return mean, Column(f"{name}_std", attrgetter(f"{name}.std")), low, high
+
+
+def _bounds(name: str, title: str = "") -> tuple[Column, ...]:
+    """Another interval of the same mean."""
+    low, high = (Column(f"{name}_ci95_{end}", attrgetter(f"{name}.{end}")) for end in ("low", "high"))
+    figure = attrgetter(name)
+    return low._replace(title=title, words=lambda row: interval_in_words(figure(row))) if title else low, high
 
 
 _LOSS, _ACCURACY = _figure("test_loss", digits=3, is_brief=True), _figure("test_accuracy")
@@ -240,6 +260,8 @@ RESULTS_COLUMNS = (
     *_plain("layers"),
     _number("params", "parameters"),
     *(_LOSS[0], _ACCURACY[0], *_LOSS[1:], *_ACCURACY[1:]),
+    *_bounds("test_accuracy_any_images", "95 % over seeds and images"),
+    *_plain("test_accuracy_luck_std"),
     _number("trials", "trials", form="")._replace(
         brief=lambda row: f"{row.trials}" + (f" ({row.failed} failed)" if row.failed else "")
     ),
@@ -251,11 +273,14 @@ RESULTS_COLUMNS = (
     _text("pareto", "Pareto", _pareto_in_words),
     *_figure("val_loss"),
     *_figure("val_accuracy"),
+    *_bounds("val_accuracy_new_data"),
     *_figure("cv_accuracy"),
+    *_bounds("cv_accuracy_new_data"),
     *_figure("test_macro_precision", "macro precision", is_brief=True),
     *_figure("test_macro_recall", "macro recall", is_brief=True),
     *_figure("test_macro_f1", "macro F1", is_brief=True),
     *_figure("test_ece", "ECE", is_brief=True),
+    *_figure("test_brier", "Brier", is_brief=True),
     *_figure("val_macro_f1"),
     *_plain("refit_trials"),
     *_figure("refit_test_loss", "refit: test loss"),
@@ -280,7 +305,7 @@ def columns_named(*names: str) -> list[Column]:
 
 def sort_rows(rows: Sequence[TableRow], by: str) -> list[TableRow]:
     """Best first: accuracies from the top, losses and costs from the bottom, names by letter; empty cells last."""
-    figure = by.removesuffix("_ci95_low").removesuffix("_ci95_high")
+    figure = re.sub(r"(_any_images|_new_data)?_ci95_(low|high)$", "", by)
     sign = -1 if figure.endswith(("_accuracy", "_precision", "_recall", "_f1", "images_per_second")) else 1
     filled = [row for row in rows if row[by] is not None]
     ordered = sorted(filled, key=lambda row: row[by] if isinstance(row[by], str) else sign * row[by])
@@ -331,6 +356,7 @@ TRIALS_COLUMNS = (
     *_of_record("status", "params"),
     *_from("metrics", "test_loss", "test_accuracy", "val_loss", "val_accuracy"),
     *_from("metrics", "test_macro_precision", "test_macro_recall", "test_macro_f1", "test_ece"),
+    Column("test_brier", attrgetter("brier")),
     *_from("metrics", "val_macro_precision", "val_macro_recall", "val_macro_f1", "val_ece"),
     Column("train_loss", lambda row: row.record.history.get("loss", [None])[-1]),
     Column("train_accuracy", lambda row: row.record.history.get("accuracy", [None])[-1]),

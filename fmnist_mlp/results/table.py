@@ -16,7 +16,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pydantic
 
 from fmnist_mlp.data import class_names
@@ -27,7 +26,6 @@ from fmnist_mlp.results.cautions import cautions
 from fmnist_mlp.results.columns import (
     CLASSES_COLUMNS,
     HISTORY_COLUMNS,
-    NO_VALUES,
     RESULTS_COLUMNS,
     TRIALS_COLUMNS,
     ClassRow,
@@ -37,12 +35,15 @@ from fmnist_mlp.results.columns import (
     TrialRow,
     columns_named,
     csv_text,
+    interval_of,
     markdown_table,
     with_spread,
 )
+from fmnist_mlp.results.on_test_images import OnTestImages, read_predictions
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results.record import DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.results.variance import FEWEST_SEEDS, Bounds, Spread, spread
 from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.settings import OwnImages
 from fmnist_mlp.sweepfile.stacks import StackSize, is_convolutional
@@ -51,8 +52,6 @@ from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
 from fmnist_mlp.words import in_markdown
 
 FORMAT = 6  # of remembered rows: raise it when the same records give other rows
-
-_LEAST_PROBABILITY = 2.0**-25  # below it float16 keeps 0
 
 # Figures of a seed whose means and spreads the table has; of refits and ensembles the first two.
 _TEST = ("test_loss", "test_accuracy")
@@ -75,7 +74,7 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
     Returns:
         The rows of the table, in the order of the sweep file.
     """
-    rows, key = _make_table(state, results, is_final)
+    rows, brier, key = _make_table(state, results, is_final)
 
     def write_unless_known(name: str, columns: Sequence[Column], make_rows: Callable[[], Iterable]) -> None:
         """A file of a row a trial, or of what every record must be read for, where it is not that of these records."""
@@ -83,7 +82,7 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
             results.write_table(state.sweep, name, csv_text(columns, make_rows()), key)
 
     results.write_table(state.sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
-    write_unless_known("trials.csv", TRIALS_COLUMNS, lambda: trial_rows(state))
+    write_unless_known("trials.csv", TRIALS_COLUMNS, lambda: trial_rows(state, brier))
     if is_final:
         results.write_table(state.sweep, "results.md", markdown(state, rows))
         write_unless_known("history.csv", HISTORY_COLUMNS, lambda: history_rows(state))
@@ -96,15 +95,15 @@ def make_table(state: SweepState, results: Results, is_final: bool = True) -> li
     return _make_table(state, results, is_final)[0]
 
 
-def _make_table(state: SweepState, results: Results, is_final: bool) -> tuple[list[TableRow], str]:
-    """The rows, and the key of all that they are made of; they change with each trial while these still run."""
+def _make_table(state: SweepState, results: Results, is_final: bool) -> tuple[list[TableRow], dict[str, float], str]:
+    """The rows, Brier scores, and the key of all that they are made of; they change with each trial while some run."""
     if not is_final:
-        return _rows(state, rank(state), results, is_final=False), "-"
+        return _rows(state, rank(state), OnTestImages({}, {}), is_final=False), {}, "-"
     key, remembered = _key(state, results), load_final_table(results, state.sweep.folder_name)
     if remembered is None or remembered.key != key:
         remembered = final_table(state, results)
         results.save_comparison(state.sweep, remembered.model_dump())
-    return remembered.rows, key
+    return remembered.rows, remembered.brier, key
 
 
 class FinalTable(pydantic.BaseModel, frozen=True):
@@ -113,6 +112,7 @@ class FinalTable(pydantic.BaseModel, frozen=True):
     Args:
         key: a hash of all that it is made of.
         rows: as from `make_table`.
+        brier: the Brier score of each trial that has probabilities, by fingerprint: no part of a record.
         exported: the fingerprint of the trial whose model stands for each architecture, by name; baselines have none.
         images: the folder or file of images of one's own, relative to the results; None for Fashion-MNIST and the
             stand-in.
@@ -120,6 +120,7 @@ class FinalTable(pydantic.BaseModel, frozen=True):
 
     key: str
     rows: list[TableRow]
+    brier: dict[str, float] = {}
     exported: dict[str, str]
     images: str | None
 
@@ -132,8 +133,10 @@ def final_table(state: SweepState, results: Results) -> FinalTable:
         for name, trial in ranking.exported_trials.items()
         if not isinstance(trial.architecture, Baseline)
     }
-    rows = _rows(state, ranking, results, is_final=True)
-    return FinalTable(key=_key(state, results), rows=rows, exported=exported, images=_images(state, results))
+    on_test = read_predictions(ranking, results)
+    rows = _rows(state, ranking, on_test, is_final=True)
+    key, images = _key(state, results), _images(state, results)
+    return FinalTable(key=key, rows=rows, brier=on_test.brier, exported=exported, images=images)
 
 
 def load_final_table(results: Results, folder_name: str) -> FinalTable | None:
@@ -145,7 +148,7 @@ def load_final_table(results: Results, folder_name: str) -> FinalTable | None:
     return remembered if remembered.key.startswith(_version()) else None
 
 
-def _rows(state: SweepState, ranking: Ranking, results: Results, is_final: bool) -> list[TableRow]:
+def _rows(state: SweepState, ranking: Ranking, on_test: OnTestImages, is_final: bool) -> list[TableRow]:
     trials, refits = state.by_architecture(), state.refits_by_architecture()
     # In the plan's order, not that in which trials ended: it decides between two that are equally common.
     common = _common_environment(
@@ -153,15 +156,13 @@ def _rows(state: SweepState, ranking: Ranking, results: Results, is_final: bool)
     )
     sizes = {a.name: _size(state, a, _done(trials[a.name])) for a in state.sweep.architectures}
     pareto = _pareto(sizes, ranking.behind)
-    verdicts = _verdicts(ranking, trials, results) if is_final else {}
+    verdicts = _verdicts(ranking) if is_final else {}
     rows = []
     for architecture in state.sweep.architectures:
         name = architecture.name
         cells = _cells(state, architecture, trials[name], refits[name])
         cells |= {"mixed": _mixed(_done(trials[name]) + _done(refits[name]), common), "pareto": pareto[name]}
-        cells |= vars(sizes[name]) | verdicts.get(name, {})
-        if is_final and state.sweep.ensemble:
-            cells |= _ensembles(state, refits[name] or trials[name], results)
+        cells |= vars(sizes[name]) | verdicts.get(name, {}) | on_test.cells.get(name, {})
         rows.append(TableRow(**cells))
     return rows
 
@@ -188,17 +189,13 @@ def _cells(state: SweepState, architecture: Architecture | Baseline, trials, ref
         "images_per_second": _mean([columns.images_per_second(record) for record in done]),
         "peak_memory_bytes": _mean([record.measured.get("peak_memory_bytes") for record in done]),
     }
-    cells |= {name: _interval([*state.figures_by_seed(name, trials).values()]) for name in _FIGURES}
-    return cells | {f"refit_{name}": _interval([record.metrics[name] for record in done_refits]) for name in _TEST}
+    cells |= {name: interval_of([*state.figures_by_seed(name, trials).values()]) for name in _FIGURES}
+    cells |= _new_data(state, trials)
+    return cells | {f"refit_{name}": interval_of([record.metrics[name] for record in done_refits]) for name in _TEST}
 
 
 def _done(pairs) -> list[Record]:
     return [record for _, record in pairs if record.is_done]
-
-
-def _interval(values: Sequence[float | None]) -> metrics.Interval:
-    """The mean of a measure over seeds, its spread and interval; nothing where a value is missing."""
-    return NO_VALUES if None in values else metrics.mean_interval(values)
 
 
 def _size(state: SweepState, architecture: Architecture | Baseline, done: Sequence[Record]) -> StackSize:
@@ -222,72 +219,34 @@ def _without_trials(state: SweepState, architecture: Architecture | Baseline, tr
     return "no loss" if all(figure is None for figure in figures) else None
 
 
-def _verdicts(ranking: Ranking, trials, results: Results) -> dict[str, dict[str, Any]]:
+def _new_data(state: SweepState, trials) -> dict[str, Bounds]:
+    """Intervals of validation accuracy that say what other training images of this kind would give, too.
+
+    Trainings of one data set share images, so the variance of their mean is std² (1/n + validated/trained on): Nadeau
+    and Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003, section 3; for folds that are drawn
+    several times, where that is 1/(folds - 1), Bouckaert and Frank, PAKDD 2004. Over all trainings of the seeds that
+    are in the mean.
+    """
+    records = [record for of_seed in state.done_by_seed(trials).values() for record in of_seed]
+    accuracies = [record.metrics["val_accuracy"] for record in records]
+    ratio = _mean([record.val_images / record.train_images for record in records if record.train_images])
+    if None in accuracies or ratio is None:
+        return {}
+    interval = metrics.mean_interval(accuracies, ratio)
+    bounds = Bounds(interval.low, interval.high)
+    return {"val_accuracy_new_data": bounds} | ({"cv_accuracy_new_data": bounds} if state.sweep.folds else {})
+
+
+def _verdicts(ranking: Ranking) -> dict[str, dict[str, Any]]:
     """Which architectures are worse than the best: cells by architecture name."""
-    on_test = _on_test_images(trials, ranking.best, results) if ranking.best is not None else {}
     return {
         name: {
             "verdict": comparison.verdict,
             "behind_best": metrics.Difference(comparison.behind, comparison.behind_low, comparison.behind_high),
             "seeds_needed": comparison.seeds_needed,
-            "test_behind_best": on_test.get(name, metrics.Difference()),
         }
         for name, comparison in ranking.comparisons.items()
     }
-
-
-def _on_test_images(trials, best: str, results: Results) -> dict[str, metrics.Difference]:
-    """How far each architecture's test accuracy is behind that of the best, over the seeds that both have."""
-    fingerprints = {
-        name: {(trial.seed, trial.fold): trial.fingerprint for trial, record in pairs if record.is_done}
-        for name, pairs in trials.items()
-    }
-    of_best = fingerprints.pop(best)
-    try:
-        correct = {block: results.load_correct(fingerprint) for block, fingerprint in of_best.items()}
-    except DamagedRecord:
-        return {}
-    differences = {}
-    for name, of_other in fingerprints.items():
-        shared = [block for block in of_other if block in of_best]
-        with contextlib.suppress(DamagedRecord, ValueError):  # ValueError: test images of another number
-            if shared:
-                shares_best = np.mean([correct[block] for block in shared], axis=0)  # (test images,)
-                shares_other = np.mean([results.load_correct(of_other[block]) for block in shared], axis=0)
-                differences[name] = metrics.bootstrap_difference(shares_best, shares_other)
-    return differences
-
-
-def _ensembles(state: SweepState, trials, results: Results) -> dict[str, Any]:
-    """Cells on ensembles of so many seeds: each its own seeds, in their order; what is left over is out.
-
-    With folds, so many seeds make an ensemble of each fold, whose figures are averaged: `ensemble: 3` says of three
-    seeds what it says without folds, what they are worth together that were trained on as many images. An ensemble's
-    probabilities are the mean of its members', as they are kept (float16).
-    """
-    size, members = state.sweep.ensemble, []  # of each seed, the labels and probabilities of each of its folds
-    for records in state.done_by_seed(trials).values():
-        with contextlib.suppress(DamagedRecord):  # a baseline without probabilities, too
-            members.append([results.load_predictions(r.fingerprint, "label", "probabilities") for r in records])
-    losses, accuracies = [], []
-    for start in range(0, len(members) - size + 1, size):
-        by_fold = [_score_together(of_fold) for of_fold in zip(*members[start : start + size], strict=True)]
-        losses.append(statistics.mean(loss for loss, _ in by_fold))
-        accuracies.append(statistics.mean(accuracy for _, accuracy in by_fold))
-    return {
-        "ensembles": len(losses),
-        "ensemble_test_loss": _interval(losses),
-        "ensemble_test_accuracy": _interval(accuracies),
-    }
-
-
-def _score_together(members: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """Loss and accuracy of the mean probabilities of these members, each with its labels."""
-    labels, probabilities = members[0][0], np.zeros(members[0][1].shape, np.float64)
-    for _, of_member in members:
-        probabilities += of_member / len(members)
-    of_class = np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY)
-    return float(-np.log(of_class).mean()), float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def _pareto(sizes: Mapping[str, StackSize], behind: Mapping[str, float]) -> dict[str, str | None]:
@@ -355,10 +314,14 @@ def _version() -> str:
 # ---- trials, epochs and classes -----------------------------------------------------------------------------------
 
 
-def trial_rows(state: SweepState) -> list[TrialRow]:
-    """One row a trial that has a record, in the plan's order, refits last."""
+def trial_rows(state: SweepState, brier: Mapping[str, float] = {}) -> list[TrialRow]:
+    """One row a trial that has a record, in the plan's order, refits last.
+
+    Args:
+        brier: as in `FinalTable`.
+    """
     return [
-        TrialRow(*pair)
+        TrialRow(*pair, brier.get(pair[0].fingerprint))
         for kind in (state.by_architecture(), state.refits_by_architecture())
         for pairs in kind.values()
         for pair in pairs
@@ -371,7 +334,7 @@ def history_rows(state: SweepState) -> list[EpochRow]:
     Baselines have no epochs.
     """
     rows = []
-    for trial, record in trial_rows(state):
+    for trial, record, _ in trial_rows(state):
         curves = [record.history.get(name, ()) for name in EpochRow._fields[5:-1]]
         figures = itertools.zip_longest(*curves, record.measured.get("epoch_seconds", ()))
         identity = (trial.architecture.name, seed_number(trial.seed), trial.fold, int(trial.is_refit))
@@ -440,6 +403,7 @@ def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
         said.append("Trained by Keras's own loop (--plain-fit).")
     if any(row.seeds_needed for row in rows):
         said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
+    said += spread_in_words(spread_of(rows))
     if any(row.refit_trials for row in rows):
         said.append("Refit: trained again on all training images, the validation part too, after the choice.")
     if any(row.ensembles for row in rows):
@@ -460,6 +424,29 @@ def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
     return said + cautions(state, rows)
 
 
+def spread_of(rows: Sequence[TableRow], fewest_seeds: int = FEWEST_SEEDS) -> Spread | None:
+    """What the spread of test accuracy over seeds is made of, pooled; None where no row has so many seeds."""
+    parts = [
+        (row.test_accuracy.n, row.test_accuracy.std, row.test_accuracy_luck_std)
+        for row in rows
+        if row.test_accuracy.n >= fewest_seeds and row.test_accuracy_luck_std is not None
+    ]
+    return spread(parts) if parts else None
+
+
+def spread_in_words(parts: Spread | None) -> list[str]:
+    """`Of the spread of test accuracy over seeds (0.0040), 0.0035 (95 %: 0.0030 to 0.0042) is real difference ...`."""
+    if parts is None or parts.std == 0:
+        return []
+    low, high = parts.models_bounds
+    said = (
+        f"Of the spread of test accuracy over seeds ({parts.std:.4f}), {parts.models:.4f} (95 %: {low:.4f} to "
+        f"{high:.4f}) is real difference between the trained models, {100 * parts.share_of_models:.0f} % of the "
+        f"variance; the rest ({parts.luck:.4f}) is luck on these test images (squares add up)."
+    )
+    return [said + " As far as these seeds can tell, luck explains all of it." if parts.is_negative else said]
+
+
 def _differing_splits(state: SweepState) -> list[str]:
     """Trials of one seed share a split only where as many images are set aside: where not, blocks of seeds are none."""
     splits = {t.architecture.name: t.settings["training"].get("validation_split", 0.2) for t in state.trials}
@@ -476,7 +463,8 @@ def _differing_splits(state: SweepState) -> list[str]:
 
 def markdown(state: SweepState, rows: Sequence[TableRow]) -> str:
     """The table as Markdown, ready to paste: best first, verdicts in words."""
-    names = ["architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_loss"]
+    names = ["architecture", "params", "test_accuracy", "test_accuracy_ci95_low", "test_accuracy_any_images_ci95_low"]
+    names += ["test_loss"]
     names += [state.select_by, "verdict", "pareto", "trials"]
     if any(row.refit_trials for row in rows):
         names += ["refit_test_accuracy", "refit_test_accuracy_ci95_low"]
