@@ -23,7 +23,7 @@ def _help(parser_of, capsys) -> str:
 
 
 def test_every_option_in_the_readme_has_help(capsys):
-    verbs = ("clean", "explore", "report", "predict", "export", "app")
+    verbs = ("clean", "explore", "report", "predict", "export", "app", "spread")
     known = _help(main, capsys) + "--logdir --help"
     known += "".join(_help(lambda _, verb=verb: verbs_module.verbs([verb, "--help"]), capsys) for verb in verbs)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))

@@ -32,6 +32,7 @@ from fmnist_mlp.cli.options import (
 )
 from fmnist_mlp.data.source import find_data
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.inference.finished import FinishedSweep
 from fmnist_mlp.inference.predictor import Predictor, choose_model
 from fmnist_mlp.results import table
 from fmnist_mlp.results.store import Results
@@ -182,6 +183,48 @@ def _export(parsed: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+def _spread(parsed: argparse.Namespace, screen: Screen) -> int:
+    rows = FinishedSweep(parsed.results_dir, parsed.sweep).rows()
+    parts = {row.architecture: table.spread_of([row], fewest_seeds=2) for row in rows}
+    if not any(parts.values()):
+        raise SweepError(f"{parsed.sweep}: {_why_no_spread(rows)}")
+    titles = ("architecture", ">seeds", ">on these images", ">between models", ">luck", ">real")
+    columns = new_table(*titles, title="Spread of test accuracy over seeds")
+    for row in rows:
+        if part := parts[row.architecture]:
+            columns.add_row(*map(Text, [row.architecture, str(part.df + 1), *_spread_cells(part)]))
+    if sum(part is not None for part in parts.values()) > 1:
+        pooled = table.spread_of(rows, fewest_seeds=2)
+        columns.add_row(*map(Text, ["all together", "", *_spread_cells(pooled)]))
+    screen.out.print(columns)
+    if left_out := [name for name, part in parts.items() if part is None]:
+        screen.say(f"left out, with fewer than two seeds or without predictions: {', '.join(left_out)}")
+    screen.say(
+        "Standard deviations with 95 % intervals; the squares of models and luck add up to that on these images. Luck "
+        "is what other test images would not repeat; real is the models' share of the variance."
+    )
+    if any(part and part.is_negative for part in parts.values()):
+        screen.say("0.0000 between models: the estimate came out below nothing, so luck explains all that was seen.")
+    return DONE
+
+
+def _why_no_spread(rows) -> str:
+    seeds = max((row.test_accuracy.n for row in rows), default=0)
+    if seeds == 0:
+        return "no trial is done yet: run python sweep.py first"
+    if seeds == 1:
+        return "one seed has no spread: ask for more in the sweep file (seeds: 5) and run python sweep.py"
+    return "the predictions of its trials are missing or damaged: run python sweep.py again"
+
+
+def _spread_cells(part) -> list[str]:
+    def with_bounds(value, bounds):
+        return f"{value:.4f} ({bounds.low:.4f} to {bounds.high:.4f})"
+
+    on_images, models = with_bounds(part.std, part.std_bounds), with_bounds(part.models, part.models_bounds)
+    return [on_images, models, f"{part.luck:.4f}", f"{100 * part.share_of_models:.0f} %"]
+
+
 def _app(parsed: argparse.Namespace, screen: Screen) -> int:
     # Imported here: the page needs the extra `app`.
     from fmnist_mlp.inference import app
@@ -274,6 +317,18 @@ _VERBS = {
         ),
         _SWEEP_NAME,
         DATA_DIR,
+        RESULTS_DIR,
+    ),
+    "spread": (
+        _spread,
+        "how much of the spread over seeds is real, how much luck on these test images",
+        option(
+            "sweep",
+            nargs="?",
+            default="architectures",
+            metavar="SWEEP",
+            help="a folder of the results, such as that of a quick look, architectures+epochs-2; default: %(default)s",
+        ),
         RESULTS_DIR,
     ),
     "app": (
