@@ -50,7 +50,8 @@ architectures:
     schedule: cosine
 """
 TRIALS = [(name, seed) for name in ("plain", "mixed") for seed in (0, 1)]
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+HAS_PROC = Path("/proc/self/stat").exists()
+needs_proc = pytest.mark.skipif(not HAS_PROC, reason="looks for processes in /proc")
 
 
 @pytest.fixture(scope="module")
@@ -213,10 +214,10 @@ def test_the_exported_models_work_where_fmnist_mlp_cannot_be_imported(finished, 
 # ---- the same numbers ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jobs", ["1", "4", "0"])
-def test_the_numbers_do_not_depend_on_how_many_workers_there_are(finished, tmp_path, jobs):
+def test_the_numbers_do_not_depend_on_how_many_workers_there_are(finished, tmp_path):
+    """Two side by side against the one of `finished`; none, in this process, is among those that train afresh below."""
     other = Project(tmp_path / "other", TINY)
-    other.sweep("--jobs", jobs)
+    other.sweep("--jobs", "2")
     assert different(other.numbers(), finished.numbers()) == []
 
 
@@ -254,10 +255,13 @@ def test_the_numbers_do_not_depend_on_what_else_is_trained(finished, tmp_path):
 # ---- edited and run again -----------------------------------------------------------------------------------------
 
 
-def test_training_afresh_gives_the_same_and_leaves_each_epoch_once(finished):
+@pytest.mark.parametrize("jobs", ["1", "0"])
+def test_training_afresh_gives_the_same_and_leaves_each_epoch_once(finished, jobs):
+    """All trials in this process; in a worker, where `finished` had one too, those of one architecture."""
     numbers, before = finished.numbers(), state(finished.results / "_records")
-    said = finished.sweep("--jobs", "1", "--fresh", "--only", "mixed")
-    assert "2 to train" in said.stdout
+    only = ["--only", "mixed"] if jobs == "1" else []
+    said = finished.sweep("--jobs", jobs, "--fresh", *only)
+    assert f"{2 if only else 4} to train" in said.stdout
     assert different(finished.numbers(), numbers) == []
     assert state(finished.results / "_records") != before
     assert set(finished.curves().values()) == {1}
@@ -309,11 +313,10 @@ def test_a_training_that_goes_to_nan_is_a_failure_and_no_number(tmp_path):
 
 # ---- interrupted and killed ---------------------------------------------------------------------------------------
 
-# Long enough to be met in the middle.
+# Long enough to be met in the middle; of few and small images, which cost every process less than the stand-in.
 LONG = """\
-dataset: synthetic
+dataset: {idx: images/mine}
 seeds: 2
-limit: 600
 training: {epochs: 150, early_stopping: {patience: 149, monitor: val_accuracy}}
 architectures:
   - name: mixed
@@ -323,41 +326,46 @@ architectures:
 """
 
 
+def long_project(folder):
+    project = Project(folder, LONG)
+    write_images(project.folder / "images/mine", np.arange(300) % 3, np.arange(90) % 3)
+    return project
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """The numbers of the long sweep when nothing happens to it."""
-    project = Project(tmp_path_factory.mktemp("uninterrupted"), LONG)
+    project = long_project(tmp_path_factory.mktemp("uninterrupted"))
     project.sweep("--jobs", "2")
     return project.numbers()
 
 
-def is_training(project, seed=0):
-    """Whether the curves of a trial have begun."""
+def epochs_shown(project, seed=0):
+    """How far the curves of a trial have come."""
     folder = project.trial_logs() / f"mixed/seed-{seed}/validation"
-    return any(b"epoch_loss" in path.read_bytes() for path in folder.glob("events.out.tfevents.*"))
+    return sum(path.read_bytes().count(b"epoch_loss") for path in folder.glob("events.out.tfevents.*"))
 
 
 @contextlib.contextmanager
 def training(project, *arguments):
-    """A sweep that has begun to train; killed with all that it started where the test ends early."""
+    """A sweep that has begun to train, or to go on; killed with all that it started where the test ends early."""
+    before = epochs_shown(project)
     with project.start(*arguments) as process:
         try:
-            wait_until(lambda: is_training(project), process)
+            wait_until(lambda: epochs_shown(project) > before, process)
             yield process
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupted_trial_goes_on_to_the_same_bits(tmp_path, uninterrupted, number):
-    project = Project(tmp_path, LONG)
-    with training(project, "--jobs", "1") as process:
-        if number == signal.SIGINT:
-            interrupt(process)  # to the whole group, as a terminal does
-        else:
-            process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+def stop(project, process, number):
+    """Interrupt a sweep and say how many epochs of its first trial are kept."""
+    if number == signal.SIGINT:
+        interrupt(process)  # to the whole group, as a terminal does
+    else:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "Traceback" not in out + err
     assert "stopping at the end of the running epochs" in err
@@ -365,20 +373,38 @@ def test_an_interrupted_trial_goes_on_to_the_same_bits(tmp_path, uninterrupted, 
         r"stopped: 0 of 2 trials are done and kept; go on with: python .*sweep\.py tiny\.yaml --jobs 1", err
     )
     (checkpoint,) = (project.results / "_records/.checkpoints").glob("*/state.json")
-    assert 1 <= json.loads(checkpoint.read_text())["epochs_done"] < 150
+    return json.loads(checkpoint.read_text())["epochs_done"]
+
+
+def test_a_trial_that_is_interrupted_again_and_again_comes_to_the_same_bits(tmp_path, uninterrupted):
+    """By Ctrl-C, by SIGTERM, by the death of the parent, which leaves no workers; then it is let go on to its end."""
+    project, epochs = long_project(tmp_path), [0]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with training(project, "--jobs", "1") as process:
+            epochs.append(stop(project, process, number))
+    assert 0 < epochs[1] < epochs[2] < 150
+    if HAS_PROC:
+        with training(project, "--jobs", "2") as process:
+            left = children(process.pid)
+            assert len(workers(process.pid)) == 2
+            process.kill()
+            process.wait()
+            wait_until(lambda: not any(map(is_running, left)), seconds=15)
+            process.stdout.read(), process.stderr.read()  # the last holder of the pipes is gone
 
     project.sweep("--jobs", "1")
     assert different(project.numbers(), uninterrupted) == []
     for part in ("train", "validation"):
         found = scalars(project.trial_logs() / f"mixed/seed-0/{part}")
         assert [step for step, _ in found["epoch_loss"]] == list(range(len(project.record("mixed")["history"]["loss"])))
-    assert not list((project.results / "_records/.checkpoints").glob("*/*"))
+    for leftovers in (".checkpoints/*/*", ".drafts/*"):
+        assert not list((project.results / "_records").glob(leftovers))
 
 
 def test_interrupted_twice_stops_now_and_loses_nothing_finished(tmp_path, uninterrupted):
-    project = Project(tmp_path, LONG)
+    project = long_project(tmp_path)
     with training(project, "--jobs", "1") as process:
-        wait_until(lambda: is_training(project, seed=1), process)  # so seed 0 is done
+        wait_until(lambda: epochs_shown(project, seed=1), process)  # so seed 0 is done
         interrupt(process)
         interrupt(process)
         out, err = process.communicate(timeout=30)
@@ -391,23 +417,8 @@ def test_interrupted_twice_stops_now_and_loses_nothing_finished(tmp_path, uninte
 
 
 @needs_proc
-def test_a_parent_killed_leaves_no_workers_and_the_rerun_finishes(tmp_path, uninterrupted):
-    project = Project(tmp_path, LONG)
-    with training(project, "--jobs", "2") as process:
-        left = children(process.pid)
-        assert len(workers(process.pid)) == 2
-        process.kill()
-        process.wait()
-        wait_until(lambda: not any(map(is_running, left)), seconds=15)
-        process.stdout.read(), process.stderr.read()  # the last holder of the pipes is gone
-    project.sweep("--jobs", "2")
-    assert different(project.numbers(), uninterrupted) == []
-    assert not list((project.results / "_records/.drafts").glob("*"))
-
-
-@needs_proc
 def test_a_killed_worker_costs_a_second_try_of_its_trial(tmp_path, uninterrupted):
-    project = Project(tmp_path, LONG)
+    project = long_project(tmp_path)
     with training(project, "--jobs", "1") as process:
         (worker,) = workers(process.pid)
         os.kill(worker, signal.SIGKILL)
@@ -417,7 +428,7 @@ def test_a_killed_worker_costs_a_second_try_of_its_trial(tmp_path, uninterrupted
 
 
 def test_two_sweeps_at_once_train_each_trial_once(tmp_path, uninterrupted):
-    project, seen = Project(tmp_path, LONG), {}
+    project, seen = long_project(tmp_path), {}
     with training(project, "--jobs", "1") as first, project.start("--jobs", "1") as second:
 
         def have_ended():
