@@ -780,9 +780,9 @@ def test_a_baseline_is_a_row_among_the_others(both):
 
 
 def test_verdicts_compare_baselines_with_architectures(both):
-    """Each is two hundredths better than the one before, with the same difference between seeds: no chance in it."""
+    """Each is two hundredths better than the one before, on both seeds: two are too few to say so."""
     rows, _ = rows_of(both)
-    assert [row["verdict"] for row in rows.values()] == ["worse", "worse", "worse", "best"]
+    assert [row["verdict"] for row in rows.values()] == [*["too few seeds"] * 3, "best"]
     assert [row["behind_best"] for row in rows.values()] == pytest.approx([0.06, 0.04, 0.02, 0])
 
 
@@ -891,7 +891,7 @@ def test_networks_and_baselines_are_one_sweep(finished):
     assert [row["trials"] for row in rows.values()] == ["2"] * 4
     verdicts = [row["verdict"] for row in rows.values()]
     assert verdicts.count("best") == 1
-    assert set(verdicts) <= {"best", "worse", "tied with best"}
+    assert set(verdicts) <= {"best", "worse", "undecided", "too few seeds"}
     assert [row["params"] for row in rows.values()] == [str(784 * 16 + 16 + 16 * 10 + 10), "7850", "", "7850"]
     assert rows["trees"]["size"].startswith("20 trees, ")
     assert rows["LinearSVC-max_iter50"]["test_loss"] == ""

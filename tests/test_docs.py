@@ -117,15 +117,12 @@ def test_what_every_row_of_the_search_has_is_not_said_to_help():
     assert sentence in " ".join(RESULTS.split())
 
 
-def test_the_verdicts_that_the_search_is_said_to_give_are_those_of_its_table():
+def test_the_figures_that_the_search_is_said_to_give_are_those_of_its_table():
     table = (ROOT / "docs" / "dense-search.md").read_text(encoding="utf-8")
     rows = {cells[1]: cells for cells in (re.split(r" *\| *", line) for line in table.splitlines()) if len(cells) > 9}
-    verdicts = [cells[7].partition(" (")[0] for cells in rows.values() if cells[7] not in ("verdict", "---")]
-    assert f"{verdicts.count('tied with best')} of the {len(verdicts) - 1} others are tied with the best" in " ".join(
-        table.split()
-    )
-    assert rows["wide-1024x3-shift2-drop0.2"][7].startswith("tied with best")
-    assert rows["wide-1024x3-gelu-mixup"][7] == "best"
+    trials = {name: int(cells[8]) for name, cells in rows.items() if cells[8].isdigit()}
+    assert len(trials) == 22
+    assert {*trials.values()} == {1, 2}, "with these every verdict is too few seeds"
     text = " ".join(RESULTS.split())
     for name in ("small-base", "small-bn-after", "small-300-epochs", "mid-200-epochs", "mid-base", "small-lr4e-3"):
         assert rows[name][6].partition(" ")[0] in text, name

@@ -156,7 +156,7 @@ HEAVY = "tensorflow keras sklearn scipy pandas matplotlib PIL tensorboard"
         ("import fmnist_mlp.data.source", f"urllib.request {HEAVY}"),
         ("from fmnist_mlp.sweepfile.read import load_sweep; load_sweep('classifiers.yaml')", HEAVY),
         ("from fmnist_mlp.sweepfile.steps import Pca, count; count((Pca(0.9),), (), (28, 28), 10)", HEAVY),
-        ("from fmnist_mlp.results.statistics import behind_best; behind_best({'a': {0: 0.9}, 'b': {1: 0.8}})", HEAVY),
+        ("from fmnist_mlp.results.verdicts import behind_best; behind_best({'a': {0: 0.9}, 'b': {1: 0.8}})", HEAVY),
         ("from fmnist_mlp.results.variance import spread; spread([(5, 0.004, 0.002)])", HEAVY),
         ("import fmnist_mlp.runner.loop, fmnist_mlp.report.report, fmnist_mlp.report.explore", HEAVY),
         ("from fmnist_mlp.logs.live import LiveLog; LiveLog(Path('live')).add(0, {'loss': 1.0})", "tensorflow keras"),

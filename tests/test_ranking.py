@@ -15,6 +15,7 @@ from fmnist_mlp.inference.predictor import choose_model
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.record import Latency
 from fmnist_mlp.results.store import Results
+from fmnist_mlp.sweepfile.seeds import seed_number
 
 # Seeds from easy to hard, the same for all; `good` is better than `poor` by a hundredth on every one of them.
 SEEDS = [0.9, 0.8, 0.5]
@@ -34,7 +35,7 @@ architectures:
 
 
 def goodness(name, seed):
-    return SEEDS[seed % len(SEEDS)] + LEAD[name] + 0.001 * (-1) ** (seed + len(name))
+    return SEEDS[seed_number(seed)] + LEAD[name] + 0.001 * (-1) ** (seed + len(name))
 
 
 @pytest.fixture(params=[("val_accuracy", "hard"), ("val_loss", "hard"), ("val_accuracy", "easy")], ids="-".join)
@@ -89,7 +90,7 @@ def test_with_a_failed_trial_everybody_calls_the_same_architecture_the_best(fail
     assert "Trials are missing (" in screen
     # The report.
     page = (folder / "report.html").read_text()
-    assert re.search(r"good (is the best|comes first) \(it has the (high|low)est validation", page)
+    assert re.search(r"good has the (high|low)est validation", page)
     table_of_page = page[page.index("Every architecture, best first") :]
     assert re.findall(r"<t[dh][^>]*>(good|poor|worst)<", table_of_page)[:3] == order
     assert "Filled" in page

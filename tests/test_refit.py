@@ -356,7 +356,7 @@ def test_the_listener_hears_of_refits_before_they_run(fake):
     heard = []
 
     class Loud(Listener):
-        def trials_added(self, trials):
+        def trials_added(self, trials, state):
             heard.append(names(trials))
 
         def trial_ended(self, trial, record, outcome):

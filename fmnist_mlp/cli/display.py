@@ -17,7 +17,7 @@ from rich.text import Text
 from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.engines.calls import Engine
-from fmnist_mlp.results import columns, ranking, table
+from fmnist_mlp.results import columns, ranking, sentences, table
 from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.loop import Listener, Summary
@@ -52,6 +52,10 @@ def print_plan(plan: Plan, screen: Screen) -> None:
     counts += [f"{counted(len(state.over_budget), 'architecture')} over budget"] if state.over_budget else []
     what = f"{_listed_in_words(sweep)}, {counted(len(state.asked_for), 'trial')}"
     screen.say(f": {what}: {', '.join(counts)}", title=sweep.title)
+    if sweep.looks:
+        most = (len(sweep.architectures) - len(state.over_budget)) * sweep.looks[-1] * (sweep.folds or 1)
+        seeds = ", ".join(map(str, sweep.looks))
+        screen.say(f"looks after {seeds} seeds, until every architecture has its verdict; at most {most:,} trials")
     if sweep.refit and not state.refits:
         screen.say(f"then the best by {sweep.select_by} again, on all training images (refit)")
     if sweep.grid_stacks:
@@ -161,10 +165,24 @@ class Display(Listener):
         if self._rows:
             self._rows = rows
 
-    def trials_added(self, trials: list[Trial]):
+    def trials_added(self, trials: list[Trial], state: ranking.SweepState):
         self._cost |= {trial.fingerprint: self.plan.train_cost(trial) for trial in trials}
-        best = trials[0].architecture.name
-        self.screen.say(f"best by {self.plan.sweep.select_by}: {best}; training it again on all images")
+        if trials[0].is_refit:
+            best = trials[0].architecture.name
+            self.screen.say(f"best by {self.plan.sweep.select_by}: {best}; training it again on all images")
+            return
+        for sentence in sentences.of_the_looks(state):
+            self.screen.say(f"{sentence}{self._at_most(state, trials)}")
+
+    def _at_most(self, state: ranking.SweepState, trials: Sequence[Trial]) -> str:
+        """`, at most 25 s`, from what trials took so far."""
+        spent = sum(self._spent.values())
+        if self._started is None or not spent:
+            return ""
+        left = sentences.left_by_architecture(state)
+        cost = {trial.architecture.name: self._cost[trial.fingerprint] for trial in trials}
+        to_spend = sum(cost[name] * number for name, number in left.items() if name in cost)
+        return f" At most {duration((time.monotonic() - self._started) * to_spend / spent)}."
 
     def worker_ready(self, worker: int, environment: dict[str, str]):
         if not self._device_said:
@@ -234,6 +252,8 @@ def print_table(
     moved: Mapping[str, str],
 ) -> None:
     """The table, its notes, and what has moved since the run before, by architecture."""
+    for sentence in sentences.found(state, rows):
+        screen.say(sentence, title="")
     screen.out.print(_results_table(state, rows, sort_by, screen))
     for note in table.notes(state, rows):
         screen.say(note)
@@ -260,7 +280,13 @@ def _results_table(state: ranking.SweepState, rows, sort_by: str | None, screen:
 
 
 # Colours only underline what the words say.
-_VERDICT_STYLES = {"best": "bold green", "tied with best": "green", "over budget": "dim", "failed": "red"}
+_VERDICT_STYLES = {
+    "best": "bold green",
+    "equivalent": "green",
+    "not worse than the margin": "green",
+    "over budget": "dim",
+    "failed": "red",
+}
 
 
 def print_changed(results: Results, screen: Screen) -> None:

@@ -159,7 +159,9 @@ def sweep_events(state: ranking.SweepState, rows: Sequence[TableRow], networks: 
     """The table as text, the Pareto picture, and the layout of the charts of these architectures."""
     values = [text_value("table", table.markdown(state, rows)), _layout_value(networks)]
     with plots.own_style():
-        picture = draw_cost(subtitle_of(state), rows, state.select_by, "params", state.select_by)
+        picture = draw_cost(
+            subtitle_of(state), rows, state.select_by, "params", state.select_by, margin=state.sweep.margin or 0.0
+        )
     if picture:
         about = f"{state.select_by} against parameters; the line joins what no other stack beats in both."
         values.append(image_value("what_it_costs/pareto", picture.png, about))

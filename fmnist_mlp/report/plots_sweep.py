@@ -71,6 +71,7 @@ def draw_cost(
     cost: str,
     select_by: str,
     trials: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    margin: float = 0.0,
 ) -> CostPicture | None:
     """A figure against a cost, a mark an architecture with its interval; None where no architecture has both.
 
@@ -83,6 +84,7 @@ def draw_cost(
         cost: a key of `COSTS`.
         select_by: the figure that decides which architecture is the best.
         trials: that figure of each trial, a dot each, by architecture name; none for means alone.
+        margin: as for `pareto_front`.
     """
     labels = short_labels([row.architecture for row in rows])
     best = next((row.architecture for row in best_first(rows) if row.trials), None)
@@ -92,7 +94,8 @@ def draw_cost(
     words, scale = COSTS[cost]
     names = [row.architecture for row in rows]
     costs, values, ends = np.array([getattr(row, cost) for row in rows], float), *_values_with_ends(rows, metric)
-    is_on_front = np.array(pareto_front(costs.tolist(), [row.behind_best.mean for row in rows], higher_is_better=False))
+    behind = [row.behind_best.mean for row in rows]
+    is_on_front = np.array(pareto_front(costs.tolist(), behind, higher_is_better=False, margin=margin))
     front = [name for name, is_on in zip(names, is_on_front, strict=True) if is_on]
     dots = [_scaled(metric, np.array(trials.get(name, ()), float)) for name in names]
     low, high = _limits_with_ends(values, ends)

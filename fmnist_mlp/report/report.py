@@ -39,10 +39,11 @@ from fmnist_mlp.report.summaries import Curve, average_histories, bin_confidence
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.cautions import MARK, chosen_by_its_trials
 from fmnist_mlp.results.columns import Column, TableRow, columns_named, with_spread
+from fmnist_mlp.results.sentences import found
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.words import capitalized, counted, listed
 
-FORMAT = 6  # of the page: raise it when the same records give another page
+FORMAT = 7  # of the page: raise it when the same records give another page
 
 MOST_FAILURES = 50  # listed; trials.csv has all
 MOST_CONFUSIONS = 10
@@ -139,10 +140,7 @@ def _summary(content: Content) -> list[str]:
     counts = f"{counted(len(content.rows), 'architecture')}, {done:,} of {counted(trials, 'trial')} done."
     if best is None:
         return [f"Nothing is trained yet. {counts}"]
-    verdicts = Counter(row.verdict for row in content.rows)
-    is_decided = best.verdict == "best" and not verdicts["too few seeds"]
     extreme = "lowest" if plots.is_loss(content.metric) else "highest"
-    place = "is the best" if is_decided else "comes first"
     among = f"Of {counted(sum(bool(row.trials) for row in content.rows), 'architecture')}"
     among = f"In a quick look, {among.lower()}" if state.sweep.is_quick_look else among
     size = "" if best.params is None else f", with {counted(best.params, 'parameter')}"
@@ -150,35 +148,15 @@ def _summary(content: Content) -> list[str]:
     if best.test_accuracy.mean is None:
         return [f"No architecture has a seed with all its folds yet, so none has figures. {counts}"]
     sentences = [
-        f"{among} on {dataset_in_words(state.dataset)}, {best.architecture} {place} (it has the {extreme} "
-        f"{content.metric_words}): its test accuracy is {with_spread(best.test_accuracy)}{mark}, the mean of "
-        f"{counted(best.trials, 'training')}{size}."
+        f"{among} on {dataset_in_words(state.dataset)}, {best.architecture} has the {extreme} {content.metric_words}: "
+        f"its test accuracy is {with_spread(best.test_accuracy)}{mark}, "
+        f"the mean of {counted(best.trials, 'training')}{size}.",
+        *found(state, content.rows),
     ]
-    if not is_decided:
-        return [f"{sentences[0]} Too few seeds to say that it is the best.", counts]
-    if tied := [row for row in content.rows if row.verdict == "tied with best"]:
-        sentences.append(_tied_in_words(best, tied))
-    if worse := verdicts["worse"]:
-        sentences.append(f"{counted(worse, 'other')} {_is_or_are(worse)} shown to be worse.")
     if best.refit_trials:
         of_refits = f"{with_spread(best.refit_test_accuracy)}, the mean of {counted(best.refit_trials, 'refit')}"
         sentences.append(f"Trained again on all training images, its test accuracy is {of_refits}.")
     return [" ".join(sentences), counts]
-
-
-def _tied_in_words(best: TableRow, tied: Sequence[TableRow]) -> str:
-    """`3 others are tied with it: no difference is shown. The smallest of these, 64-32, has 52,650 parameters.`"""
-    said = f"{counted(len(tied), 'other')} {_is_or_are(len(tied))} tied with it: no difference is shown."
-    smaller = [row for row in tied if None not in (best.params, row.params) and row.params < best.params]
-    if not smaller:
-        return said
-    smallest = min(smaller, key=lambda row: row.params)
-    which = "This one" if len(tied) == 1 else "The smallest of these"
-    return f"{said} {which}, {smallest.architecture}, has {counted(smallest.params, 'parameter')}."
-
-
-def _is_or_are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _warnings(content: Content) -> list[str]:
@@ -306,7 +284,9 @@ def _show_cost(page, content, metric: str, cost: str) -> None:
     trials = {}
     if metric != content.metric:
         trials = {row.architecture: _accuracies(content, row.architecture)[metric] for row in content.rows}
-    picture = draw_cost(content.subtitle, content.rows, metric, cost, content.metric, trials)
+    picture = draw_cost(
+        content.subtitle, content.rows, metric, cost, content.metric, trials, content.state.sweep.margin or 0.0
+    )
     if picture is None:
         page.paragraph(f"No picture of {figure} against {words}: not known for any architecture.")
         return
@@ -523,6 +503,8 @@ def _show_how(page, content):
     page.section("How these numbers were made")
     sweep = content.state.sweep
     seeds = f"seeds {listed([str(seed) for seed in sweep.seeds], 20)}"
+    if sweep.looks:
+        seeds += f", as far as verdicts need (looks after {listed(sweep.looks)} seeds)"
     if sweep.folds:
         training = (
             f"{sweep.folds} times with each of {seeds}, each time validated on another fold of the training images"
@@ -532,8 +514,9 @@ def _show_how(page, content):
     page.paragraph(
         f"Everything is trained {training}. Test images are scored once a trial, with the weights that the "
         "training ended with, and decide nothing. Means and standard deviations are over seeds, intervals are "
-        "Student's t, verdicts Tukey's range test in blocks of seeds. Parameters and FLOPs are exact counts, times are "
-        "what the clock said on the machines below. results/README.md explains every column."
+        "Student's t, verdicts are read from intervals that hold for all architectures together. Parameters and FLOPs "
+        "are exact counts, times are what the clock said on the machines below. results/README.md explains every "
+        "column."
     )
     records = [record for pairs in content.done.values() for _, record in pairs]
     values = Counter((key, str(value)) for record in records for key, value in record.environment.items())

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import pydantic
 
 from fmnist_mlp.results.record import Record
-from fmnist_mlp.results.statistics import MOST_SEEDS, Difference, Interval, mean_interval
+from fmnist_mlp.results.statistics import Difference, Interval, mean_interval
 from fmnist_mlp.results.variance import Bounds
+from fmnist_mlp.results.verdicts import MOST_SEEDS
 from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.trials import Trial
 
@@ -50,6 +51,7 @@ class TableRow(pydantic.BaseModel, frozen=True, extra="forbid"):
     seeds_needed: int | None = None
     test_behind_best: Difference = Difference()
     pareto: str | None = None
+    cheapest: str | None = None
     test_loss: Interval = NO_VALUES
     test_accuracy: Interval = NO_VALUES
     test_accuracy_any_images: Bounds = Bounds()
@@ -189,20 +191,27 @@ def verdict_in_words(row: TableRow, in_short: bool = False) -> str:
 
 
 def _comparison_in_words(row: TableRow, in_short: bool) -> str:
-    """`worse by 0.0042 (0.0011 to 0.0073)`, `tied with best (14 seeds would tell)`, ...
+    """`worse by 0.0042 (0.0011 to 0.0073)`, `undecided (-0.0010 to 0.0038; 54 seeds would show the margin)`, ...
 
     Args:
-        in_short: for a narrow column: `worse by 0.0042`, `tied with best (14 seeds)`.
+        in_short: for a narrow column: `worse by 0.0042`, `undecided (54 seeds)`.
     """
     verdict, behind = row.verdict or "", row.behind_best
+    if behind.mean is None or verdict == "best":
+        return verdict
+    interval = "" if behind.low is None else f"{behind.low:.4f} to {behind.high:.4f}"
     if verdict == "worse":
-        verdict += f" by {behind.mean:.4f}"
-        if behind.low is not None and not in_short:
-            verdict += f" ({behind.low:.4f} to {behind.high:.4f})"
-    elif verdict == "tied with best" and row.seeds_needed:
+        return f"worse by {behind.mean:.4f}" + (f" ({interval})" if interval and not in_short else "")
+    needed = ""
+    if row.seeds_needed is not None:
         more = "+" if row.seeds_needed >= MOST_SEEDS else ""
-        verdict += f" ({row.seeds_needed:,}{more} seeds{'' if in_short else ' would tell'})"
-    return verdict
+        needed = f"{row.seeds_needed:,}{more} seeds" + ("" if in_short else " would show the margin")
+    seen = f"{behind.mean:.4f} behind"
+    if verdict == "too few seeds":
+        said = [seen] if in_short else [seen, needed]
+    else:
+        said = [needed] if in_short else [interval, needed]
+    return verdict + (f" ({'; '.join(filter(None, said))})" if any(said) else "")
 
 
 def _pareto_in_words(row: TableRow) -> str:
@@ -271,6 +280,7 @@ RESULTS_COLUMNS = (
     *_plain("seeds_needed"),
     *_difference("test_behind_best"),
     _text("pareto", "Pareto", _pareto_in_words),
+    *_plain("cheapest"),
     *_figure("val_loss"),
     *_figure("val_accuracy"),
     *_bounds("val_accuracy_new_data"),

@@ -1,4 +1,4 @@
-"""Which architecture is the best, in which order the others follow, which are tied, and which trial stands for each.
+"""Which architecture is the best, in which order the others follow, what is decided, and which trial stands for each.
 
 A `SweepState` is what a sweep asks for and what of it is done; `rank` makes its `Ranking`, and everybody asks that: the
 table and its verdicts, refits, the exported models, the report, TensorBoard. Whoever has only the rows of a finished
@@ -7,23 +7,25 @@ table reads the same order from them with `best_first`. Nobody else compares mea
 The rules. `select_by` decides, over validation images; test images are never looked at. Means are over seeds, and with
 folds a seed's figure is the mean over its folds (`SweepState.figures_by_seed`). Means are compared as if every
 architecture had been trained with every seed, so that a trial that failed on a hard seed makes nobody better
-(`statistics.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
+(`verdicts.behind_best`). Of means that differ by rounding alone, the first in the sweep file is
 better. An architecture without a figure to compare comes last. Order and best need numpy alone, so that a rerun with
 nothing to do can ask for them; only verdicts need scipy.
 """
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results import looks, verdicts
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record
+from fmnist_mlp.results.registry import EarlierLooks
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.sweep import Sweep
-from fmnist_mlp.sweepfile.trials import Trial
+from fmnist_mlp.sweepfile.trials import Trial, identity_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class SweepState:
         refits: trials that train an architecture again on all training images, after the choice.
         warnings: what is wrong with the images, a sentence each.
         class_names: as the classes are called now; none for what each record calls them.
+        earlier: what this sweep compared in earlier runs.
+        memory: what is remembered of the looks; it grows.
     """
 
     sweep: Sweep
@@ -52,6 +56,8 @@ class SweepState:
     refits: Sequence[Trial] = ()
     warnings: Sequence[str] = ()
     class_names: Sequence[str] = ()
+    earlier: EarlierLooks = field(default_factory=EarlierLooks)
+    memory: looks.Memory = field(default_factory=looks.Memory, compare=False)
 
     @property
     def asked_for(self) -> list[Trial]:
@@ -77,6 +83,27 @@ class SweepState:
     def refits_by_architecture(self) -> dict[str, list[tuple[Trial, Record]]]:
         """The refits that have a record, by architecture name, in the order of seeds."""
         return self._by_name(self.refits)
+
+    @cached_property
+    def identities(self) -> dict[str, str]:
+        """What each architecture that may be compared is apart from its name, by name: `trials.identity_of`."""
+        first = {trial.architecture.name: trial for trial in reversed(self.trials)}
+        return {name: identity_of(trial) for name, trial in first.items()}
+
+    @property
+    def compared(self) -> list[str]:
+        """The identities of the architectures that have a figure."""
+        return [
+            self.identities[name] for name, pairs in self.by_architecture().items() if any(r.is_done for _, r in pairs)
+        ]
+
+    def ended_seeds(self) -> dict[str, set[int]]:
+        """The seeds of each architecture of which every trial has a record, by name."""
+        ended: dict[str, Counter[int]] = {}
+        for name, pairs in self.by_architecture().items():
+            ended[name] = Counter(trial.seed for trial, _ in pairs)
+        needed = self.sweep.folds or 1
+        return {name: {seed for seed, n in counts.items() if n == needed} for name, counts in ended.items()}
 
     def figure(self, name: str, record: Record) -> float | None:
         """A figure of a finished trial by its column's name; None where it has none."""
@@ -142,13 +169,33 @@ class Ranking:
 
     @cached_property
     def behind(self) -> dict[str, float]:
-        """How far behind the best, by name, in the sweep file's order; 0 for what is level with it."""
-        return metrics.behind_best(self._values, self._higher_is_better)
+        """How far behind the best, by name, in the sweep file's order; 0 for what is level with it.
+
+        After several looks as these found it: what was dropped stays where it was. Only then is scipy needed.
+        """
+        if len(self.design.looks) == 1 or not self.progress.look:
+            return verdicts.behind_best(self._values, self._higher_is_better)
+        return {name: found.behind for name, found in self.comparisons.items()}
+
+    @property
+    def comparisons(self) -> Mapping[str, verdicts.Comparison]:
+        """Whether each can be told from the best, by name, in the sweep file's order. Needs scipy."""
+        return self.progress.comparisons
 
     @cached_property
-    def comparisons(self) -> dict[str, metrics.Comparison]:
-        """Whether each can be told from the best, by name, in the sweep file's order. Needs scipy."""
-        return metrics.compare_with_best(self._values, self._higher_is_better)
+    def progress(self) -> looks.Progress:
+        """How far the looks have come, and what they found."""
+        names = [item.name for item in self.state.sweep.architectures if item.name not in self.state.over_budget]
+        return looks.replay(
+            names, self._values, self.state.ended_seeds(), self.design, self._higher_is_better, self.state.memory
+        )
+
+    @cached_property
+    def design(self) -> looks.Design:
+        """When verdicts are drawn, and how strict they are."""
+        sweep = self.state.sweep
+        compared = self.state.earlier.compared.union(self.state.identities.values())
+        return looks.Design(sweep.seeds, sweep.looks or (len(sweep.seeds),), len(compared), sweep.margin)
 
     @cached_property
     def best_trials(self) -> dict[str, Trial]:

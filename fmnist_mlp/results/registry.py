@@ -8,10 +8,10 @@ only: where it is damaged, nothing is known, and the next run writes it anew.
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmnist_mlp import files
 from fmnist_mlp.data.class_names import problem_with
@@ -40,6 +40,30 @@ class KnownSweep:
     memory: Path
 
 
+class EarlierLooks(NamedTuple):
+    """What a sweep compared in earlier runs: whoever looks again and again must be judged by all of it.
+
+    Args:
+        compared: `trials.identity_of` of every architecture that ever had a figure.
+        designs: how verdicts were drawn, in the order in which that changed: each with the `seeds` (how many, and a
+            hash of which), the `looks`, the `margin` and `select_by`.
+    """
+
+    compared: frozenset[str] = frozenset()
+    designs: tuple[Mapping[str, Any], ...] = ()
+
+    def and_now(self, sweep: Sweep, compared: Collection[str]) -> "EarlierLooks":
+        """With what has figures now; without any, nobody has looked."""
+        design = {
+            "seeds": [len(sweep.seeds), files.made_of([*sweep.seeds])[:8]],
+            "looks": [*sweep.looks],
+            "margin": sweep.margin,
+            "select_by": sweep.select_by,
+        }
+        is_new = bool(compared) and design not in self.designs[-1:]
+        return EarlierLooks(self.compared.union(compared), (*self.designs, design) if is_new else self.designs)
+
+
 class Registry:
     """The sweeps that were run here.
 
@@ -55,14 +79,29 @@ class Registry:
         architectures = self._memory_of(sweep.folder_name).get("architectures")
         return architectures if isinstance(architectures, dict) else {}
 
+    def earlier_looks(self, sweep: Sweep) -> EarlierLooks:
+        """What was compared here before; nothing where that is damaged."""
+        memory = self._memory_of(sweep.folder_name)
+        compared, designs = memory.get("compared"), memory.get("designs")
+        return EarlierLooks(
+            frozenset(one for one in compared if isinstance(one, str)) if isinstance(compared, list) else frozenset(),
+            tuple(one for one in designs if isinstance(one, dict)) if isinstance(designs, list) else (),
+        )
+
     def claim_sweep(
-        self, sweep: Sweep, plan: Sequence[Trial], class_names: Sequence[str] = (), refits: Sequence[Trial] = ()
+        self,
+        sweep: Sweep,
+        plan: Sequence[Trial],
+        class_names: Sequence[str] = (),
+        refits: Sequence[Trial] = (),
+        compared: Collection[str] = (),
     ) -> None:
         """Remember that this sweep's folder (a quick look has its own) belongs to its file, and what is asked for now.
 
         Args:
             class_names: as the classes are called now.
             refits: those that are known by now.
+            compared: of the architectures that have figures now, `trials.identity_of`.
 
         Raises:
             SweepError: it belongs to another file that still exists, or cannot be written.
@@ -79,12 +118,15 @@ class Registry:
                     "a name of its own (name: ...) or use another --results-dir"
                 )
         before = self.known_sweep(sweep.folder_name)
+        looks = self.earlier_looks(sweep).and_now(sweep, compared)
         former = {*before.former_files, before.sweep_file} - {None, _resolved(self.root, ours)}
         content = {
             "sweep_file": ours,
             "former_files": sorted(relative_to(path, self.root) for path in former),
             "architectures": {t.architecture.name: t.settings for t in plan},
             "class_names": [*class_names],
+            "compared": sorted(looks.compared),
+            "designs": [*looks.designs],
             "asked_for": sorted(before.asked_for | {trial.fingerprint for trial in (*plan, *refits)}),
         }
         files.save_json(self._memory_file(sweep.folder_name), content)

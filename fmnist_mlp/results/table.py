@@ -42,8 +42,10 @@ from fmnist_mlp.results.columns import (
 from fmnist_mlp.results.on_test_images import OnTestImages, read_predictions
 from fmnist_mlp.results.ranking import Ranking, SweepState, best_first, rank
 from fmnist_mlp.results.record import DamagedRecord, Latency, Record
+from fmnist_mlp.results.sentences import cheapest, found, promised
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.variance import FEWEST_SEEDS, Bounds, Spread, spread
+from fmnist_mlp.results.verdicts import Comparison
 from fmnist_mlp.sweepfile.seeds import seed_number
 from fmnist_mlp.sweepfile.settings import OwnImages
 from fmnist_mlp.sweepfile.stacks import StackSize, is_convolutional
@@ -116,6 +118,7 @@ class FinalTable(pydantic.BaseModel, frozen=True):
         exported: the fingerprint of the trial whose model stands for each architecture, by name; baselines have none.
         images: the folder or file of images of one's own, relative to the results; None for Fashion-MNIST and the
             stand-in.
+        looks: `looks.Memory.content`, so that a rerun need not look again.
     """
 
     key: str
@@ -123,6 +126,7 @@ class FinalTable(pydantic.BaseModel, frozen=True):
     brier: dict[str, float] = {}
     exported: dict[str, str]
     images: str | None
+    looks: dict[str, Any] = {}
 
 
 def final_table(state: SweepState, results: Results) -> FinalTable:
@@ -136,7 +140,8 @@ def final_table(state: SweepState, results: Results) -> FinalTable:
     on_test = read_predictions(ranking, results)
     rows = _rows(state, ranking, on_test, is_final=True)
     key, images = _key(state, results), _images(state, results)
-    return FinalTable(key=key, rows=rows, brier=on_test.brier, exported=exported, images=images)
+    looks = state.memory.content()
+    return FinalTable(key=key, rows=rows, brier=on_test.brier, exported=exported, images=images, looks=looks)
 
 
 def load_final_table(results: Results, folder_name: str) -> FinalTable | None:
@@ -155,7 +160,7 @@ def _rows(state: SweepState, ranking: Ranking, on_test: OnTestImages, is_final: 
         [record for kind in (trials, refits) for pairs in kind.values() for _, record in pairs]
     )
     sizes = {a.name: _size(state, a, _done(trials[a.name])) for a in state.sweep.architectures}
-    pareto = _pareto(sizes, ranking.behind)
+    pareto = _pareto(sizes, ranking.behind, state.sweep.margin)
     verdicts = _verdicts(ranking) if is_final else {}
     rows = []
     for architecture in state.sweep.architectures:
@@ -164,7 +169,10 @@ def _rows(state: SweepState, ranking: Ranking, on_test: OnTestImages, is_final: 
         cells |= {"mixed": _mixed(_done(trials[name]) + _done(refits[name]), common), "pareto": pareto[name]}
         cells |= vars(sizes[name]) | verdicts.get(name, {}) | on_test.cells.get(name, {})
         rows.append(TableRow(**cells))
-    return rows
+    costs_of = defaultdict(list)
+    for cost, name in cheapest(rows).items() if state.sweep.margin is not None else ():
+        costs_of[name].append(cost)
+    return [row.model_copy(update={"cheapest": " ".join(costs_of[row.architecture]) or None}) for row in rows]
 
 
 def _cells(state: SweepState, architecture: Architecture | Baseline, trials, refits) -> dict[str, Any]:
@@ -239,21 +247,23 @@ def _new_data(state: SweepState, trials) -> dict[str, Bounds]:
 
 def _verdicts(ranking: Ranking) -> dict[str, dict[str, Any]]:
     """Which architectures are worse than the best: cells by architecture name."""
+    before_a_look = {name: Comparison("too few seeds", behind) for name, behind in ranking.behind.items()}
     return {
         name: {
-            "verdict": comparison.verdict,
-            "behind_best": metrics.Difference(comparison.behind, comparison.behind_low, comparison.behind_high),
-            "seeds_needed": comparison.seeds_needed,
+            "verdict": found.verdict,
+            "behind_best": metrics.Difference(found.behind, found.low, found.high),
+            "seeds_needed": found.seeds_needed,
         }
-        for name, comparison in ranking.comparisons.items()
+        for name, found in (before_a_look | dict(ranking.comparisons)).items()
     }
 
 
-def _pareto(sizes: Mapping[str, StackSize], behind: Mapping[str, float]) -> dict[str, str | None]:
-    """By which costs no other architecture is at least as small and at least as good, by name."""
+def _pareto(sizes: Mapping[str, StackSize], behind: Mapping[str, float], margin: float | None) -> dict[str, str | None]:
+    """By which costs no other architecture is at least as small and, but for the margin, at least as good, by name."""
     values, on_front = [behind.get(name) for name in sizes], {name: [] for name in sizes}
     for cost in ("params", "flops"):
-        front = metrics.pareto_front([getattr(size, cost) for size in sizes.values()], values, higher_is_better=False)
+        of_all = [getattr(size, cost) for size in sizes.values()]
+        front = metrics.pareto_front(of_all, values, higher_is_better=False, margin=margin or 0.0)
         for name, is_on in zip(sizes, front, strict=True):
             on_front[name] += [cost] * is_on
     return {name: " ".join(costs) or None for name, costs in on_front.items()}
@@ -285,9 +295,19 @@ def _mixed(done: Sequence[Record], common: Mapping[str, str]) -> str | None:
 
 def _key(state: SweepState, results: Results) -> str:
     """A hash of all that a final table is made of."""
+    looks = state.earlier.and_now(state.sweep, state.compared)
     content = {
         "images": _images(state, results),
-        "sweep": [state.select_by, state.sweep.folds, state.sweep.ensemble, state.dataset, sorted(state.over_budget)],
+        "sweep": [
+            state.select_by,
+            state.sweep.looks,
+            state.sweep.margin,
+            state.sweep.folds,
+            state.sweep.ensemble,
+            state.dataset,
+            sorted(state.over_budget),
+        ],
+        "looks": [sorted(looks.compared), looks.designs],
         "classes": list(state.class_names),
         "architectures": [[a.name, a.in_short, *vars(state.sizes[a.name]).values()] for a in state.sweep.architectures],
         "trials": [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
@@ -381,28 +401,33 @@ def notes(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
     if "best" in verdicts and len({row.architecture for row in rows if row.trials}) > 1:
         said.append(f"Best by {state.select_by}, never by test images; ± is the standard deviation over seeds.")
     compared = [row for row in rows if row.behind_best.mean is not None]
-    most = max((row.trials for row in compared), default=0)
-    if lacking := [row.architecture for row in compared if row.trials < most]:
+    asked = Counter(trial.architecture.name for trial in state.trials)
+    if lacking := [row.architecture for row in compared if row.trials < asked[row.architecture]]:
         shown = ", ".join(lacking[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
         said.append(f"Trials are missing ({shown}): means are compared as if all had been trained on every seed.")
+    most = max(asked.values(), default=0)
+    if dropped := [f"{row.architecture} ({row.trials})" for row in compared if asked[row.architecture] < most]:
+        said.append(f"Decided at an earlier look, and not trained on (trials): {', '.join(dropped)}.")
     if state.sweep.folds:
         said.append("A seed's figure is the mean over its folds; a seed that lacks a fold has none.")
     if "too few seeds" in verdicts:
         if len({trial.seed for trial in state.trials}) == 1:
             said.append("One seed cannot tell architectures apart: ask for more (seeds: 5).")
         else:
-            said.append("Too few seeds: no comparison with the best where too few finished trials share a seed.")
-    if verdicts & {"worse", "tied with best"}:
-        said.append(
-            "Verdicts: Tukey's range test in blocks of seeds, 5 % false alarms a sweep where spreads are alike; "
-            "intervals are 95 %."
-        )
-        said += _differing_splits(state)
+            said.append(
+                "Too few seeds: so few are shared with the best that not even a difference of ten spreads over seeds "
+                "would be told."
+            )
+    if promises := promised(state, rows):
+        said += [*promises, *_differing_splits(state)]
     dense = {t.architecture.name: t for t in state.trials if not isinstance(t.architecture, Baseline)}.values()
     if any(t.settings["loop"] == "plain" and not is_convolutional(t.architecture.layers) for t in dense):
         said.append("Trained by Keras's own loop (--plain-fit).")
     if any(row.seeds_needed for row in rows):
-        said.append("(n seeds): so many would tell a difference as large as the one seen, four times in five.")
+        said.append(
+            f"(n seeds): so many would show a difference of {state.sweep.margin:g}, the margin, four times in five, "
+            "were the spread as large as it may be (its upper limit at 80 %)."
+        )
     said += spread_in_words(spread_of(rows))
     if any(row.refit_trials for row in rows):
         said.append("Refit: trained again on all training images, the validation part too, after the choice.")
@@ -470,7 +495,8 @@ def markdown(state: SweepState, rows: Sequence[TableRow]) -> str:
         names += ["refit_test_accuracy", "refit_test_accuracy_ci95_low"]
     lines = markdown_table(columns_named(*names), best_first(rows))
     title = f"# {state.sweep.title} on {in_markdown(state.dataset)}"
-    return "\n".join([title, "", *lines, "", *map(in_markdown, notes(state, rows))]) + "\n"
+    head = [line for sentence in found(state, rows) for line in (in_markdown(sentence), "")]
+    return "\n".join([title, "", *head, *lines, "", *map(in_markdown, notes(state, rows))]) + "\n"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -75,8 +75,8 @@ class Listener:
     def tables_written(self, rows: list[TableRow]):
         """The table as it stands, now and then while trials end."""
 
-    def trials_added(self, trials: list[Trial]):
-        """The best architecture is known now, and these refits of it join what this run trains."""
+    def trials_added(self, trials: list[Trial], state: ranking.SweepState):
+        """A proposal asks for more by now: these refits of the best, or these of whoever a look found undecided."""
 
 
 @dataclass
@@ -191,7 +191,7 @@ class Run:
 
     def claim(self) -> None:
         state = self.state
-        self.results.registry.claim_sweep(state.sweep, state.trials, state.class_names, state.refits)
+        self.results.registry.claim_sweep(state.sweep, state.trials, state.class_names, state.refits, state.compared)
 
     def ask_for(self, trials: Sequence[Trial]) -> list[Trial]:
         """Take up what a proposal asks for now; those of the trials that are to be trained."""
@@ -208,7 +208,7 @@ class Run:
             if shortage and self.workers.engine is not None:  # of memory, which warm workers hold too
                 self.workers.close()
                 self.jobs, _ = self.decide_jobs(to_train)
-            self.listener.trials_added(to_train)
+            self.listener.trials_added(to_train, self.state)
         return to_train
 
     def train(
@@ -248,6 +248,7 @@ class Run:
             self.next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
 
     def end(self) -> None:
+        self.claim()  # what has figures by now is compared in the table
         self.summary.rows = table.write_tables(self.state, self.results)
         exported = ranking.rank(self.state).exported_trials
         self.results.show_models(self.state.sweep, exported, self.state.class_names)

@@ -18,7 +18,7 @@ from typing import Literal
 from fmnist_mlp.data.source import DataInfo, DataSource, describe, find_data
 from fmnist_mlp.engines.machine import available_cores, available_memory_bytes
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.results import ranking
+from fmnist_mlp.results import looks, ranking
 from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.proposals import Proposal, proposals_of
@@ -184,6 +184,8 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         latencies=latencies,
         warnings=info.warnings,
         class_names=info.class_names,
+        earlier=results.registry.earlier_looks(sweep),
+        memory=looks.Memory(results.load_comparison(sweep.folder_name).get("looks")),
     )
     proposals, stamps, damaged, to_train = proposals_of(info.identity, options.plain_fit), {}, [], []
     while trials := proposals.next(_without(state, to_train)):

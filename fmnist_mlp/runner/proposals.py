@@ -21,12 +21,21 @@ class Proposal(Protocol):
 
 @dataclass(frozen=True)
 class Listed:
-    """The trials that the sweep file lists, with these further arguments of `list_trials`."""
+    """The trials that the sweep file lists, with these further arguments of `list_trials`.
+
+    With `until: decided` those up to the first look, and after each look those of whoever is trained on.
+    """
 
     arguments: Mapping[str, Any]
 
     def next(self, state: SweepState) -> list[Trial]:
-        return [] if state.trials else list_trials(state.sweep, skip=state.over_budget, **self.arguments)
+        if state.trials and not state.sweep.looks:
+            return []
+        asked = rank(state).progress.asked if state.sweep.looks else {}
+        seeds = {name: state.sweep.seeds[:number] for name, number in asked.items()}
+        listed = {trial.fingerprint for trial in state.trials}
+        trials = list_trials(state.sweep, skip=state.over_budget, seeds=seeds or None, **self.arguments)
+        return [trial for trial in trials if trial.fingerprint not in listed]
 
 
 @dataclass(frozen=True)

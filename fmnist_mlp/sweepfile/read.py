@@ -36,6 +36,7 @@ from fmnist_mlp.sweepfile.settings import (
     SweepSettings,
     Training,
     TrainingKeys,
+    UntilDecided,
     own_in_name,
 )
 from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline, Overrides, Sweep
@@ -87,6 +88,10 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         settings["name"] = _name_from_stem(Path(path), problems)
     problems.raise_if_any()
     added = new_trials(expanded, [*listed, *compared])
+    if settings.get("looks") and len(listed) + len(added) + len(compared) == 1:
+        first = settings["looks"][0]
+        words = f"seeds: until decided has nothing to decide of one architecture: it is trained with {first} seeds"
+        reader.doubts.append((root.value["seeds"].line, words))
     return Sweep.model_construct(
         **settings,
         path=Path(path),
@@ -202,6 +207,9 @@ class _Reader:
 
     def _override(self, values: dict[str, Any]) -> None:
         """Put `--seeds` and `--limit` in place of the file's values, and remember those."""
+        if isinstance(values["seeds"], UntilDecided):
+            values["looks"] = values["seeds"].all_looks()
+            values["seeds"] = tuple(range(values["looks"][-1]))
         seeds, refit = range(self._overrides.get("seeds", 0)), values["refit"]
         self.of_the_file = {"file_seeds": values["seeds"], "file_limit": values["limit"]}
         if seeds and {*seeds} != {*values["seeds"]}:
@@ -210,6 +218,7 @@ class _Reader:
                 # A quick look is no longer than it says.
                 values["refit"] = refit.model_copy(update={"seeds": min(refit.seeds, len(seeds))})
             values["seeds"] = tuple(seeds)
+            values.pop("looks", None)
         if "limit" in self._overrides and values["limit"] != self._overrides["limit"]:
             self.overridden.add("limit")
             values["limit"] = self._overrides["limit"]

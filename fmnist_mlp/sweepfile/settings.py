@@ -15,7 +15,9 @@ from pydantic import (
     Field,
     SkipValidation,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -30,6 +32,11 @@ from fmnist_mlp.sweepfile.wants import AlsoWritten, Checked, Wants, in_message, 
 from fmnist_mlp.words import quoted
 
 MAX_LAYERS = 200
+
+MOST_SEEDS = 10_000
+MOST_LOOKS = 10
+
+_FIRST_AND_LAST_LOOK = (5, 40)  # of `until: decided` where nothing else is said; each look doubles the seeds
 
 # Keras 3.15's own defaults.
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "nadam": 0.001, "lion": 0.001}
@@ -78,7 +85,7 @@ def _read_dataset(value: Any, info: ValidationInfo) -> Any:
 def _read_seeds(value: Any) -> Any:
     """`5` stands for 0, 1, 2, 3, 4."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= 10_000:
+        if not 1 <= value <= MOST_SEEDS:
             raise ValueError("not a number of seeds")
         return tuple(range(value))
     if isinstance(value, list | tuple):
@@ -93,6 +100,39 @@ def _read_seeds(value: Any) -> Any:
             seen.add(seed)
         return tuple(value)
     raise ValueError("not seeds")
+
+
+def _read_seeds_or_until(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """`until decided` stands for a mapping that leaves all else open."""
+    if isinstance(value, UntilDecided):
+        return value
+    if isinstance(value, dict) or value == "until decided":
+        return read(value if isinstance(value, dict) else {"until": "decided"})
+    return _read_seeds(value)
+
+
+def _read_at_most(value: int, info: ValidationInfo) -> int:
+    first, *_, last = info.data.get("looks") or _FIRST_AND_LAST_LOOK
+    if value < first:
+        raise problem(f"must be at least the first look ({first} seeds); name others with looks: [2, 4]", got=True)
+    if info.data.get("looks") and value != last:
+        raise problem(f"must be the last of looks ({last}), or be left out", got=True)
+    return value
+
+
+def _read_looks(value: Any) -> Any:
+    if value is None or isinstance(value, tuple):
+        return value
+    if not isinstance(value, list) or not value:
+        raise ValueError("not looks")
+    for position, look in enumerate(value):
+        if isinstance(look, bool) or not isinstance(look, int) or not 2 <= look <= MOST_SEEDS:
+            raise problem(f"must be numbers of seeds from 2 to {MOST_SEEDS:,}", position, got=True)
+        if position and look <= value[position - 1]:
+            raise problem(f"must rise, but {look} follows {value[position - 1]}", position)
+    if len(value) > MOST_LOOKS:
+        raise problem(f"must be at most {MOST_LOOKS}, got {len(value)}")
+    return tuple(value)
 
 
 def _read_refit(value: Any) -> Any:
@@ -168,24 +208,46 @@ Dataset = Annotated[
     ),
 ]
 
+_HOW_MANY = {"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}
+
+_LIST_OF_SEEDS = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
+    "minItems": 1,
+    "uniqueItems": True,
+}
+
 Seeds = Annotated[
     SkipValidation[tuple[int, ...]],
     BeforeValidator(_read_seeds),
     Wants("a whole number from 1 to 10,000 (how many), or a list of seeds such as [0, 1, 2]"),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": 10_000},
-                {
-                    "type": "array",
-                    "items": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
-                    "minItems": 1,
-                    "uniqueItems": True,
-                },
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [_HOW_MANY, _LIST_OF_SEEDS]}),
 ]
+
+
+class UntilDecided(Checked):
+    """Seeds are added until every architecture has a verdict; looks are fixed beforehand."""
+
+    until: Literal["decided"] = Field(description="decided: until every architecture has a verdict.")
+    looks: Annotated[
+        SkipValidation[tuple[int, ...] | None],
+        BeforeValidator(_read_looks),
+        Wants("a rising list of numbers of seeds, such as [5, 10, 20, 40]"),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 2, "maximum": MOST_SEEDS}}),
+    ] = Field(None, description="After how many seeds verdicts are drawn; without it 5, twice as many, ... at_most.")
+    at_most: Annotated[int, AfterValidator(_read_at_most)] = Field(
+        _FIRST_AND_LAST_LOOK[1], ge=2, le=MOST_SEEDS, description="Seeds of the last look."
+    )
+
+    def all_looks(self) -> tuple[int, ...]:
+        """`(5, 10, 20, 40)`."""
+        if self.looks:
+            return self.looks
+        looks = [_FIRST_AND_LAST_LOOK[0]]
+        while looks[-1] < self.at_most:
+            looks.append(min(2 * looks[-1], self.at_most))
+        return tuple(looks)
+
 
 ClassNames = Annotated[
     SkipValidation[tuple[str, ...]],
@@ -399,7 +461,27 @@ class SweepSettings(Checked):
     )
     name: Name | None = Field(None, description="Name of the sweep, and of its folder; without it the file's stem.")
     limit: int | None = Field(None, ge=1, le=10**9, description="Use only so many training images; null is all.")
-    seeds: Seeds = Field((0, 1, 2, 3, 4), description="How many trainings of each architecture, or a list of seeds.")
+    seeds: Annotated[
+        UntilDecided,
+        WrapValidator(_read_seeds_or_until),
+        Wants(
+            "a whole number from 1 to 10,000 (how many), a list of seeds such as [0, 1, 2], or until decided",
+            choices=("until decided",),
+        ),
+        AlsoWritten({"enum": ["until decided"]}, _HOW_MANY, _LIST_OF_SEEDS),
+    ] = Field(
+        (0, 1, 2, 3, 4),
+        description="How many trainings of each architecture, or a list of seeds. until decided: 5 first, then more of "
+        "those that are not decided, at most 40; {until: decided, at_most: 20} or {until: decided, looks: [5, 15]} "
+        "says more.",
+    )
+    margin: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="The difference in what is selected by that matters to you, such as 0.003: the table then says "
+        "which architectures are as good as the best for all that matters, and which of these is the cheapest.",
+    )
     folds: int | None = Field(
         None,
         ge=2,

@@ -95,7 +95,7 @@ OF_A_BASELINE = ("validation_split", "preprocess")
 
 
 class Sweep(SweepSettings):
-    """A validated sweep file. `name` is always there, `seeds` are the seeds themselves, `select_by` is decided.
+    """A validated sweep file. `name` is always there, `seeds` are the seeds themselves, all that may be asked for.
 
     Attributes:
         architectures: those listed, then what grids add to them, then the baselines.
@@ -104,11 +104,13 @@ class Sweep(SweepSettings):
         key_lines: the line of each key at the top of the file.
         doubts: lines and messages on what is hardly meant, as far as the file alone tells; `find_doubts` has them all.
         overrides: what the command line put in place of the file's own values, as far as it differs from them.
+        looks: after how many of the seeds verdicts are drawn; none where that is once, after all of them.
         file_limit: the file's own, where `limit` may be overridden.
         file_seeds: the same of `seeds`.
     """
 
     name: str
+    seeds: SkipValidation[tuple[int, ...]]
     select_by: SelectBy
     path: Path
     architectures: SkipValidation[tuple[Architecture | Baseline, ...]]
@@ -118,13 +120,14 @@ class Sweep(SweepSettings):
     doubts: tuple[tuple[int, str], ...] = ()
     text: str = Field("", repr=False)  # of the file, for messages that come later
     overrides: Overrides = Overrides()
+    looks: tuple[int, ...] = ()
     file_limit: int | None = None
     file_seeds: tuple[int, ...] = ()
 
     @property
     def refits(self) -> int:
-        """How often each architecture that is refitted is trained again."""
-        return 0 if self.refit is None else self.refit.seeds or len(self.seeds)
+        """How often each architecture that is refitted is trained again: as many seeds as the first look has."""
+        return 0 if self.refit is None else self.refit.seeds or (*self.looks, len(self.seeds))[0]
 
     @property
     def quick_look(self) -> Overrides:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,12 @@ class Trial:
 
 
 def list_trials(
-    sweep: Sweep, *, data_identity: str, plain_fit: bool = False, skip: Collection[str] = frozenset()
+    sweep: Sweep,
+    *,
+    data_identity: str,
+    plain_fit: bool = False,
+    skip: Collection[str] = frozenset(),
+    seeds: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Trial]:
     """Every trial that chooses among a sweep's architectures: these in their order, seeds inside, folds inside those.
 
@@ -51,6 +56,7 @@ def list_trials(
         data_identity: what `data` says the arrays are; part of each fingerprint.
         plain_fit: whether Keras's own loop is asked for (`--plain-fit`); convolutional stacks always take it.
         skip: names of architectures to leave out, those of `over_budget`.
+        seeds: by architecture name, where not each has all of the sweep's.
     """
     trials = []
     folds = (None,) if sweep.folds is None else range(sweep.folds)
@@ -67,7 +73,7 @@ def list_trials(
             folds=sweep.folds,
             plain_fit=plain_fit,
         )
-        for seed in sweep.seeds:
+        for seed in sweep.seeds if seeds is None else seeds[architecture.name]:
             for fold in folds:
                 settings = {**shared, "seed": seed}
                 if fold is not None:
@@ -161,6 +167,11 @@ def program_of(trial: Trial) -> str:
     training = {name: value for name, value in training.items() if name not in values}
     settings = {name: value for name, value in trial.settings.items() if name not in ("seed", "fold")}
     return fingerprint(settings | {"training": training})
+
+
+def identity_of(trial: Trial) -> str:
+    """What trials of one architecture share, on the same images: all that is neither seed nor fold."""
+    return fingerprint({name: value for name, value in trial.settings.items() if name not in ("seed", "fold")})
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
