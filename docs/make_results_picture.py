@@ -1,6 +1,6 @@
 """Draw docs/results.png: test accuracy against parameters, a point a trial, beside what was published.
 
-Run after `python sweep.py`, from the project's folder: `PYTHONPATH=. python docs/make_results_picture.py`.
+Run after `python sweep.py sweeps/decided.yaml`, from the project's folder: `python docs/make_results_picture.py`.
 """
 
 import sys
@@ -18,7 +18,7 @@ PUBLISHED = {"64-128-64-32": 0.8874, "64-128-32": 0.8854, "64-32": 0.8819, "128-
 OURS, THEIRS = "#0072B2", "#D55E00"
 
 
-def main(results: Path = Path("results/architectures"), picture: Path = Path("docs/results.png")) -> None:
+def main(results: Path = Path("results/decided"), picture: Path = Path("docs/results.png")) -> None:
     trials = pd.read_csv(results / "trials.csv")
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for i, (name, group) in enumerate(
@@ -32,7 +32,8 @@ def main(results: Path = Path("results/architectures"), picture: Path = Path("do
         axes.annotate(name, (params, end), xytext=(0, offset), textcoords="offset points", ha="center", size=8)
         if name in PUBLISHED:
             axes.plot(params, 100 * PUBLISHED[name], "D", ms=6, mfc="none", color=THEIRS)
-    dataset, seeds = trials["dataset"].iloc[0], trials["seed"].nunique()
+    dataset, counts = trials["dataset"].iloc[0], sorted({*trials.groupby("architecture")["seed"].nunique()})
+    seeds = " or ".join(map(str, counts))
     axes.plot([], [], "o", color=OURS, label=f"one trial ({seeds} seeds; bar: mean and standard deviation)")
     axes.plot([], [], "D", mfc="none", color=THEIRS, label="published, one training")
     axes.set(xlabel="parameters", ylabel="test accuracy, %", title=f"Dense stacks on {dataset}, 20 epochs")
