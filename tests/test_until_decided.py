@@ -9,6 +9,7 @@ import test_runner
 from sweeping import done_record, put_record
 from test_runner import Fake
 
+from fmnist_mlp.inference.finished import FinishedSweep
 from fmnist_mlp.results import sentences, table
 from fmnist_mlp.results.ranking import rank
 from fmnist_mlp.results.store import Results
@@ -138,6 +139,20 @@ def test_only_some_architectures_wait_for_the_others_without_end(until):
     assert until.trained == [("best", seed) for seed in range(5)]
     assert rank(summary.state).progress.look == 0
     assert {row.verdict for row in summary.rows} == {"too few seeds", "not trained"}
+
+
+def test_whoever_uses_the_sweep_without_its_memory_finds_the_same_verdicts(until):
+    """Also where another sweep has trained seeds that this one never asked for."""
+    until.write(UNTIL.replace("until decided", "40") + "name: others\n")
+    until.run()
+    until.write(UNTIL)
+    _, summary = until.run()
+    (until.folder / "results" / "fake" / "_comparison.json").unlink()
+    found = FinishedSweep(until.folder / "results", "fake").rows()
+    assert [(r.trials, r.verdict, r.behind_best, r.val_accuracy) for r in found] == [
+        (r.trials, r.verdict, r.behind_best, r.val_accuracy) for r in summary.rows
+    ]
+    assert [row.trials for row in found] == [5, 20, 20]
 
 
 # ---- what is remembered of it

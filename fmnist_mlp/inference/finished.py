@@ -214,6 +214,10 @@ def _decide_again(results: Results, name: str) -> table.FinalTable:
     for plain_fit in (False, True):
         identified = {"data_identity": identity, "plain_fit": plain_fit}
         state = _state_of(results, sweep, list_trials(sweep, **identified), ())
+        if sweep.looks:  # another sweep may have trained seeds that this one never asked for
+            asked = ranking.rank(state).progress.asked
+            asked_for = [t for t in state.trials if t.seed in sweep.seeds[: asked[t.architecture.name]]]
+            state = _state_of(results, sweep, asked_for, ())
         if sweep.refit is not None:
             best = ranking.rank(state).best
             chosen = [item for item in sweep.architectures if sweep.refit.which == "all" or item.name == best]
@@ -237,7 +241,8 @@ def _state_of(results: Results, sweep: Sweep, trials, refits) -> ranking.SweepSt
             size = StackSize(record.params, record.trainable_params, record.flops)
             sizes[trial.architecture.name] = size
     dataset = next((record.dataset for record in records.values()), "")
-    return ranking.SweepState(sweep, trials, records, sizes, dataset, refits=refits)
+    earlier = results.registry.earlier_looks(sweep)
+    return ranking.SweepState(sweep, trials, records, sizes, dataset, refits=refits, earlier=earlier)
 
 
 UNVOUCHED = "{}: no record has this model, so nothing vouches for it"
