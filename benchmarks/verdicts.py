@@ -172,7 +172,9 @@ def _coverage(options: argparse.Namespace) -> None:
             means = -apart * np.arange(stacks)
             for name, looks in LOOKS.items():
                 shares = _share_that_holds(rng, means, looks, options.repeats)
-                rows.append([str(stacks), f"{apart:g}", name, *(f"{share:.1%}" for share in shares)])
+                rows.append(
+                    [str(stacks), f"{apart:g}", name, *("" if np.isnan(share) else f"{share:.1%}" for share in shares)]
+                )
                 print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
     plain = ["any stack, fixed seeds", "the best, after the looks", "the dropped"]
     header = ["stacks", "spreads apart", "looks", "all of how far behind", *plain]
