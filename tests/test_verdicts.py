@@ -1,6 +1,9 @@
 """Verdicts against a textbook, scipy, least squares on dummy variables, and simulated sweeps."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from fmnist_mlp.results.verdicts import Look, compare_with_best
 
 stats = pytest.importorskip("scipy.stats")
 
+ROOT = Path(__file__).parents[1]
 NOTHING = 1.0  # a level at which an interval has no width
 
 
@@ -399,3 +403,16 @@ def test_of_sweeps_of_equal_architectures_at_most_one_in_twenty_calls_any_worse(
     assert alarms / 2000 < 0.05 + tolerance
     if architectures == 2 and spreads == "equal":
         assert alarms / 2000 > 0.05 - tolerance
+
+
+# ---- the benchmark
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("verb", "rows"), [("alarms --stacks 2", 16), ("power", 4), ("coverage", 8)])
+def test_the_benchmark_of_the_verdicts_prints_its_table(verb, rows, tmp_path):
+    report = tmp_path / "report.md"
+    command = [sys.executable, "-W", "error", "benchmarks/verdicts.py", *verb.split(), "--repeats", "3"]
+    run = subprocess.run([*command, "--output", str(report)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert report.read_text() in run.stdout
+    assert sum("%" in line and line.startswith("|") for line in run.stdout.splitlines()) == rows
