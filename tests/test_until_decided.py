@@ -199,6 +199,13 @@ def test_seeds_that_are_raised_by_hand_and_a_changed_margin_are_said(until):
     assert "The margin was 0.002 before: what is within a margin is promised for one that is named beforehand." in said
 
 
+def test_as_many_seeds_from_another_list_are_another_way(until):
+    for seeds in ("5", "[10, 11, 12, 13, 14]"):
+        until.write(UNTIL.replace("until decided", seeds))
+        _, said = notes_of(until)
+    assert "Verdicts were drawn before in another way (5 other seeds by val_accuracy): each way" in said
+
+
 def test_a_rerun_of_the_same_is_no_other_way_and_a_damaged_memory_is_none(until):
     until.run()
     memory = until.folder / "results" / "_sweeps" / "fake.json"

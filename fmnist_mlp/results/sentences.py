@@ -129,23 +129,20 @@ def promised(state: SweepState, rows: Sequence[TableRow]) -> list[str]:
     if gone > 0:
         others = f"{counted(gone, 'other')} {'was' if gone == 1 else 'were'} compared here before"
         said.append(f"They are as wide as {design.stacks} architectures need: {others}.")
-    return said + _of_other_designs(state, design.looks) + _of_spreads(state, compared)
+    return said + _of_other_designs(state) + _of_spreads(state, compared)
 
 
-def _of_other_designs(state: SweepState, looks: Sequence[int]) -> list[str]:
+def _of_other_designs(state: SweepState) -> list[str]:
     """Whoever changes seeds, or what is selected by, and looks again has another chance to be wrong."""
     sweep = state.sweep
-    today = {"seeds": len(sweep.seeds), "looks": [*sweep.looks], "select_by": sweep.select_by}
-    designs = [_in_words(design) for design in state.earlier.designs]
-    designs = [one for k, one in enumerate(designs) if one not in designs[:k]]
-    now = _in_words({**today, "seeds": [today["seeds"], ""]})
-    others = [one for one in designs if one != now]
+    *_, today = designs = state.earlier.and_now(sweep, state.compared).designs
+    others = dict.fromkeys(_in_words(one, today) for one in designs if _way(one) != _way(today))
     said = []
     if others:
         total = min(100, 5 * (len(others) + 1))
         said.append(
-            f"Verdicts were drawn before in another way ({listed(others, 5)}): each way is wrong in 5 of 100 sweeps, "
-            f"all of them together in up to {total}."
+            f"Verdicts were drawn before in another way ({listed([*others], 5)}): each way is wrong in 5 of 100 "
+            f"sweeps, all of them together in up to {total}."
         )
     margins = [design.get("margin") for design in state.earlier.designs]
     margins = [m for k, m in enumerate(margins) if isinstance(m, float) and m not in margins[:k] and m != sweep.margin]
@@ -157,12 +154,17 @@ def _of_other_designs(state: SweepState, looks: Sequence[int]) -> list[str]:
     return said
 
 
-def _in_words(design: Mapping[str, Any]) -> str:
-    """`5 seeds by val_accuracy`, `looks at 5, 10, 20, 40 seeds by val_accuracy`."""
-    seeds, looks = design.get("seeds"), design.get("looks")
-    number = seeds[0] if isinstance(seeds, list) and seeds else "?"
-    how = f"looks at {', '.join(map(str, looks))} seeds" if looks else f"{number} seeds"
-    return f"{how} by {design.get('select_by')}"
+def _way(design: Mapping[str, Any]) -> list[Any]:
+    return [design.get(key) for key in ("seeds", "looks", "select_by")]
+
+
+def _in_words(design: Mapping[str, Any], today: Mapping[str, Any]) -> str:
+    """`5 seeds by val_accuracy`, `5 other seeds by val_accuracy`, `looks at 5, 10, 20, 40 seeds by val_accuracy`."""
+    (seeds, looks, select_by), now = _way(design), today["seeds"]
+    number, which = seeds if isinstance(seeds, list) and len(seeds) == 2 else ("?", "")
+    other = " other" if number == now[0] and which != now[1] else ""
+    how = f"looks at {', '.join(map(str, looks))}" if looks else f"{number}{other}"
+    return f"{how} seeds by {select_by}"
 
 
 def _of_spreads(state: SweepState, compared: Sequence[TableRow]) -> list[str]:
