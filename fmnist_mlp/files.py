@@ -10,6 +10,7 @@ Knows no Keras and none of our folders; what a file means is for its owner to sa
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import os
@@ -17,13 +18,17 @@ import re
 import secrets
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fmnist_mlp.errors import SweepError, cannot_write
 
+T = TypeVar("T")
+
 SUMS = "SHA256SUMS"
+
+_TRIES_IN_FOLDER = 100
 
 # What numpy and zipfile raise for a file that is empty, cut off, of another kind or has a wrong byte.
 # TypeError: one array, no archive of them; RuntimeError: seemingly encrypted, or compressed in an unknown way.
@@ -52,11 +57,8 @@ def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None
     content = content.encode(errors="replace") if isinstance(content, str) else content
     # Not named after the file: TensorBoard reads whatever has `tfevents` in its name, drafts too.
     draft = path.with_name(f".draft-{secrets.token_hex(8)}")
-    try:
-        with contextlib.suppress(OSError):  # nothing there, or a link that leads nowhere: it is replaced
-            if path.read_bytes() == content:
-                return
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write() -> None:
         try:
             with draft.open("xb") as file:
                 file.write(content)
@@ -68,8 +70,37 @@ def write_whole(path: Path, content: str | bytes, *, flush: bool = True) -> None
             with contextlib.suppress(OSError):
                 draft.unlink()
             raise
+
+    try:
+        with contextlib.suppress(OSError):  # nothing there, or a link that leads nowhere: it is replaced
+            if path.read_bytes() == content:
+                return
+        in_folder(path.parent, write)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def in_folder(folder: Path, act: Callable[[], T]) -> T:
+    """Make a folder where it is missing and do something in it, again where another process removes it meanwhile.
+
+    Two sweeps may bring the same folders in step, and whoever empties one removes it. Raises: OSError.
+    """
+    for _ in range(_TRIES_IN_FOLDER):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # `mkdir` raises both when it is late
+            folder.mkdir(parents=True, exist_ok=True)
+            return act()
+    folder.mkdir(parents=True, exist_ok=True)
+    return act()
+
+
+def below(folder: Path, pattern: str = "*") -> Iterator[Path]:
+    """The files below a folder whose names match; others may empty and remove folders meanwhile (`rglob` raises then).
+
+    Args:
+        pattern: as in `fnmatch`, of the name alone.
+    """
+    for where, _, names in os.walk(folder):
+        yield from (Path(where) / name for name in fnmatch.filter(names, pattern))
 
 
 # ---- checksums ----------------------------------------------------------------------------------------------------

@@ -439,7 +439,8 @@ def test_two_sweeps_at_once_train_each_trial_once(tmp_path, uninterrupted):
 
         wait_until(have_ended, seconds=240)
         said = [process.communicate() for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], said
+    if [first.returncode, second.returncode] != [0, 0]:
+        pytest.fail("\n".join(part for output in said for part in output))  # whole: `assert` shortens it
     assert "Traceback" not in str(said)
     assert [len(versions) for versions in seen.values()] == [1, 1]
     assert different(project.numbers(), uninterrupted) == []

@@ -329,17 +329,38 @@ def _write_many(folder, number):
     assert not written.notices
 
 
-def test_two_processes_at_once_lose_no_line_and_take_nothing_for_an_edit(folder):
-    processes = [multiprocessing.get_context("spawn").Process(target=_write_many, args=(folder, n)) for n in (1, 2)]
+def _two_processes(target, *args):
+    """Run a function in two of them at once, the number of each as its last argument; their exit codes."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=target, args=(*args, number)) for number in (1, 2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    return [process.exitcode for process in processes]
+
+
+def test_two_processes_at_once_lose_no_line_and_take_nothing_for_an_edit(folder):
+    assert _two_processes(_write_many, folder) == [0, 0]
     names = {f"{number}-{i}.csv" for number in (1, 2) for i in range(5)}
     assert {*contents(folder)} == {"shared.csv"} | names
     known = Views(folder)
     assert {name for name in names if known.is_as_written(name)} == names
+
+
+def _show_and_remove(folder, number):
+    shown, source = Views(folder), folder.with_name(f"source-{number}")
+    source.write_bytes(b"a")
+    for i in range(700):
+        run = f"stack/seed-{i % 2}"
+        shown.show(run, "-", {f"{run}/marker": b"%d" % (i % 3), f"{run}/train/events": b"%d" % (i % 5)})
+        shown.grow(f"{run}/validation/events", source, run, "-")
+        shown.remove(shown.names(run))
+    assert not shown.notices
+
+
+def test_a_folder_that_another_process_empties_meanwhile_is_made_again(folder):
+    assert _two_processes(_show_and_remove, folder) == [0, 0]
 
 
 def test_a_place_that_cannot_be_written_is_the_users_to_mend(folder):

@@ -1,5 +1,6 @@
 """What earlier versions left under `logs/<sweep>/`, and what a journal that somebody deleted knew of."""
 
+from fmnist_mlp.files import below
 from fmnist_mlp.logs.events import EVENTS, is_whole, read_text
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import Views
@@ -18,10 +19,10 @@ def take_over(views: Views, results: Results) -> None:
     interrupted trial left is not: it gets another name.
     """
     results.drop_links(views.folder)
-    for path in views.folder.rglob(EVENTS):
+    for path in below(views.folder, EVENTS):
         if path.suffix in _KINDS and is_whole(path):
             path.unlink()
-    for marker in views.folder.rglob(MARKER):
+    for marker in below(views.folder, MARKER):
         words = (read_text(marker) or "").split()
         if len(words) in (2, 3) and len(words[0]) == 64:
             live = [path for part in ("train", "validation") for path in (marker.parent / part).glob(EVENTS)]

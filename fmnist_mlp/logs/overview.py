@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fmnist_mlp.data.source import DataInfo, DataSource
 from fmnist_mlp.errors import SweepError, writing
-from fmnist_mlp.files import made_of
+from fmnist_mlp.files import below, made_of
 from fmnist_mlp.logs.earlier import take_over
 from fmnist_mlp.logs.events import EVENTS, event_file, read_text
 from fmnist_mlp.logs.hparams import HParams, shown_name
@@ -198,7 +198,7 @@ class Overview:
             ours = {(self._folder / name).parent for part in self.views.parts() for name in self.views.names(part)}
             runs = _runs_below(logs) - ours
             journals = [path for path in logs.glob(f"*/{JOURNAL}") if path.parent != self._folder]
-            journals.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            journals.sort(key=_written_at, reverse=True)
             counts = {path.parent: sum(run.is_relative_to(path.parent) for run in runs) for path in journals}
             counts = {folder: number for folder, number in counts.items() if number}
             share = max(_FEWEST, MOST_RUNS // (1 + len(counts)))
@@ -242,4 +242,11 @@ def _has_validation(found: Found) -> bool:
 
 
 def _runs_below(folder: Path) -> set[Path]:
-    return {path.parent for path in folder.rglob("*tfevents*")}
+    return {path.parent for path in below(folder, "*tfevents*")}
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another sweep has removed it
+        return 0.0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fmnist_mlp.data.source import DataInfo, DataSource
 from fmnist_mlp.errors import SweepError, writing
-from fmnist_mlp.files import made_of
+from fmnist_mlp.files import below, made_of
 from fmnist_mlp.logs.earlier import IN_TRAINING, MARKER, take_over
 from fmnist_mlp.logs.events import EVENTS, event_file, read_text
 from fmnist_mlp.logs.hparams import HParams, shown_name
@@ -82,7 +82,8 @@ class SweepLogs:
             for run in wanted:
                 folder = self.trials_folder / run
                 is_ours = not folder.is_dir() or (folder / MARKER).exists() or self._views.names(run)
-                if not is_ours and next(folder.rglob(EVENTS), None):
+                # Asked again at the end: another run may have begun to show it just now.
+                if not is_ours and next(below(folder, EVENTS), None) and run not in self._views.parts():
                     raise SweepError(f"{folder} holds files of somebody else: move them away")
             self.trials_folder.mkdir(parents=True, exist_ok=True)
             if self._views.is_unknown:

@@ -484,7 +484,10 @@ class Results:
         Raises:
             SweepError: it cannot be removed.
         """
-        linked = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]
+        linked = []
+        for path in files.below(folder):
+            with contextlib.suppress(FileNotFoundError):  # a draft of another process
+                linked += [path] if path.stat().st_nlink > 1 else []
         if not linked:
             return
         kept = {(about.st_dev, about.st_ino) for about in map(os.stat, self._records.glob("*/model.keras"))}

@@ -22,6 +22,7 @@ import itertools
 import os
 import secrets
 import shutil
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -141,7 +142,8 @@ class Views:
                 for name in to_write:
                     if (content := wanted[name].read()) is not None:
                         self._put(name, content, wanted[name].sum, flush, was_ours=name in before)
-                        written.append((name, _Entry(wanted[name].sum, self._stamp(name), part, key)))
+                        stamp = self._stamp(name) or _NOTHING  # another process has removed it
+                        written.append((name, _Entry(wanted[name].sum, stamp, part, key)))
             except BaseException:
                 with contextlib.suppress(OSError):  # what is announced is known by its content
                     self._note(written)
@@ -163,7 +165,9 @@ class Views:
         is_known = sum_so_far is not None and stamp is not None and stamp == self._stamp(name)
         if not is_known or source.stat().st_size < size:
             content = source.read_bytes()
-            found = path.read_bytes() if name in self._entries and path.is_file() and self._is_ours(name) else b""
+            found = b""
+            with contextlib.suppress(FileNotFoundError):  # never was, or removed by another process
+                found = path.read_bytes() if name in self._entries and self._is_ours(name) else b""
             if not found or not content.startswith(found):
                 self._show_one(name, content, part, key)
                 found = content
@@ -177,7 +181,7 @@ class Views:
             if tail:
                 sum_so_far.update(tail)
                 self._note([(name, _Entry(sum_so_far.hexdigest(), _NOTHING, part, key))])
-                with path.open("ab", buffering=0) as file:
+                with files.in_folder(path.parent, lambda: path.open("ab", buffering=0)) as file:
                     file.write(tail)
         self._growing[name] = (sum_so_far, size + len(tail), self._stamp(name))
 
@@ -202,7 +206,7 @@ class Views:
         names = list(names)
         for name in names:
             path = self.folder / name
-            with writing(path):
+            with writing(path), contextlib.suppress(FileNotFoundError):  # another process was quicker
                 if os.path.lexists(path):
                     if not self._is_ours(name):
                         self._set_aside(name)
@@ -218,8 +222,8 @@ class Views:
                     parent.rmdir()
         with writing(self._journal):
             self._note([(name, _Entry(_NOTHING, _NOTHING, _NOTHING, _NOTHING)) for name in names])
-        if not self._entries and [path.name for path in self.folder.glob("*")] == [JOURNAL]:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if not self._entries and [*self.folder.iterdir()] == [self._journal]:
                 self._journal.unlink()
                 self.folder.rmdir()
 
@@ -237,8 +241,8 @@ class Views:
 
     def _put(self, name: str, content: bytes, sum_: str, flush: bool, was_ours: bool) -> None:
         path = self.folder / name
-        if os.path.lexists(path):
-            is_file = path.is_file() and not path.is_symlink()
+        with contextlib.suppress(FileNotFoundError):  # not there, or another process has just removed it
+            is_file = stat.S_ISREG(path.lstat().st_mode)
             if not is_file or (not self._is_ours(name) and self._sum(name) != sum_):
                 self._set_aside(name, was_ours)
             elif path.stat().st_nlink > 1:
@@ -337,10 +341,9 @@ class Views:
         if not noted:
             return
         lines = "".join(_line(name, entry) for name, entry in noted)
-        self.folder.mkdir(parents=True, exist_ok=True)
         is_there = False
         while not is_there:
-            with self._journal.open("ab") as file:
+            with files.in_folder(self.folder, lambda: self._journal.open("ab")) as file:
                 file.write(b"\n" * self._is_torn + lines.encode(errors="replace"))
                 file.flush()
                 size = file.tell()
