@@ -27,6 +27,7 @@ TensorFlow.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -51,7 +52,7 @@ SPREADS: dict[str, Callable[[int], np.ndarray]] = {
 }
 ERRORS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
     "normal": lambda rng, shape: rng.normal(size=shape),
-    "t, 5 df": lambda rng, shape: rng.standard_t(5, size=shape) / np.sqrt(5 / 3),  # of variance 1 too
+    "t": lambda rng, shape: rng.standard_t(5, size=shape) / np.sqrt(5 / 3),  # 5 degrees of freedom, of variance 1 too
 }
 MARGIN = 1.5
 DIFFERENCES = (0.5, 0.75, 1.0, 1.5)
@@ -94,15 +95,15 @@ def judge(values: np.ndarray, looks: tuple[int, ...], margin: float | None, memo
 
 
 def _alarms(options: argparse.Namespace) -> None:
-    rng, rows = np.random.default_rng(options.seed), []
-    for errors, draw in ERRORS.items():
-        for name, looks in LOOKS.items():
-            for spreads, spread_of in SPREADS.items():
-                for stacks in options.stacks:
-                    spread = spread_of(stacks)
-                    shares = _false_alarms(rng, draw, spread, looks, options.repeats)
-                    rows.append([errors, name, spreads, str(stacks), *(f"{share:.2%}" for share in shares)])
-                    print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
+    rows = []
+    for errors, name, spreads, stacks in itertools.product(ERRORS, LOOKS, SPREADS, options.stacks):
+        if errors in options.errors and name in options.looks:
+            cell = [list(those).index(one) for those, one in ((ERRORS, errors), (LOOKS, name), (SPREADS, spreads))]
+            rng = np.random.default_rng([options.seed, *cell, stacks])  # of its own: cells can be drawn one by one
+            spread = SPREADS[spreads](stacks)
+            shares = _false_alarms(rng, ERRORS[errors], spread, LOOKS[name], options.repeats)
+            rows.append([errors, name, spreads, str(stacks), *(f"{share:.2%}" for share in shares)])
+            print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
     header = ["errors", "looks", "spreads", "stacks", "any called worse", "any called within the margin"]
     notes = [
         f"{options.repeats:,} sweeps a cell, twice. Called worse: all are equal. Called within the margin: the first "
@@ -247,9 +248,10 @@ def _options() -> argparse.Namespace:
             verb.add_argument(
                 "--seed", type=int, default=0, metavar="N", help="of the simulation; default: %(default)s"
             )
-    verbs.choices["alarms"].add_argument(
-        "--stacks", type=int, nargs="+", default=STACKS, metavar="N", help="how many; default: 2 4 10 20 50"
-    )
+    alarms = verbs.choices["alarms"]
+    alarms.add_argument("--stacks", type=int, nargs="+", default=STACKS, metavar="N", help="default: 2 4 10 20 50")
+    alarms.add_argument("--errors", nargs="+", default=[*ERRORS], choices=ERRORS, help="default: all")
+    alarms.add_argument("--looks", nargs="+", default=[*LOOKS], choices=LOOKS, help="default: all")
     return parser.parse_args()
 
 
