@@ -105,10 +105,12 @@ def ray_here(short_folder):
             yield
 
 
-@pytest.fixture(params=["one worker", "two workers"])
-def make_engine(request, ray_here):
+@pytest.fixture
+def make_engine(ray_here):
+    """Of two workers; the bodies that say how many they want have one, by `on_ray`."""
+
     def make(settings=None, **options):
-        return Pool(1 if request.param == "one worker" else 2, settings or WorkerSettings(), Machines(), **options)
+        return Pool(2, settings or WorkerSettings(), Machines(), **options)
 
     return make
 
@@ -479,8 +481,9 @@ class Loopback:
         process.wait()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def machines(short_folder):
+    """Two of them, for the tests below; the last one kills the second."""
     import socket
 
     with socket.socket() as free:
@@ -510,31 +513,8 @@ def is_answering(port):
 
 @needs_ray
 @pytest.mark.slow
-def test_the_default_sweep_loses_a_machine_half_way_and_no_number_changes(tmp_path, machines):
-    text = (ROOT / "architectures.yaml").read_text(encoding="utf-8")
-    images = {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
-    if not images:
-        text = text.replace("dataset: auto", "dataset: synthetic")
-    local, away = Project(tmp_path / "local", text), Project(tmp_path / "away", text)
-    local.sweep("--device", "cpu", environment=images, timeout=1200)
-    options = away._options(["--ray-address", machines.address, "--device", "cpu"], machines.environment | images)
-    with subprocess.Popen(**options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        records = away.results / "_records"
-        sweeping.wait_until(lambda: len(list(records.glob("[!.]*"))) >= 10, process, seconds=900)
-        finished = {path: path.stat().st_mtime_ns for path in records.glob("[!.]*/record.json")}
-        assert training_processes(machines.second), "the machine has nothing to lose"
-        machines.kill(machines.second)
-        said = process.communicate(timeout=900)[0]
-    assert process.returncode == 0, said
-    assert different(local.numbers(), away.numbers()) == []
-    assert local.curves() == away.curves()
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what was finished is not trained again"
-
-
-@needs_ray
-@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_running_and_the_rerun_goes_on_here(tmp_path, machines):
-    text = SWEEP.replace("epochs: 40", "epochs: 1500").replace("seeds: 3", "seeds: 1")
+    text = SWEEP.replace("epochs: 40", "epochs: 500").replace("seeds: 3", "seeds: 1")
     whole, away = Project(tmp_path / "whole", text), Project(tmp_path / "away", text)
     options = away._options(["--ray-address", machines.address, "--device", "cpu"], machines.environment)
     checkpoints = away.results / "_records" / ".checkpoints"
@@ -552,6 +532,30 @@ def test_ctrl_c_leaves_nothing_running_and_the_rerun_goes_on_here(tmp_path, mach
     away.sweep("--device", "cpu")
     whole.sweep("--device", "cpu")
     assert different(whole.numbers(), away.numbers()) == []
+
+
+@needs_ray
+@pytest.mark.slow
+def test_the_default_sweep_loses_a_machine_half_way_and_no_number_changes(tmp_path, machines):
+    # A tenth of the images: a trial takes long enough to be met in the middle.
+    text = (ROOT / "architectures.yaml").read_text(encoding="utf-8").replace("\nseeds:", "\nlimit: 6000\nseeds:")
+    images = {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
+    if not images:
+        text = text.replace("dataset: auto", "dataset: synthetic")
+    local, away = Project(tmp_path / "local", text), Project(tmp_path / "away", text)
+    local.sweep("--device", "cpu", environment=images, timeout=1200)
+    options = away._options(["--ray-address", machines.address, "--device", "cpu"], machines.environment | images)
+    with subprocess.Popen(**options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        records = away.results / "_records"
+        sweeping.wait_until(lambda: len(list(records.glob("[!.]*"))) >= 10, process, seconds=900)
+        finished = {path: path.stat().st_mtime_ns for path in records.glob("[!.]*/record.json")}
+        assert training_processes(machines.second), "the machine has nothing to lose"
+        machines.kill(machines.second)
+        said = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, said
+    assert different(local.numbers(), away.numbers()) == []
+    assert local.curves() == away.curves()
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what was finished is not trained again"
 
 
 def training_processes(machine):
