@@ -1318,7 +1318,7 @@ def test_long_names_of_grids_are_short_different_and_the_same_again(load, monkey
     assert all(name_problem(name) is None for name in names)
     assert names == [item.name for item in expanded(load, grid)]
     # Shortened names that coincide, as two hashes of 32 bits can: made certain by taking the hash away.
-    for module in ("sweepfile.stacks", "sweepfile.read"):
+    for module in ("sweepfile.stacks", "sweepfile.names"):
         monkeypatch.setattr(f"fmnist_mlp.{module}.shorten_name", lambda name: name[:MAX_NAME_LENGTH].rstrip("-._"))
     collided = expanded(load, "{depth: [40, 41], units: 100, after_each: Flatten}")
     assert len({item.name for item in collided}) == len(collided) == 2

@@ -42,6 +42,15 @@ def shorten_name(name: str) -> str:
     return f"{name[: MAX_NAME_LENGTH - 9].rstrip('-._')}-{digest}"
 
 
+def automatic_name(stack_name: str, own_in_name: list[str]) -> str:
+    """The stack's name and what the architecture sets for itself: `64-32-learning_rate0.0005`, `64-32-adamw`.
+
+    So the same stack with two learning rates needs no `name:`. The name depends on nothing but the architecture's
+    own lines: another one that is added to the file, or a change of `training`, renames nobody.
+    """
+    return shorten_name("-".join([stack_name, *own_in_name]))
+
+
 def number_in_name(value: float) -> str:
     """A number in the letters that a name may have, `0.3` or `1e-05`; two numbers that differ never look the same."""
     short = format(value, ".12g")

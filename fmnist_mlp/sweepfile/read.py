@@ -8,7 +8,6 @@ other. `checks` judges what only the data can tell.
 
 import functools
 import itertools
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +22,9 @@ from fmnist_mlp.sweepfile.checks import FASHION_MNIST, report_pasted_ends
 from fmnist_mlp.sweepfile.duplicates import check_differ, new_trials
 from fmnist_mlp.sweepfile.entries import GRID_EXAMPLE, ArchitectureEntry, BaselineEntry, LayerEntry, grid_entry
 from fmnist_mlp.sweepfile.explain import SECTIONS, Entry, explain
-from fmnist_mlp.sweepfile.grids import MAX_GRID_STACKS, DenseStacks, count_in_words
+from fmnist_mlp.sweepfile.grids import DenseStacks, size_problem
 from fmnist_mlp.sweepfile.layers import Dense, Layer
-from fmnist_mlp.sweepfile.names import name_problem, shorten_name
+from fmnist_mlp.sweepfile.names import automatic_name, name_problem
 from fmnist_mlp.sweepfile.nearest import nearest
 from fmnist_mlp.sweepfile.nodes import Node, Problems, read_document, read_text
 from fmnist_mlp.sweepfile.settings import (
@@ -288,7 +287,7 @@ class _Reader:
             return None
         layers = tuple(layer.with_default_activation(training.activation) for layer in entry.layers)
         stack_name = stacks.stack_name(entry.layers, default_activation=None)
-        name = entry.name or _automatic_name(stack_name, own_in_name(own, training))
+        name = entry.name or automatic_name(stack_name, own_in_name(own, training))
         key_lines = self._training_lines | lines
         self._report_softmax(layers, key_lines, line, suffix if "activation" in own else str)
         layer_lines = tuple(item.line for item in node.value["layers"].value)
@@ -365,7 +364,7 @@ class _Reader:
         own = {"preprocess": entry.preprocess} if "preprocess" in entry.model_fields_set else {}
         inherited = {key: value for key, value in self._training.items() if key in OF_A_BASELINE}
         training = Training.model_validate(inherited | own)
-        name = entry.name or _automatic_name(entry.classifier.short_name(), own_in_name(own, training))
+        name = entry.name or automatic_name(entry.classifier.short_name(), own_in_name(own, training))
         lines = {key: line for key, line in self._training_lines.items() if key in OF_A_BASELINE}
         lines |= {key: node.value[key].line for key in own}
         return Baseline(name, entry.classifier, training, node.line, lines)
@@ -403,7 +402,8 @@ class _Reader:
         depths = zip(_lines_of_values(node.value["depth"]), entry.depth, strict=True)
         if self._report_too_deep(depths, len(entry.after_each)):
             return []
-        if not self._has_sound_size(dense, {key: len(axis) for key, axis in axes.items()}, node.line, others):
+        if problem := size_problem(dense, {key: len(axis) for key, axis in axes.items()}, others):
+            self._problems.add(node.line, problem)
             return []
         settings = self._combine_training(axes)
         if settings is None:
@@ -426,7 +426,7 @@ class _Reader:
             for training, in_name in settings:
                 layers = activated[training.activation]
                 self._report_softmax(layers, key_lines, node.line, lambda: " (in grid)")
-                name = _automatic_name(stack_name, in_name)
+                name = automatic_name(stack_name, in_name)
                 architectures.append(
                     Architecture(name, layers, training, node.line, layer_lines, max_params, key_lines)
                 )
@@ -442,30 +442,6 @@ class _Reader:
                 f"(grid depth {depth} with {after_each} after each Dense)",
             )
         return bool(too_deep)
-
-    def _has_sound_size(self, dense: DenseStacks, training_axes: dict[str, int], line: int, others: int) -> bool:
-        """Whether a grid expands to a stack, and with the `others` above it to no more than a file may have."""
-        counts = dense.count()
-        factors = {key: values for key, values in training_axes.items() if values > 1}
-        total = sum(counts.values()) * math.prod(factors.values())
-        if total == 0:
-            most = max(dense.units)
-            self._problems.add(
-                line,
-                f"grid has no stack: a funnel halves its units from layer to layer, and {most:,} of them are enough "
-                f"for {most.bit_length()} layers; use a smaller depth or more units",
-            )
-        if others + total > MAX_GRID_STACKS:
-            made_of = " + ".join(f"{count_in_words(n)} {shape}" for shape, n in counts.items())
-            made_of = f"({made_of})" if factors and len(counts) > 1 else made_of
-            made_of = " x ".join([made_of, *(f"{n:,} {key}" for key, n in factors.items())])
-            beside = f" ({others:,} come from the grids above)" if others else ""
-            self._problems.add(
-                line,
-                f"grid expands to {count_in_words(total)} stacks: {made_of}; at most {MAX_GRID_STACKS:,} are "
-                f"allowed{beside}, list fewer values",
-            )
-        return 0 < total <= MAX_GRID_STACKS - others
 
     def _combine_training(self, axes: dict[str, list[tuple[int, Any]]]) -> list[tuple[Training, list[str]]] | None:
         """Every combination of a grid's training keys, and what it adds to a stack's name; None where some conflict."""
@@ -513,15 +489,6 @@ def _which_architecture(node: Node, number: int, is_pasted: bool) -> str:
         except ValidationError:
             pass
     return f" (architecture '{name}')" if name else f" (architecture number {number})"
-
-
-def _automatic_name(stack_name: str, own_in_name: list[str]) -> str:
-    """The stack's name and what the architecture sets for itself: `64-32-learning_rate0.0005`, `64-32-adamw`.
-
-    So the same stack with two learning rates needs no `name:`. The name depends on nothing but the architecture's
-    own lines: another one that is added to the file, or a change of `training`, renames nobody.
-    """
-    return shorten_name("-".join([stack_name, *own_in_name]))
 
 
 # ---- what concerns the whole file ----

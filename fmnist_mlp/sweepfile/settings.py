@@ -379,8 +379,17 @@ class Training(TrainingKeys):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Training":
-        """Rules between keys. Each names its keys, so that the reader can point at the line to change."""
-        rules = {
+        conflicts = [(keys, message) for keys, (is_broken, message) in self.rules_between_keys().items() if is_broken]
+        if conflicts:
+            raise PydanticCustomError("conflict", "settings that do not go together", {"conflicts": conflicts})
+        return self
+
+    def rules_between_keys(self) -> dict[tuple[str, str], tuple[Any, str]]:
+        """By the two keys of each rule, so that the reader can point at the line to change: is it broken, the message.
+
+        That a rule is between two keys alone is what a search relies on.
+        """
+        return {
             ("momentum", "optimizer"): (
                 self.momentum and self.optimizer != "sgd",
                 f"momentum is for optimizer: sgd only, here it is {self.optimizer}; set it to 0",
@@ -399,10 +408,6 @@ class Training(TrainingKeys):
                 "mixup needs another image in the batch, but batch_size is 1; use 2 or more",
             ),
         }
-        conflicts = [(keys, message) for keys, (is_broken, message) in rules.items() if is_broken]
-        if conflicts:
-            raise PydanticCustomError("conflict", "settings that do not go together", {"conflicts": conflicts})
-        return self
 
     def canonical(self) -> dict[str, Any]:
         """As part of what a trial is, in plain JSON: what differs from its default, and what everybody asks about.
