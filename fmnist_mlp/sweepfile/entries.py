@@ -223,29 +223,38 @@ def _listed(written: Any) -> Any:
     return tuple(written) if isinstance(written, list) else (written,)
 
 
-def _axis(model: type[BaseModel], key: str) -> tuple[Any, Any]:
-    """The field of a grid for a key of `Grid` or `Training`, which takes one value or a list of them."""
+def axis(model: type[BaseModel], key: str) -> tuple[Any, Any]:
+    """The field of a grid for a key of `Grid` or `Training`, which takes one value or a list of them.
+
+    Returns:
+        Its annotation and its `Field`, as `create_model` takes them.
+    """
     field = model.model_fields[key]
     say = WrapValidator(lambda value, read: read_or_say(field, value, read))
     value = Annotated[(field.annotation, *field.metadata, say)]
-    axis = Annotated[tuple[value, ...], BeforeValidator(_listed), OneOrMany()]
-    return axis, Field(... if field.is_required() else None, description=field.description)
+    values = Annotated[tuple[value, ...], BeforeValidator(_listed), OneOrMany()]
+    return values, Field(... if field.is_required() else None, description=field.description)
 
 
 @functools.cache  # only a file with a grid needs it
 def grid_entry() -> type[Checked]:
     """The model of a grid: each key of `Grid` and of `Training` takes one value or a list of them."""
-    axes = {key: _axis(model, key) for model in (Grid, TrainingKeys) for key in model.model_fields}
-    after_each = Annotated[tuple[LayerEntry, ...], BeforeValidator(_after_each), OneOrMany(least=0)]
+    axes = {key: axis(model, key) for model in (Grid, TrainingKeys) for key in model.model_fields}
     return create_model(
         "Grid",
         __base__=Checked,
         __doc__="Stacks of Dense layers; any key of training may stand here too, with one value or a list.",
         __validators__={"is_a_mapping": model_validator(mode="before")(_is_a_grid)},
         **axes,
-        after_each=(after_each, Field((), description="A layer, or a list of layers, put after each Dense.")),
+        after_each=after_each_field(),
         max_params=(MaxParams, None),
     )
+
+
+def after_each_field() -> tuple[Any, Any]:
+    """The field for the layers after each Dense, as `create_model` takes it."""
+    layers = Annotated[tuple[LayerEntry, ...], BeforeValidator(_after_each), OneOrMany(least=0)]
+    return layers, Field((), description="A layer, or a list of layers, put after each Dense.")
 
 
 def _after_each(written: Any) -> Any:

@@ -16,12 +16,13 @@ from fmnist_mlp.sweepfile.entries import GRID_EXAMPLE
 from fmnist_mlp.sweepfile.layers import LAYERS
 from fmnist_mlp.sweepfile.nearest import did_you_mean
 from fmnist_mlp.sweepfile.nodes import Node
+from fmnist_mlp.sweepfile.search_entry import RANGE_KEYS, SEARCH_EXAMPLE, SearchKeys, SpaceKeys
 from fmnist_mlp.sweepfile.settings import Grid, SweepSettings, TrainingKeys
 from fmnist_mlp.sweepfile.steps import STEP_KINDS
 from fmnist_mlp.sweepfile.wants import listed_in_words, model_of
 from fmnist_mlp.words import quoted
 
-SECTIONS = ("training", "architectures", "grid", "baselines")
+SECTIONS = ("training", "architectures", "grid", "search", "baselines")
 
 # The keys that each kind of entry takes, in the order in which messages list them.
 _KNOWN = {
@@ -29,12 +30,21 @@ _KNOWN = {
     "training": [*TrainingKeys.model_fields],
     "architecture": ["name", "layers", "max_params", *TrainingKeys.model_fields],
     "grid": [*Grid.model_fields, "after_each", "max_params", *TrainingKeys.model_fields],
+    "search": [
+        *SearchKeys.model_fields,
+        *SpaceKeys.model_fields,
+        "after_each",
+        "max_params",
+        *TrainingKeys.model_fields,
+    ],
 }
 _ELSEWHERE = (
     (TrainingKeys, "under 'training'"),
     (SweepSettings, "at the top of the file"),
     (Grid, "under 'grid'"),
+    (SearchKeys, "under 'search'"),
 )
+_EXAMPLES = {"grid": GRID_EXAMPLE, "search": SEARCH_EXAMPLE}
 
 # Arguments of scikit-learn's classifiers that follow from the trial.
 _NOT_FOR_THE_USER = {
@@ -51,7 +61,7 @@ class Entry:
     """What was validated, and where it stands.
 
     Attributes:
-        kind: `top`, `training`, `architecture`, `baseline` or `grid`.
+        kind: `top`, `training`, `architecture`, `baseline`, `grid` or `search`.
         suffix: gives the end of each message that is not on the entry as a whole, or its name:
             ` (architecture '64-32')`.
     """
@@ -94,13 +104,13 @@ def explain(error: ValidationError, entry: Entry) -> Iterator[tuple[int, str]]:
 def _with_suffix(entry: Entry, place: tuple, message: str) -> str:
     if (entry.kind == "architecture" and place in ((), ("name",))) or (entry.kind == "baseline" and place == ("name",)):
         return message
-    return message + (" (after_each of grid)" if place[:1] == ("after_each",) else entry.suffix())
+    return message + (f" (after_each of {entry.kind})" if place[:1] == ("after_each",) else entry.suffix())
 
 
 def _subject(entry: Entry, place: tuple) -> str:
     """`dropout rate`, `grid learning_rate`, `early_stopping patience`."""
     words = [_spoken(part) for part in place if (isinstance(part, str) and part not in _UNSAID) or place == (part,)]
-    return " ".join(["grid"] * (entry.kind == "grid" and place[0] != "after_each") + words)
+    return " ".join([entry.kind] * (entry.kind in _EXAMPLES and place[0] != "after_each") + words)
 
 
 def _spoken(name: str) -> str:
@@ -128,7 +138,10 @@ def _needs(entry: Entry, place: tuple, keys: list[str]) -> str:
     if not place:
         if entry.kind == "architecture":
             return "layers is missing, a list such as layers: [64, 32]"
-        return f"grid needs {listed_in_words(keys, 'and')}: write grid: {GRID_EXAMPLE}"
+        return f"{entry.kind} needs {listed_in_words(keys, 'and')}: write {entry.kind}: {_EXAMPLES[entry.kind]}"
+    if entry.kind == "search" and {*keys} <= {*RANGE_KEYS}:
+        ends = listed_in_words([quoted(key) for key in keys], "and")
+        return f"{_subject(entry, place)} needs {ends}: a range is written {{from: 1, to: 4}}"
     kind = _KINDS.get(place[-1])
     example = f": write {kind.example}" if kind else ""
     return f"{_subject(entry, place)} needs {listed_in_words(keys, 'and')}{example}"
@@ -144,21 +157,29 @@ def _unknown_key(entry: Entry, place: tuple) -> Iterator[tuple[int, str]]:
     if within in _KINDS:
         message = _no_argument(within, key)
     elif within is not None:
-        nested = next(m.model_fields[within] for m in (TrainingKeys, SweepSettings) if within in m.model_fields)
-        hint = did_you_mean(key, model_of(nested).model_fields)
+        hint = did_you_mean(key, _keys_within(within))
         message = f"{_subject(entry, tuple(inside))} has no key {quoted(key)}{hint}"
     elif entry.kind == "baseline":
         message = _not_of_a_baseline(entry, key)
     else:
-        where = f" in {entry.kind}" if entry.kind in ("training", "grid") else ""
+        where = f" in {entry.kind}" if entry.kind in ("training", *_EXAMPLES) else ""
         message = f"unknown key {quoted(key)}{where}{_key_hint(entry, key, node)}"
     if message:
         yield node.line, _with_suffix(entry, place, message)
 
 
+def _keys_within(key: str) -> Iterable[str]:
+    """The keys of the mapping that stands under a key: a model's, else those of a range."""
+    fields = {**TrainingKeys.model_fields, **SweepSettings.model_fields, **SearchKeys.model_fields}
+    model = model_of(fields[key]) if key in fields else None
+    return RANGE_KEYS if model is None else model.model_fields
+
+
 def _key_hint(entry: Entry, key: str, node: Node) -> str:
     """The nearest key, or where it belongs."""
     known = _KNOWN[entry.kind]
+    if entry.kind == "search" and key in SweepSettings.model_fields:  # seeds, not seed
+        return "; it stands at the top of the file"
     hint = misreadings.key_hint(key, node, entry.node.value, entry.kind) or did_you_mean(key, known)
     if not hint.startswith("; known: "):
         return hint

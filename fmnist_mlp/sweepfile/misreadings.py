@@ -302,7 +302,7 @@ def key_hint(key: str, node: Node, entries: dict[str, Node], place: str) -> str:
 
     Args:
         entries: the mapping that the key stands in.
-        place: `top`, `training`, `architecture` or `grid`.
+        place: `top`, `training`, `architecture`, `grid` or `search`.
     """
     letters = letters_of(key)
     if place == "architecture" and "layers" not in entries:
@@ -318,7 +318,7 @@ def key_hint(key: str, node: Node, entries: dict[str, Node], place: str) -> str:
     )
     if place == "top" and is_anchor and isinstance(node.value, list | dict):
         return f"; write x-{letters.removeprefix('x')}, for keys of your own begin with x-"
-    if letters in ("dropout", "dropoutrate"):
+    if letters in ("dropout", "dropoutrate") and place != "search":
         rate = in_flow(node) if isinstance(node.value, float) else "0.3"
         if place == "grid":
             return f"; dropout is a layer: write after_each: {{Dropout: {rate}}}"
@@ -326,9 +326,10 @@ def key_hint(key: str, node: Node, entries: dict[str, Node], place: str) -> str:
         return f"; dropout is a layer: write {line or f'{{Dropout: {rate}}} in layers, after the Dense that it is for'}"
     if letters in ("batchnorm", "batchnormalization", "bn", "usebatchnorm", "usebn"):
         line = _with_layer_after_each(entries, "BatchNormalization") if place == "architecture" else None
-        where = "after_each: BatchNormalization" if place == "grid" else line or "BatchNormalization in layers"
+        after_each = "after_each: BatchNormalization" if place in ("grid", "search") else None
+        where = after_each or line or "BatchNormalization in layers"
         return f"; it is a layer: write {where}"
-    if letters in ("seed", "randomstate", "randomseed") and type(node.value) is int:
+    if letters in ("seed", "randomstate", "randomseed") and type(node.value) is int and place != "search":
         return f"; write seeds: [{node.source}]" + ("" if place == "top" else ", at the top of the file")
     if letters in ("standardize", "standardise", "normalize", "normalise") and node.value is True:
         return "; write preprocess: standardize (pixels are scaled to 0-1 anyway)"

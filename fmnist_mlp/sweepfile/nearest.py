@@ -57,6 +57,16 @@ _SYNONYMS = {
     "LogisticRegression": "logreg",
     "MLPClassifier": "mlp",
     "n_neighbors": "k",
+    "trials": "ntrials numtrials maxtrials candidates ncandidates numsamples nsamples samples niter iterations budget",
+    "sampler": "algorithm algo method strategy tuner searcher",
+    "seed": "randomstate randomseed",
+    "stop_early": "halving successivehalving hyperband asha pruner pruning",
+    "finalists": "top topk nbest best",
+    "dropout": "dropoutrate droprate",
+    "free": "all any",
+    "from": "min minimum low lower start",
+    "to": "max maximum high upper stop end",
+    "log": "logscale logarithmic",
 }
 
 

@@ -27,6 +27,8 @@ from fmnist_mlp.sweepfile.layers import Dense, Layer
 from fmnist_mlp.sweepfile.names import automatic_name, name_problem
 from fmnist_mlp.sweepfile.nearest import nearest
 from fmnist_mlp.sweepfile.nodes import Node, Problems, read_document, read_text
+from fmnist_mlp.sweepfile.search import Inherited, Search, make_search
+from fmnist_mlp.sweepfile.search_entry import search_entry
 from fmnist_mlp.sweepfile.settings import (
     MAX_LAYERS,
     OwnImages,
@@ -76,10 +78,15 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     if not isinstance(settings["dataset"], OwnImages):  # Fashion-MNIST and its stand-in are known without looking
         report_pasted_ends(listed, *FASHION_MNIST, problems)
     expanded = reader.read_grids(root)
-    _check_refit(settings["refit"], [*listed, *expanded], problems)
+    search = reader.read_search(root)
+    candidates, finalists = (search.trials, search.finalists) if search else (0, 0)
+    _check_refit(
+        settings["refit"], [*listed, *expanded, *(search.extremes() if search and settings["refit"] else ())], problems
+    )
     seeds = len(settings["seeds"])
     refits = (settings["refit"].seeds or seeds) if settings["refit"] else 0
-    trials = (len(listed) + len(expanded) + len(compared)) * (seeds * (settings["folds"] or 1) + refits)
+    architectures = len(listed) + len(expanded) + len(compared) + finalists
+    trials = candidates + architectures * (seeds * (settings["folds"] or 1) + refits)
     if trials > MAX_TRIALS:
         fewer = "seeds, folds or stacks" if settings["folds"] else "seeds or stacks"
         problems.add(None, f"asks for {trials:,} trials; at most {MAX_TRIALS:,} are allowed, use fewer {fewer}")
@@ -87,7 +94,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         settings["name"] = _name_from_stem(Path(path), problems)
     problems.raise_if_any()
     added = new_trials(expanded, [*listed, *compared])
-    if settings.get("looks") and len(listed) + len(added) + len(compared) == 1:
+    if settings.get("looks") and len(listed) + len(added) + len(compared) + finalists == 1:
         first = settings["looks"][0]
         words = f"seeds: until decided has nothing to decide of one architecture: it is trained with {first} seeds"
         reader.doubts.append((root.value["seeds"].line, words))
@@ -95,6 +102,7 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
         **settings,
         path=Path(path),
         architectures=(*listed, *added, *compared),
+        search=search,
         grid_stacks=len(expanded),
         grid_duplicates=len(expanded) - len(added),
         key_lines={key: node.line for key, node in root.value.items()},
@@ -251,7 +259,8 @@ class _Reader:
 
     def read_architectures(self, root: Node) -> list[Architecture]:
         # One of them is there, or misspelt, which is reported already.
-        if not any(nearest(key, ["architectures", "grid", "baselines"]) for key in root.value):
+        given = [key for key, node in root.value.items() if key != "search" or node.value is not None]
+        if not any(nearest(key, ["architectures", "grid", "baselines", "search"]) for key in given):
             self._problems.add(
                 None, "'architectures:' is missing, the list of layer stacks to train (or 'grid:', which makes one)"
             )
@@ -432,14 +441,14 @@ class _Reader:
                 )
         return architectures
 
-    def _report_too_deep(self, depths: Iterable[tuple[int, int]], after_each: int) -> bool:
+    def _report_too_deep(self, depths: Iterable[tuple[int, int]], after_each: int, kind: str = "grid") -> bool:
         """Whether a depth, with `after_each` layers after each Dense, gives more layers than a stack may have."""
         too_deep = [(line, depth) for line, depth in depths if depth * (1 + after_each) > MAX_LAYERS]
         for line, depth in too_deep:
             self._problems.add(
                 line,
                 f"at most {MAX_LAYERS} layers are allowed, got {depth * (1 + after_each):,} "
-                f"(grid depth {depth} with {after_each} after each Dense)",
+                f"({kind} depth {depth} with {after_each} after each Dense)",
             )
         return bool(too_deep)
 
@@ -452,14 +461,48 @@ class _Reader:
             training, conflicts = self._effective_training(own, lines)
             if training is not None:
                 settings.append((training, own_in_name(own, training)))
-            for conflict in conflicts:
-                if conflict.keys in reported:  # else a grid would say the same of each of its combinations
-                    continue
-                reported.add(conflict.keys)
-                many = any(len(axes.get(key, ())) > 1 for key in conflict.keys)
-                where = " (in grid, which combines all values; write two grids)" if many else " (in grid)"
-                self._problems.add(conflict.line, conflict.message + ("" if conflict.is_inherited else where))
+            several = [key for key, axis in axes.items() if len(axis) > 1]
+            self._report_conflicts(conflicts, several, reported, "in grid", "; write two grids")
         return None if reported else settings
+
+    def _report_conflicts(
+        self, conflicts: list[_Conflict], several: Iterable[str], reported: set, where: str, instead: str
+    ) -> None:
+        """Each rule that combinations of values break once; `several` are the keys with more than one value."""
+        for conflict in conflicts:
+            if conflict.keys not in reported:
+                reported.add(conflict.keys)
+                many = f", which combines all values{instead}" if {*conflict.keys} & {*several} else ""
+                suffix = "" if conflict.is_inherited else f" ({where}{many})"
+                self._problems.add(conflict.line, conflict.message + suffix)
+
+    # -- the search --
+
+    def read_search(self, root: Node) -> Search | None:
+        """The space of `search:`, checked in all that the file alone tells of it."""
+        node = root.value.get("search", Node(None, 0))
+        if node.value is None:
+            return None
+        entry = self._read_entry(search_entry(), Entry("search", node))
+        if self._folds is not None:
+            words = "folds does not go with search, where one validation part compares all candidates: remove one"
+            self._problems.add(root.value["folds"].line, words)
+        if entry is None or not self._training_is_sound:
+            return None
+        epochs = self._overrides.get("epochs")
+        inherited = Inherited(self._training, self._training_lines, self._max_params, epochs)
+        search = make_search(entry, node, inherited, self._problems.add)
+        lines = {key: value.line for key, value in node.value.items()}
+        if self._report_too_deep([(lines["depth"], search.most_layers[0])], search.most_layers[1], "search"):
+            return None
+        several, reported = [*search.axes], set()
+        for own in search.settings_to_check():
+            _, conflicts = self._effective_training(own, lines)
+            self._report_conflicts(conflicts, several, reported, "in search", "; list fewer of them")
+        for activation in search.activations:
+            layers = [layer.with_default_activation(activation) for layer in (Dense(units=1), *search.after_each)]
+            self._report_softmax(layers, search.key_lines, search.line, lambda: " (in search)")
+        return None if reported else search
 
 
 def _lines_of_values(node: Node) -> list[int]:

@@ -12,9 +12,11 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from fmnist_mlp.sweepfile.classifiers import CLASSIFIERS
 from fmnist_mlp.sweepfile.entries import ArchitectureEntry, BaselineEntry, Layers, grid_entry
+from fmnist_mlp.sweepfile.search_entry import search_entry
 from fmnist_mlp.sweepfile.settings import SweepSettings, TrainingKeys
 
 _GridEntry = grid_entry()
+_SearchEntry = search_entry()
 
 
 class SweepFile(SweepSettings):
@@ -24,7 +26,7 @@ class SweepFile(SweepSettings):
         title="A sweep of Keras architectures over Fashion-MNIST",
         json_schema_extra={
             "$schema": "http://json-schema.org/draft-07/schema#",  # the draft that YAML plug-ins of editors know best
-            "anyOf": [{"required": [key]} for key in ("architectures", "grid", "baselines")],
+            "anyOf": [{"required": [key]} for key in ("architectures", "grid", "search", "baselines")],
             "patternProperties": {
                 "^x-": {"description": "Ignored: a place for anchors of your own, as x-mine: &mine {...}."}
             },
@@ -42,6 +44,9 @@ class SweepFile(SweepSettings):
     )
     grid: _GridEntry | Annotated[list[_GridEntry], Field(min_length=1)] = Field(
         None, description="What to train in every combination of the values listed; or a list of such grids."
+    )
+    search: _SearchEntry | None = Field(
+        None, description="A space to search: candidates are proposed from it and the best of them compared."
     )
 
 

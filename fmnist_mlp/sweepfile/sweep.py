@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import (
     Field,
@@ -44,7 +44,7 @@ class Architecture:
 
     Attributes:
         layers: as listed, with every activation resolved; `stacks.complete` adds what is automatic.
-        line: where it, or the grid that it comes from, begins in the file, from 1.
+        line: where it, or the grid or search that it comes from, begins in the file, from 1.
         layer_lines: the line of each layer.
         key_lines: the line of each key of `training` that somebody gave, here or for the whole file.
         max_params: its own, else the sweep's; None is no limit. Decides whether it is trained, so no part of a trial.
@@ -99,6 +99,7 @@ class Sweep(SweepSettings):
 
     Attributes:
         architectures: those listed, then what grids add to them, then the baselines.
+        search: what `search:` asks for (`search.Search`), None without it.
         grid_stacks: how many stacks the grids expand to.
         grid_duplicates: how many of those are left out, being the same trials as another architecture.
         key_lines: the line of each key at the top of the file.
@@ -114,6 +115,7 @@ class Sweep(SweepSettings):
     select_by: SelectBy
     path: Path
     architectures: SkipValidation[tuple[Architecture | Baseline, ...]]
+    search: SkipValidation[Any] = None  # `search` makes architectures and imports this module
     grid_stacks: int = 0
     grid_duplicates: int = 0
     key_lines: Mapping[str, int] = Field({}, repr=False)
