@@ -28,6 +28,14 @@ def test_reserved_seeds_are_none_of_a_sweep_file_and_fit_wherever_a_seed_goes():
     assert (reserved("refit", 0), reserved("refit", 5)) == (2_147_483_648, 2_147_483_653)
 
 
+def test_the_seeds_of_a_search_are_those_of_no_refit():
+    for number in (*NUMBERS, 2**24 - 1):
+        seed = reserved("search", number)
+        assert reserved("refit", 2**24 - 1) < seed < 2**32
+        assert (seed_number(seed), seed_in_words(seed)) == (number, f"search seed {number}")
+    assert reserved("search", 0) == 2_164_260_864
+
+
 @pytest.mark.parametrize("number", [-1, 2**24])
 def test_a_number_that_would_be_another_streams_is_refused(number):
     with pytest.raises(ValueError, match="16,777,216 seeds"):

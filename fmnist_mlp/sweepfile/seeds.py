@@ -12,7 +12,7 @@ MAX_SEED = 2**31 - 1  # of a sweep file
 _FIRST = MAX_SEED + 1
 
 # A seed is part of a trial's fingerprint: a new stream is added at the end, and none is ever taken away.
-_STREAMS = ("refit",)
+_STREAMS = ("refit", "search")
 
 _LENGTH = 2**24  # seeds in a stream; there is room for 128 streams
 
@@ -34,6 +34,6 @@ def seed_number(seed: int) -> int:
 
 
 def seed_in_words(seed: int) -> str:
-    """`seed 3`, `refit 3`."""
+    """`seed 3`, `refit 3`, `search seed 3`."""
     stream = "seed" if seed <= MAX_SEED else _STREAMS[(seed - _FIRST) // _LENGTH]
-    return f"{stream} {seed_number(seed)}"
+    return f"{'search seed' if stream == 'search' else stream} {seed_number(seed)}"
