@@ -68,7 +68,7 @@ class HParams:
         for name, value in row.items():
             setattr(start.hparams[name], "string_value" if isinstance(value, str) else "number_value", value)
         end = plugin_data_pb2.SessionEndInfo(
-            status=api_pb2.STATUS_SUCCESS if done else api_pb2.STATUS_FAILURE,
+            status=api_pb2.STATUS_FAILURE if all(r.is_failed for r in records) else api_pb2.STATUS_SUCCESS,
             end_time_secs=started + sum(float(record.measured.get("train_seconds") or 0.0) for record in records),
         )
         values = [

@@ -75,7 +75,7 @@ class Content:
     @cached_property
     def failed(self) -> list[tuple[Trial, Record]]:
         kinds = self.state.by_architecture(), self.state.refits_by_architecture()
-        return [pair for kind in kinds for pairs in kind.values() for pair in pairs if not pair[1].is_done]
+        return [pair for kind in kinds for pairs in kind.values() for pair in pairs if pair[1].is_failed]
 
     @property
     def metric(self) -> str:

@@ -143,7 +143,9 @@ class SweepState:
         return by_name
 
     def _with_records(self, trials: Sequence[Trial]) -> list[tuple[Trial, Record]]:
-        return [(trial, self.records[trial.fingerprint]) for trial in trials if trial.fingerprint in self.records]
+        """But for unscored records, which a search left on its way: there is no figure in them, and no failure."""
+        pairs = ((trial, self.records.get(trial.fingerprint)) for trial in trials)
+        return [(trial, record) for trial, record in pairs if record is not None and not record.is_unscored]
 
 
 def rank(state: SweepState) -> "Ranking":

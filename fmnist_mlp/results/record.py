@@ -55,12 +55,16 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         params, trainable_params, flops: None for a baseline where there is nothing to count.
         size: of a baseline, where parameters do not say it: `200 trees, 1,234,567 nodes`.
         model_bytes: size of the exported model's file; 0 for a baseline, which has none.
-        metrics: those of `METRICS` as the exported model gives them; empty where the trial failed. None are the losses
-            and calibration errors of a baseline that gives no probabilities. A refit has no `val_*`.
+        status: `done`; `failed`; of a candidate that its search stopped before its last epoch `stopped early`, of one
+            that was trained to its end `only validated`. How far these two are trained says their history.
+        metrics: those of `METRICS` as the exported model gives them; empty where the trial failed or was not scored.
+            None are the losses and calibration errors of a baseline that gives no probabilities. A refit has no
+            `val_*`.
         classes: scores by class, for `test` and, but for a refit, `val`.
         history: what Keras's `History` held, a list of numbers (null where not finite) for each name; empty for a
             baseline.
-        weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline.
+        weights: which weights were scored: those of the last epoch or of the best one; empty for a baseline, or
+            where nothing was scored.
         notes: what scikit-learn warned of while a baseline was fitted, a line each; of a network, that its curves were
             deleted while it trained, or that another loop trained it than its settings name.
         error: of a failed trial: `type`, `message`, `traceback`; `limit_seconds` where it took longer than allowed.
@@ -72,7 +76,7 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     format: Literal[2, 3] = RECORD_FORMAT
     fingerprint: str
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "stopped early", "only validated"]
     settings: dict[str, Any]
     dataset: str
     params: int | None
@@ -97,13 +101,38 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
     def is_done(self) -> bool:
         return self.status == "done"
 
+    @property
+    def is_failed(self) -> bool:
+        return self.status == "failed"
+
+    @property
+    def is_unscored(self) -> bool:
+        """Whether it is a candidate's: curves, but no figures on test images, no model and no predictions."""
+        return self.status in ("stopped early", "only validated")
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs were trained; 0 for a baseline, and of a failed trial."""
+        return len(self.history.get("loss", ()))
+
+    @property
+    def keeps_checkpoint(self) -> bool:
+        """Whether its trial may go on later: a search stopped it, or the machine failed it."""
+        return self.status == "stopped early" or self.machine_failures > 0
+
+    def has_enough_for(self, trial: Trial) -> bool:
+        """Whether it holds what its trial is trained for: all of it, or of a candidate so many epochs."""
+        if self.is_unscored and trial.is_candidate:
+            return self.status == "only validated" or self.epochs_done >= trial.until
+        return self.is_done
+
     def is_tried_again(self, limit_seconds: float | None = None) -> bool:
         """Whether the next run trains this trial again, unasked: what failed is no result yet.
 
         Args:
             limit_seconds: how long a trial may take now, where somebody has set a limit.
         """
-        if self.is_done:
+        if not self.is_failed:
             return False
         before = self.error.get("limit_seconds")
         if before is not None and limit_seconds is not None:
@@ -137,22 +166,34 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
             if not self.is_baseline:
                 lacking |= {name for name in ("params", "trainable_params", "flops") if getattr(self, name) is None}
                 lacking |= {name for name in ("loss", "accuracy") if not self.history.get(name)}
-            lacking |= {"train_seconds"} if not _is_duration(self.measured.get("train_seconds")) else set()
             lacking |= parts - {*self.classes}
             if lacking:
                 raise ValueError(f"a finished trial without {', '.join(sorted(lacking))}")
             if any(len(scores.precision) != len(self.class_names) for scores in self.classes.values()):
                 raise ValueError("a finished trial without the names of its classes")
-            if not isinstance(self.measured.get("peak_memory_bytes"), int | None):
-                raise ValueError("a finished trial whose memory is no number")
-            seconds = self.measured.get("epoch_seconds")
-            is_list = isinstance(seconds, list) and all(map(_is_duration, seconds))
-            if not is_list or not (seconds or self.is_baseline):
-                raise ValueError("a finished trial without the seconds of its epochs")
+        elif self.is_unscored:
+            curves = [self.history.get(name, []) for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
+            if not self.epochs_done or any(len(c) != self.epochs_done or None in c for c in curves):
+                raise ValueError("a trial without scores that lacks a curve")
+            if self.metrics or self.classes:
+                raise ValueError("a trial without scores that has some")
         elif not {"type", "message"} <= {*(self.error or {})}:
             raise ValueError("a failed trial without its error")
         else:
             float(self.error.get("limit_seconds", 0))
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _says_what_it_took(self) -> Self:
+        if not self.is_failed:
+            if not _is_duration(self.measured.get("train_seconds")):
+                raise ValueError("a trained trial without its seconds")
+            if not isinstance(self.measured.get("peak_memory_bytes"), int | None):
+                raise ValueError("a trained trial whose memory is no number")
+            seconds = self.measured.get("epoch_seconds")
+            is_list = isinstance(seconds, list) and all(map(_is_duration, seconds))
+            if not is_list or not (seconds or self.is_baseline):
+                raise ValueError("a trained trial without the seconds of its epochs")
         started = self.measured.get("started_at_seconds", 0.0)
         if not (isinstance(started, int | float) and math.isfinite(started)):
             raise ValueError("a trial that began at no moment")

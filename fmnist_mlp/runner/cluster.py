@@ -115,6 +115,7 @@ def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tup
         except Stopped:
             sender.send_checkpoint()
             raise
+        sender.send_checkpoint()  # of a candidate that its search may let go on
         return record, read_files(results.record_folder(fingerprint))
 
 
@@ -354,7 +355,8 @@ class Home:
             value, files = value
             with self._results.draft(key) as draft:
                 write_files(draft, files)
-            self._results.drop_checkpoint(key)
+            if not value.keeps_checkpoint:
+                self._results.drop_checkpoint(key)
         return dataclasses.replace(outcome, value=value)
 
     def wait_for_others(self, calls: list[Call], may_wait: Callable[[], bool]) -> None:

@@ -18,7 +18,8 @@ class Trial:
     """One training: an architecture with a seed (and a fold), and the settings that its fingerprint was made from.
 
     A baseline may stand in the architecture's place. `fold` counts from 0, of `settings["folds"]`; None without
-    cross-validation.
+    cross-validation. `until` is of a candidate of a search: after how many epochs it stops; it is not scored on test
+    images. None is a whole trial. It is no part of the fingerprint: so far, both are the same training.
     """
 
     architecture: Architecture | Baseline
@@ -26,6 +27,18 @@ class Trial:
     fold: int | None
     fingerprint: str
     settings: dict = field(repr=False)
+    until: int | None = None
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether a search decides how far it is trained."""
+        return self.until is not None
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it trains, where its own early stopping does not end it before."""
+        epochs = self.architecture.training.epochs
+        return epochs if self.until is None else min(epochs, self.until)
 
     @property
     def is_refit(self) -> bool:

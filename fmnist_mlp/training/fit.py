@@ -42,11 +42,13 @@ class Course:
             `val_loss` and `val_accuracy`.
         epoch_seconds: of each epoch, validation included; the first holds the compilation.
         best_epoch: from 1, whose weights early stopping restored; None where the weights are the last epoch's.
+        is_whole: whether no epoch is left: all were trained, or early stopping has ended the training.
     """
 
     history: dict[str, list[float]]
     epoch_seconds: list[float]
     best_epoch: int | None
+    is_whole: bool
 
 
 class Learner:
@@ -90,6 +92,7 @@ class Learner:
         seed: int,
         train_indices: np.ndarray,
         validation_indices: np.ndarray,
+        until: int | None = None,
         resume: Checkpoint | None = None,
         at_epoch_end: Callable | None = None,
     ) -> Course:
@@ -100,7 +103,9 @@ class Learner:
             seed: decides the order of the images in each epoch, and their augmentation.
             train_indices: images to train on.
             validation_indices: images to validate on after each epoch; none is no validation.
-            resume: go on after this checkpoint, to the same bits as without the interruption.
+            until: how many epochs, where not all; schedules go by all of them.
+            resume: go on after this checkpoint, to the same bits as without the interruption. One that has so many
+                epochs behind it is all there is: none is trained.
             at_epoch_end: called after all callbacks as `at_epoch_end(epochs_done, logs, write_checkpoint)`, where
                 `write_checkpoint(folder)` writes the `Checkpoint` of that moment. What it raises ends the training.
 
@@ -119,14 +124,16 @@ class Learner:
             callbacks.append(_AtEpochEnd(at_epoch_end, take))
         model.fit(
             **what_to_fit,
-            epochs=settings.epochs,
+            epochs=settings.epochs if until is None else min(settings.epochs, until),
             initial_epoch=0 if resume is None else resume.first_epoch(settings.epochs),
             shuffle=False,  # the order is ours
             verbose=0,
             callbacks=callbacks,
         )
         _check_finite(history)
-        return Course(history.history, clock.epoch_seconds, best_epoch(*stopping))
+        is_ended = model.stop_training or (resume is not None and resume.is_stopped)  # by early stopping
+        is_whole = is_ended or len(history.history["loss"]) >= settings.epochs
+        return Course(history.history, clock.epoch_seconds, best_epoch(*stopping), is_whole)
 
     def _what_to_fit(self, data: ResidentData, epochs: "_Epochs", validation_indices: np.ndarray) -> dict:
         """What `fit` iterates over: minibatches, or a beat an epoch for the programs."""

@@ -38,7 +38,7 @@ class NetworkTrainer:
 
     def __init__(self):
         self._resident_key = self._resident = None
-        self._models: dict[tuple, tuple] = {}  # the last used is the last
+        self._models: dict[tuple, _Models] = {}  # the last used is the last
 
     def planned_size(self, architecture: Architecture, images: Dataset) -> StackSize:
         return _size(architecture, architecture.training.preprocess, images)
@@ -50,7 +50,8 @@ class NetworkTrainer:
     def _train(self, images: Dataset, assignment: Assignment) -> Trained:
         trial, preprocessing, observer = assignment.trial, assignment.preprocessing, assignment.observer
         settings = trial.architecture.training
-        learner, exported, scoring = self._models_for(images, assignment)
+        kept = self._models_for(images, assignment)
+        learner = kept.learner
         resident = self._resident_images(images, settings, preprocessing)
         checkpoint = observer.load_checkpoint(lambda contents: Checkpoint.read(contents, learner.model))
         histograms = dict  # none
@@ -61,6 +62,7 @@ class NetworkTrainer:
             seed=trial.seed,
             train_indices=assignment.train_indices,
             validation_indices=assignment.validation_indices,
+            until=trial.until,
             resume=checkpoint,
             at_epoch_end=lambda done, figures, write: observer.on_epoch(done, figures, histograms(), write),
         )
@@ -69,13 +71,14 @@ class NetworkTrainer:
             settings.preprocess if preprocessing is None else preprocessing.with_true_components(settings.preprocess)
         )
         return Trained(
-            predict=functools.partial(_predict, scoring),
+            predict=None if trial.is_candidate else functools.partial(_predict, kept.scoring),
             size=_size(trial.architecture, steps, images),
             seconds=sum(course.epoch_seconds),
-            exported=exported,
-            save=functools.partial(models.save_exported, exported),
+            exported=None if trial.is_candidate else kept.exported,
+            save=None if trial.is_candidate else functools.partial(models.save_exported, kept.exported),
             history=course.history,
             epoch_seconds=course.epoch_seconds,
+            is_whole=course.is_whole,
             weights=_which_weights(course.best_epoch, settings.early_stopping),
             notes=(_NO_PROGRAMS.format(keras.__version__),) if lacks_programs else (),
         )
@@ -92,18 +95,16 @@ class NetworkTrainer:
             self._resident_key = key
         return self._resident
 
-    def _models_for(self, images: Dataset, assignment: Assignment) -> tuple[Learner, keras.Sequential, keras.Model]:
-        """The model to train, at the start of this trial's seed; those that export and score it share its layers."""
+    def _models_for(self, images: Dataset, assignment: Assignment) -> "_Models":
+        """The model to train, at the start of this trial's seed, and unless it is a candidate those that score it."""
         trial, preprocessing = assignment.trial, assignment.preprocessing
         architecture, train_images = trial.architecture, len(assignment.train_indices)
         shape, num_classes = images.image_shape, images.num_classes
         fresh = models.build_model(architecture.layers, shape, num_classes, trial.seed, preprocessing)
         key = program_of(trial), train_images, fresh.input_shape
         if key in self._models:
-            learner, exported, scoring, fitted = self._models[key] = self._models.pop(key)
-            learner.restart(fresh, architecture.training)
-            if preprocessing is fitted:
-                return learner, exported, scoring
+            kept = self._models[key] = self._models.pop(key)
+            kept.learner.restart(fresh, architecture.training)
         else:
             # Python frees an old model by itself; keras.utils.clear_session would take 0.2 s, and memory is watched.
             while len(self._models) >= _PROGRAMS_KEPT:
@@ -115,11 +116,27 @@ class NetworkTrainer:
                 plain_fit=trial.settings["loop"] == "plain",
                 jit_compile=not stacks.is_convolutional(architecture.layers),
             )
-        # The fixed layers are constants to a compiled `predict`: another seed's need a model of their own.
-        exported = models.exported_model(learner.model, preprocessing)
-        scoring = models.scoring_model(exported)
-        self._models[key] = learner, exported, scoring, preprocessing
-        return learner, exported, scoring
+            kept = self._models[key] = _Models(learner)
+        if not trial.is_candidate:
+            kept.prepare_scoring(preprocessing)
+        return kept
+
+
+class _Models:
+    """The model to train and, once a trial is to be scored, those that export and score it, of the same layers."""
+
+    def __init__(self, learner: Learner):
+        self.learner = learner
+        self.exported: keras.Sequential | None = None
+        self.scoring: keras.Model | None = None
+        self._preprocessing = None
+
+    def prepare_scoring(self, preprocessing) -> None:
+        """The fixed layers are constants to a compiled `predict`: another seed's need a model of their own."""
+        if self.exported is None or preprocessing is not self._preprocessing:
+            self.exported = models.exported_model(self.learner.model, preprocessing)
+            self.scoring = models.scoring_model(self.exported)
+            self._preprocessing = preprocessing
 
 
 def _predict(scoring: keras.Model, images) -> Predictions:

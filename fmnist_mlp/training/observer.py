@@ -1,4 +1,7 @@
-"""What goes on between the epochs of a trial: progress to the parent, curves, checkpoints, an end when asked for."""
+"""What goes on between the epochs of a trial: progress to the parent, curves, checkpoints, an end when asked for.
+
+A candidate of a search has curves and checkpoints as a whole trial has, so that a whole one can go on from them.
+"""
 
 import contextlib
 import json
@@ -25,7 +28,8 @@ class TrialObserver(contextlib.AbstractContextManager):
         trial: the one that trains.
         results: where its checkpoints and its live curves lie.
         environment: `worker.Worker.environment`.
-        checkpoint_seconds: a checkpoint is due at the end of an epoch when so long has passed since the last.
+        checkpoint_seconds: a checkpoint is due at the end of an epoch when so long has passed since the last; and
+            where a candidate stops before its last epoch.
         wants_histograms: whether the curves have histograms beside them.
     """
 
@@ -40,7 +44,7 @@ class TrialObserver(contextlib.AbstractContextManager):
     ):
         self.wants_histograms = wants_histograms
         self._context, self._trial, self._results = context, trial, results
-        self._checkpoint_seconds, self._epochs = checkpoint_seconds, trial.architecture.training.epochs
+        self._checkpoint_seconds = checkpoint_seconds
         # A checkpoint goes on only where it was made: other libraries or another device would mix two trainings.
         self._origin = {name: environment[name] for name in ("tensorflow", "keras", "device")}
         self._origin = {"fingerprint": trial.fingerprint} | self._origin
@@ -87,9 +91,12 @@ class TrialObserver(contextlib.AbstractContextManager):
     ) -> None:
         """Log, report, keep a checkpoint when one is due, stop when asked to."""
         self._log.add(epochs_done - 1, figures, histograms)
-        self._context.report({"epoch": epochs_done, "epochs": self._epochs, **figures})
+        self._context.report({"epoch": epochs_done, "epochs": self._trial.epochs, **figures})
         is_asked_to_stop = self._context.stop_requested
-        is_due = time.monotonic() - self._saved >= self._checkpoint_seconds and epochs_done < self._epochs
+        if epochs_done < self._trial.epochs:
+            is_due = time.monotonic() - self._saved >= self._checkpoint_seconds
+        else:
+            is_due = epochs_done < self._trial.architecture.training.epochs
         if is_asked_to_stop or is_due:
             # One that cannot be taken makes an interruption cost more, nothing else.
             with contextlib.suppress(BadCheckpoint), self._results.checkpoint_draft(self._trial.fingerprint) as draft:

@@ -103,20 +103,22 @@ class Trained:
     """What came of a trial.
 
     Args:
-        predict: uint8 images `(n, height, width)` to `Predictions`.
+        predict: uint8 images `(n, height, width)` to `Predictions`; None of a candidate, which is not scored.
         size: parameters and FLOPs; None where there is nothing to count.
         seconds: that training took.
-        exported: the Keras model that is given away; None where no model is kept, of a classifier, say.
+        exported: the Keras model that is given away; None where no model is kept, of a classifier or candidate, say.
         save: writes that model into a file.
         size_in_words: where parameters do not say it: `200 trees, 1,234,567 nodes`.
         history: a list of numbers, one an epoch, for each name; empty without epochs.
         epoch_seconds: of each epoch, validation included; the first holds the compilation.
+        is_whole: whether its training has ended, with its last epoch or by its own early stopping; only a candidate's
+            (`Trial.until`) may end before.
         weights: which weights are scored: those of the last epoch or of the best one.
         notes: what its record should say of it, a line each.
         environment: what its record says of its surroundings beside what is said of every trial.
     """
 
-    predict: Callable[[np.ndarray], Predictions]
+    predict: Callable[[np.ndarray], Predictions] | None
     size: StackSize
     seconds: float
     exported: Any = None
@@ -124,6 +126,7 @@ class Trained:
     size_in_words: str = ""
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
     epoch_seconds: Sequence[float] = ()
+    is_whole: bool = True
     weights: str = ""
     notes: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -142,7 +145,7 @@ class Trainer(Protocol):
         """What is known before training; of a trial that fails it is all."""
 
     def train(self, images: Dataset, assignments: Sequence[Assignment]) -> Iterator[Trained]:
-        """Train trials of one architecture.
+        """Train trials of one architecture, a candidate as far as its `until` says.
 
         Yields:
             What came of each, in their order. It holds until the next is asked for: they may share one model.

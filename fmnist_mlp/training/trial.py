@@ -4,8 +4,10 @@
 """
 
 import contextlib
+import functools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from fmnist_mlp.sweepfile.trials import Trial
 from fmnist_mlp.training import worker
 from fmnist_mlp.training.observer import TrialObserver
 from fmnist_mlp.training.scores import Scored, arrays_of, figures_of
-from fmnist_mlp.training.trainer import Assignment, TrainingDiverged
+from fmnist_mlp.training.trainer import Assignment, Trained, TrainingDiverged
 from fmnist_mlp.training.worker import PeakMemory, Worker
 
 _CURVES_WERE_LOST = "its curves were deleted while it trained and are made anew from its history, without histograms"
@@ -62,6 +64,8 @@ class Task:
 def run_trial(context, task: Task) -> Record | None:
     """Train and score one trial and put its record in place, unless another sweep does or has just done so.
 
+    A candidate (`Trial.until`) is trained only so far, and not scored.
+
     Args:
         context: `calls.Context`, for progress and for being asked to stop.
         task: the trial.
@@ -95,7 +99,9 @@ def find_record(results: Results, task: Task) -> Record | None:
     with contextlib.suppress(DamagedRecord):
         record = results.load_record(task.trial.fingerprint)
         is_new = results.stamp(task.trial.fingerprint) != task.replaces
-        if record is not None and (is_new or (record.is_done and not task.fresh)):
+        if record is not None and record.has_enough_for(task.trial) and (is_new or not task.fresh):
+            return record
+        if record is not None and record.is_failed and is_new:
             return record
     return None
 
@@ -105,7 +111,7 @@ def train_and_score(context, task: Task, results: Results) -> Record:
     trial, settings, here = task.trial, task.trial.architecture.training, worker.current()
     trainer = here.trainer(trial.architecture)
     started, memory = time.time(), PeakMemory()
-    context.report({"epoch": 0, "epochs": settings.epochs if trainer.has_epochs else 1})
+    context.report({"epoch": 0, "epochs": trial.epochs if trainer.has_epochs else 1})
 
     images = _images(task, here)
     train_indices, validation_indices = _split(trial, images.y_train, task.limit)
@@ -116,6 +122,27 @@ def train_and_score(context, task: Task, results: Results) -> Record:
         assignment = Assignment(trial, train_indices, validation_indices, preprocessing, observer)
         (trained,) = trainer.train(images, [assignment])
     ended = time.monotonic()
+    measured = {
+        **started_at(started),
+        "train_seconds": trained.seconds,
+        "epoch_seconds": list(trained.epoch_seconds),
+    }
+    record_of = functools.partial(
+        Record,
+        fingerprint=trial.fingerprint,
+        settings=trial.settings,
+        dataset=images.source.dataset,
+        params=trained.size.params,
+        trainable_params=trained.size.trainable_params,
+        flops=trained.size.flops,
+        size=trained.size_in_words,
+        train_images=len(train_indices),
+        val_images=len(validation_indices),
+        history={name: [float(value) for value in values] for name, values in trained.history.items()},
+        environment={**here.environment, **trained.environment},
+    )
+    if trial.is_candidate:
+        return _keep_unscored(results, record_of, trained, measured | {"peak_memory_bytes": memory.peak_bytes()})
 
     parts = {"test": (images.x_test, images.y_test)}
     if len(validation_indices):
@@ -132,35 +159,22 @@ def train_and_score(context, task: Task, results: Results) -> Record:
         keep_events(results.live_folder(trial.fingerprint), draft)
         were_lost = restore_curves(draft, trained.history)
         write_scores(draft, trained.exported, images, scored["test"].predicted, scored["test"].probabilities)
-        record = Record(
-            fingerprint=trial.fingerprint,
+        record = record_of(
             status="done",
-            settings=trial.settings,
-            dataset=images.source.dataset,
-            params=trained.size.params,
-            trainable_params=trained.size.trainable_params,
-            flops=trained.size.flops,
-            size=trained.size_in_words,
             model_bytes=0 if trained.save is None else (draft / "model.keras").stat().st_size,
-            train_images=len(train_indices),
-            val_images=len(validation_indices),
             metrics=figures,
             classes={part: scores.classes for part, scores in scored.items()},
             class_names=images.class_names,
-            history={name: [float(value) for value in values] for name, values in trained.history.items()},
             weights=trained.weights,
             notes=(*trained.notes, *([_CURVES_WERE_LOST] if were_lost else [])),
-            environment={**here.environment, **trained.environment},
-            measured={
-                **started_at(started),
-                "train_seconds": trained.seconds,
-                "epoch_seconds": list(trained.epoch_seconds),
+            measured=measured
+            | {
                 "evaluate_seconds": time.monotonic() - ended,
                 "peak_memory_bytes": memory.peak_bytes(),
             },
         )
         results.write_record(draft, record)
-    results.drop_checkpoint(trial.fingerprint)
+    _drop_checkpoint(results, record)
     if were_lost:
         context.report({"notice": f"{trial.in_words}: {_CURVES_WERE_LOST}"})
     return record
@@ -193,6 +207,16 @@ def _split(trial: Trial, y_train: np.ndarray, limit: int | None) -> tuple[np.nda
     return pool[train], pool[validation]
 
 
+def _keep_unscored(results: Results, record_of: Callable[..., Record], trained: Trained, measured: dict) -> Record:
+    """The record of a candidate: small, since there are thousands. Its curves are in its history."""
+    status = "only validated" if trained.is_whole else "stopped early"
+    record = record_of(status=status, notes=trained.notes, measured=measured)
+    with results.draft(record.fingerprint) as draft:
+        results.write_record(draft, record)
+    _drop_checkpoint(results, record)
+    return record
+
+
 def _keep_failure(task: Task, results: Results, error: Exception, started: float, seconds: float) -> Record:
     """The record of a trial that raised; its curves are kept, they are what one wants to see of it."""
     here, architecture = worker.current(), task.trial.architecture
@@ -210,6 +234,11 @@ def _keep_failure(task: Task, results: Results, error: Exception, started: float
     with results.draft(task.trial.fingerprint) as draft:
         keep_events(results.live_folder(record.fingerprint), draft, must_be_whole=False)
         results.write_record(draft, record)
-    if not record.machine_failures:  # else the next run goes on from there
-        results.drop_checkpoint(task.trial.fingerprint)
+    _drop_checkpoint(results, record)
     return record
+
+
+def _drop_checkpoint(results: Results, record: Record) -> None:
+    """Unless a later run goes on from there."""
+    if not record.keeps_checkpoint:
+        results.drop_checkpoint(record.fingerprint)
