@@ -137,7 +137,7 @@ def find_doubts(sweep: Sweep, image_shape: tuple[int, ...], num_classes: int) ->
         if isinstance(architecture, Architecture) and architecture.as_listed:
             for line, message in _doubts_of_layers(architecture, image_shape, num_classes):
                 doubts.add(line, f"{message} (architecture '{architecture.name}')")
-    for architecture in sweep.architectures:
+    for architecture in (*sweep.architectures, *(sweep.search.each_setting() if sweep.search else ())):
         for key, message in _doubts_of_training(architecture.training):
             doubts.add(architecture.key_lines.get(key, architecture.line), message)
     if sweep.class_names is not None and isinstance(sweep.dataset, str):

@@ -114,7 +114,9 @@ def _subject(entry: Entry, place: tuple) -> str:
 
 
 def _spoken(name: str) -> str:
-    """A layer's name inside a sentence: dropout, dense, but BatchNormalization."""
+    """A layer's name inside a sentence: dropout, dense, but BatchNormalization; the ends of a range stand in quotes."""
+    if name in RANGE_KEYS:
+        return quoted(name)
     return name.lower() if name in LAYERS and name.isalpha() and name.istitle() else name
 
 
@@ -183,9 +185,9 @@ def _key_hint(entry: Entry, key: str, node: Node) -> str:
     hint = misreadings.key_hint(key, node, entry.node.value, entry.kind) or did_you_mean(key, known)
     if not hint.startswith("; known: "):
         return hint
+    if (where := next((where for model, where in _ELSEWHERE if key in model.model_fields), None)) is not None:
+        return f"; it stands {where}"
     for model, where in _ELSEWHERE:
-        if key in model.model_fields:
-            return f"; it stands {where}"
         near = did_you_mean(key, model.model_fields)
         if "did you mean" in near:
             return f"{near.rstrip('?')}, {where}?"

@@ -446,6 +446,8 @@ def value_hint(key: str, node: Node, choices: Sequence[str], takes_number: bool)
         name = next((inner.value for k, inner in value.items() if k in _TYPE_KEYS), None) or next(iter(value), "")
         near = nearest(str(name), choices)
         return f"; write {key}: {near}, and its arguments as keys of their own, as learning_rate: 1e-3" if near else ""
+    if takes_number and isinstance(value, dict) and {"from", "to"} & {*value}:
+        return "; a range is for a key right under 'search'"
     if not isinstance(value, str):
         return ""
     if choices:

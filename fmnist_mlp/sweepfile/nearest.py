@@ -57,6 +57,7 @@ _SYNONYMS = {
     "LogisticRegression": "logreg",
     "MLPClassifier": "mlp",
     "n_neighbors": "k",
+    "search": "tune tuner tuning optuna hpo hyperopt space searchspace",
     "trials": "ntrials numtrials maxtrials candidates ncandidates numsamples nsamples samples niter iterations budget",
     "sampler": "algorithm algo method strategy tuner searcher",
     "seed": "randomstate randomseed",

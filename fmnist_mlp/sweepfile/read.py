@@ -80,15 +80,14 @@ def load_sweep(path: str | Path, overrides: Overrides = Overrides()) -> Sweep:
     expanded = reader.read_grids(root)
     search = reader.read_search(root)
     candidates, finalists = (search.trials, search.finalists) if search else (0, 0)
-    _check_refit(
-        settings["refit"], [*listed, *expanded, *(search.extremes() if search and settings["refit"] else ())], problems
-    )
+    _check_refit(settings["refit"], [*listed, *expanded, *(search.each_setting() if search else ())], problems)
     seeds = len(settings["seeds"])
     refits = (settings["refit"].seeds or seeds) if settings["refit"] else 0
     architectures = len(listed) + len(expanded) + len(compared) + finalists
     trials = candidates + architectures * (seeds * (settings["folds"] or 1) + refits)
     if trials > MAX_TRIALS:
         fewer = "seeds, folds or stacks" if settings["folds"] else "seeds or stacks"
+        fewer = "seeds, finalists or stacks" if search else fewer
         problems.add(None, f"asks for {trials:,} trials; at most {MAX_TRIALS:,} are allowed, use fewer {fewer}")
     if settings.get("name") is None:
         settings["name"] = _name_from_stem(Path(path), problems)
@@ -498,7 +497,7 @@ class _Reader:
         several, reported = [*search.axes], set()
         for own in search.settings_to_check():
             _, conflicts = self._effective_training(own, lines)
-            self._report_conflicts(conflicts, several, reported, "in search", "; list fewer of them")
+            self._report_conflicts(conflicts, several, reported, "in search", "; leave some out")
         for activation in search.activations:
             layers = [layer.with_default_activation(activation) for layer in (Dense(units=1), *search.after_each)]
             self._report_softmax(layers, search.key_lines, search.line, lambda: " (in search)")

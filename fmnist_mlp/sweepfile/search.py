@@ -6,7 +6,7 @@ numbers. Who proposes, and what becomes of the candidates, is for others.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,9 @@ from fmnist_mlp.sweepfile.sweep import Architecture
 ROUND = 20
 
 _MOST_EPOCHS = 100_000  # of a sweep file
+
+# Settings that the size of a stack depends on, or the memory that it takes to train.
+_OF_ITS_SIZE = ("preprocess", "optimizer", "momentum")
 
 _SIGNIFICANT_DIGITS = 3  # of a number that is no whole one, so that names and tables show all of it
 
@@ -61,6 +64,7 @@ class Search:
         line: of `search:` in the file.
         fixed: depth, shape, units and dropout, as far as they are no axes.
         training: the keys of `Training` that the search or the file gives one value.
+        file_epochs: `epochs` as the file has it, whatever `--epochs` says.
         own: the keys of `Training` that the search itself gives.
         after_each: the layers after each Dense, before the Dropout.
         key_lines: the line of each key of `training` that somebody gave, in the search or for the whole file.
@@ -79,6 +83,7 @@ class Search:
     line: int
     fixed: Mapping[str, Any]
     training: Mapping[str, Any]
+    file_epochs: int
     own: tuple[str, ...] = ()
     after_each: tuple[Layer, ...] = ()
     key_lines: Mapping[str, int] = field(default_factory=dict, compare=False)
@@ -130,23 +135,32 @@ class Search:
         return shown
 
     def extremes(self) -> list[Architecture]:
-        """The smallest and the largest stack of each depth and shape, each with every value of every setting once.
+        """The smallest and the largest stack of each depth and shape, for checks before anything is trained.
 
-        Of a range these are its two ends. What can be said of sizes before anything is trained is said of these.
+        Each stands with every value of what decides its size and its memory, and one with all of `each_setting`.
         """
-        settings = {key: _ends(axis) for key, axis in self._settings.items()}
-        rows = max(map(len, settings.values()), default=1)
-        settings = [{key: ends[min(row, len(ends) - 1)] for key, ends in settings.items()} for row in range(rows)]
         layers = [key for key in self.axes if key.startswith("units_")]  # their axes are all the same
         units = _by_size(self.axes["units_1"]) if layers else (None,)
         rate = _ends(self.axes["dropout"])[0] if "dropout" in self.axes else None
-        found = {}
+        first = {key: _ends(axis)[0] for key, axis in self._settings.items()}
+        found = {architecture.name: architecture for architecture in self.each_setting()}
         for depth, shape, size in itertools.product(self._each("depth"), self._each("shape"), units):
             stack = {"depth": depth, "shape": shape, "dropout": rate, **dict.fromkeys(layers, size)}
-            for setting in settings:
-                architecture = self.architecture(stack | setting)
+            for settings in self._settings_in_turn(_OF_ITS_SIZE):
+                architecture = self.architecture({**stack, **first, **settings})
                 found.setdefault(architecture.name, architecture)
         return list(found.values())
+
+    def each_setting(self) -> list[Architecture]:
+        """Of one stack a candidate with every value of every setting once, of a range with its two ends."""
+        stack = {key: _ends(axis)[0] for key, axis in self.axes.items()}
+        return [self.architecture(stack | settings) for settings in self._settings_in_turn(TrainingKeys.model_fields)]
+
+    def _settings_in_turn(self, keys: Iterable[str]) -> list[dict[str, int | float]]:
+        """As few rows as hold every value of every setting among `keys`."""
+        ends = {key: _ends(axis) for key, axis in self._settings.items() if key in keys}
+        rows = range(max(map(len, ends.values()), default=1))
+        return [{key: each[min(row, len(each) - 1)] for key, each in ends.items()} for row in rows]
 
     @property
     def most_layers(self) -> tuple[int, int]:
@@ -170,6 +184,7 @@ class Search:
         values = {key: [self._value(key, {key: end}) for end in _ends(axis)] for key, axis in self._settings.items()}
         first = {key: each[0] for key, each in values.items()}
         own = {key: value for key, value in self.training.items() if key in self.own} | first
+        own |= {"epochs": self.file_epochs} if "epochs" in own else {}
         yield own
         for rule in Training().rules_between_keys():
             for pair in itertools.product(*(values.get(key, [own.get(key)]) for key in rule)):
@@ -285,35 +300,27 @@ def make_search(entry: Any, node: Node, inherited: Inherited, report: Callable[[
         node: where it stands.
     """
     lines = {key: value.line for key, value in node.value.items()}
-    single, axes = {}, {}
-    for key in (*SpaceKeys.model_fields, *TrainingKeys.model_fields):
-        if key not in entry.model_fields_set:
-            continue
-        given = getattr(entry, key)
-        if not isinstance(given, tuple):
-            low, high = getattr(given, "from"), given.to
-            axes[key] = Range(low, high, given.log, is_whole=isinstance(low, int))
-        elif len(given) == 1:
-            (single[key],) = given
-        else:
-            axes[key] = Choice(given)
+    key_lines = {**inherited.lines, **{key: line for key, line in lines.items() if key in Training.model_fields}}
+    single, axes = _values_and_axes(entry)
     if not axes:
-        report(
-            node.line, "search has nothing to search for, every key has one value; give one a list of values or a range"
-        )
-    of_layers = {key: value.default for key, value in SpaceKeys.model_fields.items() if not value.is_required()}
-    of_layers |= {key: value for key, value in single.items() if key in SpaceKeys.model_fields}
-    fixed = {key: value for key, value in of_layers.items() if key not in axes}
-    training = {**inherited.training, **single}
-    training = {key: value for key, value in training.items() if key in Training.model_fields and key not in axes}
-    training["epochs"] = inherited.epochs or training.get("epochs", TrainingKeys.model_fields["epochs"].default)
-    stop_early = entry.stop_early
+        words = "search has nothing to search for, every key has one value; give one a list of values or a range"
+        report(node.line, words)
     if "finalists" in entry.model_fields_set and entry.finalists > entry.trials:
         words = f"search finalists must be at most trials ({entry.trials:,}), got {entry.finalists:,}"
         report(lines["finalists"], words)
-    rungs = _rungs(training["epochs"], stop_early)
+
+    defaults = {key: value.default for key, value in SpaceKeys.model_fields.items() if not value.is_required()}
+    given = {**defaults, **inherited.training, **single}
+    given = {key: value for key, value in given.items() if key not in axes}
+    fixed = {key: value for key, value in given.items() if key in SpaceKeys.model_fields}
+    training = {key: value for key, value in given.items() if key in Training.model_fields}
+    file_epochs = training.get("epochs", TrainingKeys.model_fields["epochs"].default)
+    training["epochs"] = inherited.epochs or file_epochs
+
+    rungs = _rungs(training["epochs"], entry.stop_early)
     if inherited.epochs is None and not _rise(rungs):  # a quick look runs, with as many rungs as rise
-        report(lines.get("stop_early", node.line), _too_few_epochs(training["epochs"], stop_early))
+        line = lines.get("stop_early", key_lines.get("epochs", node.line))
+        report(line, _too_few_epochs(training["epochs"], entry.stop_early))
     after = node.value.get("after_each", Node([], 0))
     after_lines = [item.line for item in after.value] if isinstance(after.value, list) else [after.line]
     return Search(
@@ -323,17 +330,33 @@ def make_search(entry: Any, node: Node, inherited: Inherited, report: Callable[[
         finalists=min(entry.finalists, entry.trials),
         epochs=training["epochs"],
         rungs=tuple(dict.fromkeys(rungs)),
-        keep=1.0 if stop_early is None else stop_early.keep,
+        keep=1.0 if entry.stop_early is None else entry.stop_early.keep,
         axes=_with_units_of_each_layer(axes, fixed),
         max_params=entry.max_params if "max_params" in entry.model_fields_set else inherited.max_params,
         line=node.line,
         fixed=fixed,
         training=training,
+        file_epochs=file_epochs,
         own=tuple(key for key in TrainingKeys.model_fields if key in lines),
         after_each=entry.after_each,
-        key_lines={**inherited.lines, **{key: line for key, line in lines.items() if key in Training.model_fields}},
+        key_lines=key_lines,
         layer_lines=(lines["units"], *after_lines[: len(entry.after_each)], lines.get("dropout", node.line)),
     )
+
+
+def _values_and_axes(entry: Any) -> tuple[dict[str, Any], dict[str, Choice | Range]]:
+    """The keys of an entry that have one value, and those that have several; in the order of the models."""
+    single, axes = {}, {}
+    for key in (*SpaceKeys.model_fields, *TrainingKeys.model_fields):
+        given = getattr(entry, key) if key in entry.model_fields_set else ()
+        if not isinstance(given, tuple):
+            low = getattr(given, "from")
+            axes[key] = Range(low, given.to, given.log, is_whole=isinstance(low, int))
+        elif len(given) == 1:
+            (single[key],) = given
+        elif given:
+            axes[key] = Choice(given)
+    return single, axes
 
 
 def _with_units_of_each_layer(axes: dict[str, Choice | Range], fixed: dict[str, Any]) -> dict[str, Choice | Range]:
