@@ -17,11 +17,12 @@ from rich.text import Text
 from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.engines.calls import Engine
-from fmnist_mlp.results import columns, ranking, sentences, table
+from fmnist_mlp.results import candidates, columns, ranking, sentences, table
 from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.loop import Listener, Summary
 from fmnist_mlp.runner.plan import Options, Plan
+from fmnist_mlp.sweepfile.search import ROUND
 from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Baseline, Sweep
 from fmnist_mlp.sweepfile.trials import Trial
@@ -56,6 +57,7 @@ def print_plan(plan: Plan, screen: Screen) -> None:
         most = (len(sweep.architectures) - len(state.over_budget)) * sweep.looks[-1] * (sweep.folds or 1)
         seeds = ", ".join(map(str, sweep.looks))
         screen.say(f"looks after {seeds} seeds, until every architecture has its verdict; at most {most:,} trials")
+    print_search(plan, screen)
     if sweep.refit and not state.refits:
         screen.say(f"then the best by {sweep.select_by} again, on all training images (refit)")
     if sweep.grid_stacks:
@@ -68,6 +70,24 @@ def print_plan(plan: Plan, screen: Screen) -> None:
         screen.say(change)
     for reason, trials in plan.again.items():
         screen.say(f"{counted(trials, 'trial')} with a record trained again: {reason}")
+
+
+def print_search(plan: Plan, screen: Screen) -> None:
+    """What a search asks for: how many candidates, epochs and minutes."""
+    state, log = plan.state, plan.state.search
+    if log is None:
+        return
+    search, most = log.search, candidates.most_epochs(log)
+    if log.progress(state.records).is_over:
+        return
+    rungs = "all of them whole"
+    if len(search.rungs) > 1:
+        rungs = f"compared after {', '.join(map(str, search.rungs))} epochs"
+    screen.say(
+        f"search: {counted(search.rounds * ROUND, 'candidate')} in {counted(search.rounds, 'round')}, {rungs}: at most "
+        f"{most:,} epochs, of {search.epochs * search.rounds * ROUND:,} for all of them whole; about "
+        f"{duration(plan.search_seconds(most))}; then {counted(search.finalists, 'finalist')} by the seeds of the sweep"
+    )
 
 
 def _listed_in_words(sweep: Sweep) -> str:
@@ -109,7 +129,7 @@ class Display(Listener):
         self._running: dict[str, str] = {}
         self._heard: dict[str, float] = {}  # when each running trial was last heard of
         self._watch = None
-        self._ended, self._started = 0, None
+        self._ended, self._asked, self._started = 0, len(plan.to_train), None
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"), console=screen.out
         )
@@ -167,6 +187,14 @@ class Display(Listener):
 
     def trials_added(self, trials: list[Trial], state: ranking.SweepState):
         self._cost |= {trial.fingerprint: self.plan.train_cost(trial) for trial in trials}
+        self._asked += len(trials)
+        if trials[0].is_candidate:
+            self.screen.say(candidates.of_the_search(state)[0])
+            return
+        if state.search is not None and not trials[0].is_refit and len(trials) == len(state.trials):
+            for sentence in candidates.of_the_search(state):
+                self.screen.say(sentence)
+            return
         if trials[0].is_refit:
             best = trials[0].architecture.name
             self.screen.say(f"best by {self.plan.sweep.select_by}: {best}; training it again on all images")
@@ -212,21 +240,25 @@ class Display(Listener):
             return
         self._ended += 1
         self._spent[trial.fingerprint] = self._cost[trial.fingerprint]
-        if not record.is_done:
+        if record.is_failed:
             self.screen.warn(_failure(trial, record), style="red")
+        elif record.is_unscored:
+            if not self.screen.out.is_interactive:
+                measure = f"val_accuracy {record.history['val_accuracy'][-1]:.4f}"
+                self.screen.say(f"[{self._ended}/{self._asked}] {trial.in_words}: epoch {trial.until}, {measure}")
         elif not self.screen.out.is_interactive:
             figures = {name: record.metrics[name] for name in ("test_loss", "test_accuracy")}
             parts = [f"{name} {figure:.4f}" for name, figure in figures.items() if figure is not None]
             parts.append(f"{record.measured['train_seconds']:.1f} s")
-            self.screen.say(f"[{self._ended}/{len(self._cost)}] {trial.in_words}: {', '.join(parts)}")
+            self.screen.say(f"[{self._ended}/{self._asked}] {trial.in_words}: {', '.join(parts)}")
 
     def _render(self):
         # In a thread of its own, while the main one writes: each dictionary is copied in one step. (A signal handler
         # that speaks would wait for a lock for ever.)
         spent, total = sum(self._spent.copy().values()), sum(self._cost.copy().values())
         running = self._running.copy()
-        trials = f"{self._ended}/{len(self._cost)} trials"
-        if self._ended == len(self._cost) and self.plan.to_measure:
+        trials = f"{self._ended}/{self._asked} trials"
+        if self._ended == self._asked and self.plan.to_measure:
             trials += ", measuring latency"
         self._bar.update(self._task, completed=spent, description=trials, left=self._time_left(spent, total))
         parts = [*(Text(line, no_wrap=True, overflow="ellipsis") for line in running.values()), self._bar]
@@ -311,6 +343,11 @@ def print_failures(state: ranking.SweepState, options: Options, screen: Screen) 
             f"tracebacks are in the records ({options.results_dir / '_records'}); train them again with --retry-failed"
             + (" or a larger --trial-timeout" if is_late else "")
         )
+
+
+def print_search_so_far(state: ranking.SweepState, screen: Screen) -> None:
+    for sentence in candidates.of_the_search(state):
+        screen.say(sentence, title="")
 
 
 def print_where_to_look(plan: Plan, summary: Summary, screen: Screen) -> None:

@@ -21,6 +21,7 @@ from fmnist_mlp.cli.display import (
     print_changed,
     print_failures,
     print_plan,
+    print_search_so_far,
     print_stacks,
     print_table,
     print_warnings,
@@ -29,6 +30,7 @@ from fmnist_mlp.cli.display import (
 from fmnist_mlp.cli.options import options_from, overrides_from, sweep_parser
 from fmnist_mlp.cli.watch import moves, watch
 from fmnist_mlp.errors import ImagesChanged
+from fmnist_mlp.results.candidates import is_halted
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.runner.loop import run_sweep
 from fmnist_mlp.runner.plan import make_plan
@@ -90,6 +92,7 @@ def _plan_and_run(
         return INTERRUPTED, before or summary.rows
     print_table(state, summary.rows, parsed.sort, screen, moves(before, summary.rows) if before else {})
     print_failures(state, plan.options, screen)
+    print_search_so_far(state, screen)
     if not summary.stopped:  # whoever stops a sweep wants it to end; the next run makes up for it
         # Imported here: after the trials, and only what has changed is drawn.
         from fmnist_mlp.report import report
@@ -103,7 +106,7 @@ def _plan_and_run(
         trials = f"{len(state.done)} of {len(state.asked_for)} trials"
         screen.note(f"stopped: {trials} are done and kept; go on with: {again}")
         return INTERRUPTED, summary.rows
-    return SOME_FAILED if state.failed else DONE, summary.rows
+    return SOME_FAILED if state.failed or is_halted(state) else DONE, summary.rows
 
 
 def stop_by_signal(display: Display):

@@ -109,7 +109,7 @@ def draw_cost(
 
     figure = titled_figure(3.0, f"{METRICS[metric].capitalize()} against {words}", subtitle)
     axes = add_axes(figure, 0.6, 0.6, 4.25, 1.9)
-    _scale_costs(axes, x, cost)
+    scale_costs(axes, x, cost)
     axes.set(ylim=(low, high), xlabel=words, ylabel=_with_unit(metric))
     if metric == select_by:
         order = np.flatnonzero(is_on_front)[np.argsort(x[is_on_front], kind="stable")]
@@ -170,7 +170,7 @@ def _limits_with_ends(values: np.ndarray, ends: np.ndarray) -> tuple[float, floa
     return max(low - room, min(low, lowest)), min(high + room, max(high, highest))
 
 
-def _scale_costs(axes, x: np.ndarray, cost: str) -> None:
+def scale_costs(axes, x: np.ndarray, cost: str) -> None:
     """Logarithmic where costs differ by more than ten times; ticks as people write them."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 

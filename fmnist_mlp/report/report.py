@@ -34,6 +34,7 @@ from fmnist_mlp.report.plots_sweep import (
     draw_reliability,
     draw_trials,
 )
+from fmnist_mlp.report.search import show_search
 from fmnist_mlp.report.settings import show_settings
 from fmnist_mlp.report.summaries import Curve, average_histories, bin_confidences, choose_samples, count_confusions
 from fmnist_mlp.results import ranking, table
@@ -93,6 +94,7 @@ def report(
             _show_classes(page, content)
             _show_calibration(page, content)
             _show_samples(page, content)
+        show_search(page, content)
     show_settings(page, content)
     _show_how(page, content)
     text = page.to_html(
@@ -115,6 +117,7 @@ def _key(state: ranking.SweepState, rows: Sequence[TableRow], source: DataSource
         [row.model_dump() for row in rows],
         [[t.architecture.name, t.seed, t.fold, t.fingerprint] for t in (*state.trials, *state.refits)],
         [[f, r.status, r.error, r.metrics, r.measured, r.environment] for f, r in sorted(state.records.items())],
+        *([[state.search.key, state.search.search.rounds, state.search.search.finalists]] if state.search else []),
     ]
     return made_of(parts)
 

@@ -12,6 +12,7 @@ better. An architecture without a figure to compare comes last. Order and best n
 nothing to do can ask for them; only verdicts need scipy.
 """
 
+import dataclasses
 import math
 import statistics
 from collections import Counter
@@ -23,6 +24,8 @@ from fmnist_mlp.results import looks, verdicts
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record
 from fmnist_mlp.results.registry import EarlierLooks
+from fmnist_mlp.results.search import SearchLog
+from fmnist_mlp.sweepfile.duplicates import new_trials
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.sweep import Sweep
 from fmnist_mlp.sweepfile.trials import Trial, identity_of
@@ -44,6 +47,8 @@ class SweepState:
         class_names: as the classes are called now; none for what each record calls them.
         earlier: what this sweep compared in earlier runs.
         memory: what is remembered of the looks; it grows.
+        search: what the search of this sweep has proposed; it grows. None where there is none.
+        candidates: trials of that search, each as far as it is asked for by now; what they show stands in no table.
     """
 
     sweep: Sweep
@@ -58,11 +63,26 @@ class SweepState:
     class_names: Sequence[str] = ()
     earlier: EarlierLooks = field(default_factory=EarlierLooks)
     memory: looks.Memory = field(default_factory=looks.Memory, compare=False)
+    search: SearchLog | None = field(default=None, compare=False)
+    candidates: Sequence[Trial] = ()
 
     @property
     def asked_for(self) -> list[Trial]:
-        """All trials, refits too."""
+        """All trials, refits too, but no candidates."""
         return [*self.trials, *self.refits]
+
+    def with_finalists(self) -> "SweepState":
+        """With the finalists of the search among the architectures, as soon as it is over."""
+        progress = self.search.progress(self.records) if self.search is not None else None
+        if progress is None or not progress.is_over:
+            return self
+        listed = self.sweep.architectures
+        found = new_trials([one.architecture for one in self.search.finalists(progress)], [*listed])
+        if not found:
+            return self
+        sizes = {architecture.name: self.search.size_of(architecture) for architecture in found}
+        sweep = self.sweep.model_copy(update={"architectures": (*listed, *found)})
+        return dataclasses.replace(self, sweep=sweep, sizes={**self.sizes, **sizes})
 
     @property
     def done(self) -> list[Trial]:

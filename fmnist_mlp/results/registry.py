@@ -135,6 +135,14 @@ class Registry:
             with contextlib.suppress(OSError):
                 older.unlink()
 
+    def load_search(self, key: str) -> dict:
+        """What `save_search` wrote; nothing where there is none, or it is damaged: it is proposed again, the same."""
+        return files.load_json(self.root / "_searches" / f"{key}.json")
+
+    def save_search(self, key: str, content: Mapping) -> None:
+        """Keep the list of what a search has proposed."""
+        files.save_json(self.root / "_searches" / f"{key}.json", content)
+
     def class_names(self, folder_name: str) -> tuple[str, ...]:
         """What the last run of a sweep called the classes; none where that is not known."""
         names = self._memory_of(folder_name).get("class_names")

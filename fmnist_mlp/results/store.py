@@ -339,8 +339,9 @@ class Results:
             raise DamagedFile(f"{folder / files.SUMS}: is missing") from error
         return {name: files.read_checked(folder / name, expected) for name, expected in sums.items()}
 
-    def drop_checkpoint(self, fingerprint: str) -> None:
-        shutil.rmtree(self.checkpoint_folder(fingerprint), ignore_errors=True)
+    def drop_checkpoint(self, *fingerprints: str) -> None:
+        for fingerprint in fingerprints:
+            shutil.rmtree(self.checkpoint_folder(fingerprint), ignore_errors=True)
 
     @contextlib.contextmanager
     def _draft_of(self, place: Path) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from fmnist_mlp.data import class_names
 from fmnist_mlp.files import made_of
 from fmnist_mlp.results import columns
 from fmnist_mlp.results import statistics as metrics
+from fmnist_mlp.results.candidates import best_candidates, candidate_columns, candidate_rows, of_the_search
 from fmnist_mlp.results.cautions import cautions
 from fmnist_mlp.results.columns import (
     CLASSES_COLUMNS,
@@ -85,6 +86,9 @@ def write_tables(state: SweepState, results: Results, is_final: bool = True) -> 
 
     results.write_table(state.sweep, "results.csv", csv_text(RESULTS_COLUMNS, rows))
     write_unless_known("trials.csv", TRIALS_COLUMNS, lambda: trial_rows(state, brier))
+    if state.search is not None:
+        found = candidate_rows(state.search, state.search.progress(state.records))
+        results.write_table(state.sweep, "search.csv", csv_text(candidate_columns(state.search), found))
     if is_final:
         results.write_table(state.sweep, "results.md", markdown(state, rows))
         write_unless_known("history.csv", HISTORY_COLUMNS, lambda: history_rows(state))
@@ -496,7 +500,15 @@ def markdown(state: SweepState, rows: Sequence[TableRow]) -> str:
     lines = markdown_table(columns_named(*names), best_first(rows))
     title = f"# {state.sweep.title} on {in_markdown(state.dataset)}"
     head = [line for sentence in found(state, rows) for line in (in_markdown(sentence), "")]
-    return "\n".join([title, "", *head, *lines, "", *map(in_markdown, notes(state, rows))]) + "\n"
+    end = _search_in_markdown(state) if state.search is not None else []
+    return "\n".join([title, "", *head, *lines, "", *map(in_markdown, notes(state, rows)), *end]) + "\n"
+
+
+def _search_in_markdown(state: SweepState) -> list[str]:
+    log = state.search
+    rows = best_candidates(log, candidate_rows(log, log.progress(state.records)))
+    shown = [column for column in candidate_columns(log) if column.title]
+    return ["", "## Search", "", *map(in_markdown, of_the_search(state)), "", *markdown_table(shown, rows)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

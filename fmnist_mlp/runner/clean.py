@@ -22,8 +22,11 @@ from pathlib import Path
 from fmnist_mlp.data.source import DataInfo, describe, find_data
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.registry import KnownSweep
+from fmnist_mlp.results.search import Candidate, SearchLog
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import JOURNAL, Views
+from fmnist_mlp.runner.search import search_log
+from fmnist_mlp.sweepfile.duplicates import new_trials
 from fmnist_mlp.sweepfile.in_words import trial_in_short
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.sweep import Overrides, Sweep, read_folder_name
@@ -90,7 +93,7 @@ def find_leftovers(
         sweep_files = [path for path in (sweep.sweep_file, *sweep.former_files) if _is_there(path, sweep, gone)]
         for sweep_file in sweep_files:
             try:
-                wanted |= _asked_for_now(sweep_file, data_dir, images)
+                wanted |= _asked_for_now(results, sweep_file, data_dir, images)
             except SweepError as error:
                 raise SweepError(
                     f"nothing is cleaned, since nobody can tell what {sweep.folder_name} asks for: {error}"
@@ -176,19 +179,31 @@ def _is_there(sweep_file: Path, sweep: KnownSweep, gone: Collection[str]) -> boo
     return False
 
 
-def _asked_for_now(sweep_file: Path, data_dir: Path | None, images: dict) -> set[str]:
+def _asked_for_now(results: Results, sweep_file: Path, data_dir: Path | None, images: dict) -> set[str]:
     """Fingerprints of all that a sweep file may ask for, whatever options it is run with."""
     sweep = load_sweep(sweep_file)
     info = _images_of(sweep, data_dir, images)
     sweep = sweep.with_images(info.train_images)
-    fingerprints = set()
+    fingerprints, candidates = set(), 0
     for plain_fit in (False, True):
         how = {"data_identity": info.identity, "plain_fit": plain_fit}
+        if sweep.search is not None:  # whichever of its candidates are finalists, or were
+            found = _candidates(search_log(results, sweep, info, plain_fit))
+            candidates += len(found)
+            fingerprints |= {candidate.trial.fingerprint for candidate in found}
+            listed = tuple(new_trials([candidate.architecture for candidate in found], [*sweep.architectures]))
+            sweep = sweep.model_copy(update={"architectures": (*sweep.architectures, *listed)})
         trials = list_trials(sweep, **how)
         if sweep.refit is not None:  # of whichever architecture was the best at the time
             trials = [*trials, *list_refits(sweep, sweep.architectures, **how)]
         fingerprints |= {trial.fingerprint for trial in trials}
+    if sweep.search is not None and not candidates:
+        raise SweepError(f"the list of candidates of {sweep_file} is missing or damaged: run its sweep again")
     return fingerprints
+
+
+def _candidates(log: SearchLog) -> list[Candidate]:
+    return [candidate for found in log.proposed for _, candidate in found if candidate is not None]
 
 
 def _images_of(sweep: Sweep, data_dir: Path | None, images: dict) -> DataInfo:

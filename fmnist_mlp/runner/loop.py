@@ -27,9 +27,11 @@ from fmnist_mlp.runner.plan import (
     Plan,
     count_gpus,
     decide_jobs,
+    find_latencies,
     largest_bytes,
     look_up,
     missing,
+    size_of,
     with_trials,
 )
 from fmnist_mlp.runner.workers import Workers
@@ -121,7 +123,7 @@ def run_sweep(plan: Plan, listener: Listener, workers: Workers | None = None) ->
 
 def warm_up(plan: Plan, workers: Workers) -> None:
     """Start as many workers as this sweep may want, with its images; until they are there, or paused."""
-    engine = Run(plan, Listener(), workers, home=None).engine_for(1, plan.state.asked_for)
+    engine = Run(plan, Listener(), workers, home=None).engine_for(1, [*plan.state.asked_for, *plan.state.candidates])
     numbers = itertools.takewhile(lambda number: not workers.is_paused, range(engine.jobs))
     for _ in engine.run(Call(str(number), LOAD_IMAGES, (plan.source,)) for number in numbers):
         pass
@@ -170,7 +172,7 @@ class Run:
         try:
             self.train(self.plan.to_train, self.plan.to_measure)
             while not self.is_over and (trials := self.plan.proposals.next(self.state)):
-                self.train(self.ask_for(trials))
+                self.train(*self.ask_for(trials))
         finally:
             self.end()
         self.summary.seconds = time.monotonic() - started
@@ -191,17 +193,28 @@ class Run:
 
     def claim(self) -> None:
         state = self.state
-        self.results.registry.claim_sweep(state.sweep, state.trials, state.class_names, state.refits, state.compared)
+        others = [*state.refits, *state.candidates]
+        self.results.registry.claim_sweep(state.sweep, state.trials, state.class_names, others, state.compared)
+        if state.search is not None:
+            self.results.registry.save_search(state.search.key, state.search.content())
+            self.results.drop_checkpoint(*state.search.decided(state.records))
 
-    def ask_for(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Take up what a proposal asks for now; those of the trials that are to be trained."""
+    def ask_for(self, trials: Sequence[Trial]) -> tuple[list[Trial], dict[str, list[Architecture]]]:
+        """Take up what a proposal asks for now; those of the trials that are to be trained, and what to measure."""
         records, stamps, damaged = look_up(self.results, trials)
         for line in damaged:
             self.listener.notice(line)
         self.stamps |= stamps
-        self.state = self.summary.state = with_trials(self.state, trials, records)
+        before, self.state = self.state, with_trials(self.state, trials, records)
+        to_measure = {}
+        if self.state.sweep is not before.sweep:  # finalists have come: columns and latencies of their own
+            self.logs = SweepLogs(self.options.logs_dir, self.state.sweep, self.results)
+            latencies, to_measure = find_latencies(self.results, self.state, self.plan.info, self.options)
+            self.state = dataclasses.replace(self.state, latencies=latencies)
+        self.summary.state = self.state
         self.claim()
-        self.logs.sync(self.state.asked_for, self.state.records)
+        if not trials[0].is_candidate:
+            self.logs.sync(self.state.asked_for, self.state.records)
         to_train = missing(trials, self.state, self.options)
         if to_train:
             self.jobs, shortage = self.decide_jobs(to_train)
@@ -209,7 +222,7 @@ class Run:
                 self.workers.close()
                 self.jobs, _ = self.decide_jobs(to_train)
             self.listener.trials_added(to_train, self.state)
-        return to_train
+        return to_train, to_measure
 
     def train(
         self, trials: Sequence[Trial], to_measure: Mapping[str, Sequence[Architecture]] = MappingProxyType({})
@@ -234,8 +247,9 @@ class Run:
     def keep(self, trial: Trial, record: Record) -> None:
         self.state.records[trial.fingerprint] = record.in_short(trial)
         self.new_records.append(trial.fingerprint)
-        self.logs.show(trial, record)
-        if not record.is_done:
+        if not trial.is_candidate:
+            self.logs.show(trial, record)
+        if record.is_failed:
             self.summary.failed.append(record)
         elif trial.fingerprint not in self.trained_elsewhere:
             self.summary.trained += 1
@@ -311,8 +325,8 @@ class Run:
     def decide_jobs(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
         options = dataclasses.replace(self.options, device="cpu") if self.workers.finds_no_gpu else self.options
         # Workers that nobody needs now are kept for the next run.
-        trials = self.state.asked_for if self.workers.stay_warm else trials
-        return decide_jobs(options, trials, self.state.sizes, self.plan.info)
+        trials = [*self.state.asked_for, *self.state.candidates] if self.workers.stay_warm else trials
+        return decide_jobs(options, trials, self.state, self.plan.info)
 
     def jobs_for(self, threads: int) -> int:
         return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
@@ -321,7 +335,7 @@ class Run:
         """For those of the wave's trials that ask for so many threads."""
         source, device = self.plan.source, self.options.device
         if self.home is not None:
-            largest = largest_bytes(trials, self.state.sizes, self.plan.info)
+            largest = largest_bytes(trials, self.state, self.plan.info)
             return self.home.make_engine(
                 source,
                 device,
@@ -361,7 +375,8 @@ class Run:
             self.listener.notice(message["notice"])
         else:
             trial = self.trials[call.key]
-            self.logs.mirror(trial, self.results.live_folder(trial.fingerprint))
+            if not trial.is_candidate:
+                self.logs.mirror(trial, self.results.live_folder(trial.fingerprint))
             self.listener.trial_progress(trial, message)
 
     def trial_call(self, trial: Trial, wait: bool) -> Call:
@@ -411,12 +426,13 @@ class Run:
             return outcome.value
         trial = self.trials[outcome.call.key]
         if outcome.status == "stopped":  # it will go on from its checkpoint
-            self.logs.mirror(trial, self.results.checkpoint_folder(trial.fingerprint) / "events", at_once=True)
+            if not trial.is_candidate:
+                self.logs.mirror(trial, self.results.checkpoint_folder(trial.fingerprint) / "events", at_once=True)
             return None
         self.raise_what_is_no_result(outcome)
         record = failed_record(
             trial,
-            self.state.sizes[trial.architecture.name],
+            size_of(trial, self.state),
             self.state.dataset,
             outcome.error,
             environment=self.workers.environments.get(outcome.worker, {}),

@@ -22,11 +22,13 @@ from fmnist_mlp.results import looks, ranking
 from fmnist_mlp.results.record import MOST_MACHINE_FAILURES, DamagedRecord, Latency, Record
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner.proposals import Proposal, proposals_of
+from fmnist_mlp.runner.search import Searched, search_log
 from fmnist_mlp.sweepfile import checks
 from fmnist_mlp.sweepfile import sweep as sweep_module
 from fmnist_mlp.sweepfile import trials as trials_module
 from fmnist_mlp.sweepfile.checks import check_shapes, find_doubts
 from fmnist_mlp.sweepfile.in_words import changes
+from fmnist_mlp.sweepfile.search import ROUND
 from fmnist_mlp.sweepfile.stacks import StackSize
 from fmnist_mlp.sweepfile.steps import has_open_size
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline, Sweep
@@ -38,6 +40,9 @@ WORKER_BYTES = 1_200_000_000
 
 # What a core does of an architecture's operations, in the default sweep (docs/speed.md).
 _FLOPS_PER_SECOND = 1.3e11
+
+# What a candidate takes beside its epochs: compiling, above all (docs/search.md).
+_SECONDS_BESIDE_EPOCHS = 3.0
 
 # A baseline holds its images in float32, and some also in float64, PCA among them.
 _BASELINE_BYTES_A_PIXEL = 4 + 8
@@ -121,8 +126,9 @@ class Plan:
     @property
     def again(self) -> Counter[str]:
         """How many trials that have a record are trained all the same, by the reason."""
-        records = [self.state.records.get(trial.fingerprint) for trial in self.to_train]
-        return Counter(why_trained(record, self.options) for record in records if record is not None)
+        whole, records = [trial for trial in self.to_train if not trial.is_candidate], self.state.records
+        found = ((trial, records[trial.fingerprint]) for trial in whole if trial.fingerprint in records)
+        return Counter(why_trained(trial, record, self.options) for trial, record in found)
 
     def train_cost(self, trial: Trial) -> float:
         """What a trial costs, in floating point operations: forward, and twice that backward, for every image.
@@ -134,7 +140,15 @@ class Plan:
         images = (self.sweep.limit or self.info.train_images) * (1 - validation)
         if isinstance(trial.architecture, Baseline):
             return _FLOPS_PER_SECOND * trial.architecture.classifier.rough_cost(images)
-        return 3.0 * self.state.sizes[trial.architecture.name].flops * images * trial.architecture.training.epochs
+        size = size_of(trial, self.state)
+        return 3.0 * size.flops * images * (trial.until or trial.architecture.training.epochs)
+
+    def search_seconds(self, epochs: int) -> float:
+        """A rule of thumb for so many epochs of the first candidates, with what each takes beside its epochs."""
+        costs = [self.train_cost(dataclasses.replace(trial, until=1)) for trial in self.state.candidates]
+        search, jobs = self.sweep.search, max(1, self.jobs)
+        arithmetic = epochs * sum(costs) / max(1, len(costs)) / _FLOPS_PER_SECOND
+        return (arithmetic + _SECONDS_BESIDE_EPOCHS * search.rounds * ROUND) / jobs
 
 
 def make_plan(sweep: Sweep, options: Options, notify=None) -> Plan:
@@ -171,33 +185,34 @@ def _make_plan(sweep: Sweep, options: Options, notify, results: Results, memory:
         _keep_what_is_real(results, sweep, source.fallback_reason)
 
     # The trials, as far as records say which.
-    wanted, over_budget = wanted_names(sweep, options), sweep_module.over_budget(sweep, sizes)
-    affordable = [item for item in sweep.architectures if item.name not in over_budget]
-    latencies, to_measure = _latencies(results, affordable, wanted, info, options)
     state = ranking.SweepState(
         sweep=sweep,
         trials=(),
         records={},
         sizes=sizes,
         dataset=info.dataset,
-        over_budget=over_budget,
-        latencies=latencies,
+        over_budget=sweep_module.over_budget(sweep, sizes),
         warnings=info.warnings,
         class_names=info.class_names,
         earlier=results.registry.earlier_looks(sweep),
         memory=looks.Memory(results.load_comparison(sweep.folder_name).get("looks")),
+        search=search_log(results, sweep, info, options.plain_fit),
     )
-    proposals, stamps, damaged, to_train = proposals_of(info.identity, options.plain_fit), {}, [], []
+    proposals = Searched(proposals_of(info.identity, options.plain_fit))
+    stamps, damaged, to_train = {}, [], []
     while trials := proposals.next(_without(state, to_train)):
         records, more_stamps, more_damaged = look_up(results, trials)
         state, stamps, damaged = with_trials(state, trials, records), stamps | more_stamps, damaged + more_damaged
         to_train += missing(trials, state, options)
+    wanted_names(state.sweep, options, or_error=True)
+    latencies, to_measure = find_latencies(results, state, info, options)
+    state = dataclasses.replace(state, latencies=latencies)
 
-    to_choose = [trial for trial in to_train if not trial.is_refit]
+    to_choose = [trial for trial in to_train if not trial.is_refit and not trial.is_candidate]
     changed = changes(results.registry.last_plan(sweep), to_choose) + _refitted_before(results, sweep, to_train)
 
     # Who trains them.
-    jobs, jobs_note = decide_jobs(options, to_train, sizes, info)
+    jobs, jobs_note = decide_jobs(options, to_train, state, info)
     return Plan(
         options=options,
         source=source,
@@ -244,12 +259,16 @@ def look_up(results: Results, trials: Sequence[Trial]) -> tuple[dict[str, Record
 
 def with_trials(state: ranking.SweepState, trials: Sequence[Trial], records: Mapping) -> ranking.SweepState:
     """The state that asks for these trials too; with `records` of its own, which its owner may add to."""
-    return dataclasses.replace(
+    candidates = {trial.fingerprint: trial for trial in (*state.candidates, *trials) if trial.is_candidate}
+    whole = [trial for trial in trials if not trial.is_candidate]
+    state = dataclasses.replace(
         state,
-        trials=[*state.trials, *(trial for trial in trials if not trial.is_refit)],
-        refits=[*state.refits, *(trial for trial in trials if trial.is_refit)],
+        trials=[*state.trials, *(trial for trial in whole if not trial.is_refit)],
+        refits=[*state.refits, *(trial for trial in whole if trial.is_refit)],
+        candidates=[*candidates.values()],
         records={**state.records, **records},
     )
+    return state.with_finalists()
 
 
 def _without(state: ranking.SweepState, to_train: Sequence[Trial]) -> ranking.SweepState:
@@ -264,27 +283,37 @@ def missing(trials: Sequence[Trial], state: ranking.SweepState, options: Options
     return [
         trial
         for trial in trials
-        if trial.architecture.name in wanted and why_trained(state.records.get(trial.fingerprint), options) is not None
+        if (trial.is_candidate or trial.architecture.name in wanted)
+        and why_trained(trial, state.records.get(trial.fingerprint), options) is not None
     ]
 
 
-def why_trained(record: Record | None, options: Options) -> str | None:
-    """Why a run with these options trains a trial that has this record; None where it does not."""
+def why_trained(trial: Trial, record: Record | None, options: Options) -> str | None:
+    """Why a run with these options trains a trial that has this record; None where it does not.
+
+    What a search has decided is decided: its candidates are not trained again by `--fresh`.
+    """
     if record is None:
         return "no record"
-    if options.fresh:
+    if options.fresh and not trial.is_candidate:
         return "--fresh"
     if record.is_done:
         return None
+    if record.is_unscored:
+        return None if record.has_enough_for(trial) else "a search stopped it early"
     if options.retry_failed:
         return "--retry-failed"
     return "the failure was the machine's, or a limit of time" if record.is_tried_again(options.trial_timeout) else None
 
 
-def wanted_names(sweep: Sweep, options: Options) -> set[str]:
-    """Names of the architectures that `--only` asks for; all without it."""
+def wanted_names(sweep: Sweep, options: Options, or_error: bool = False) -> set[str]:
+    """Names of the architectures that `--only` asks for; all without it.
+
+    Args:
+        or_error: raise a SweepError where a pattern names nothing.
+    """
     names = [architecture.name for architecture in sweep.architectures]
-    for pattern in options.only:
+    for pattern in options.only if or_error else ():
         if not fnmatch.filter(names, pattern):
             shown = quoted(pattern)[1:-1]
             raise SweepError(f"--only {shown}: no architecture of that name; there are {', '.join(names[:20])}")
@@ -327,13 +356,13 @@ def _refitted_before(results: Results, sweep: Sweep, to_train: Sequence[Trial]) 
 # ---- latencies, changes, workers ----------------------------------------------------------------------------------
 
 
-def _latencies(
-    results: Results, architectures: Sequence[Architecture | Baseline], wanted: set[str], info, options
+def find_latencies(
+    results: Results, state: ranking.SweepState, info: DataInfo, options: Options
 ) -> tuple[dict[str, Latency], dict[str, list[Architecture]]]:
     """The latencies that are known, by architecture name, and the architectures to measure, by the key of a latency."""
-    latencies, to_measure = {}, {}
-    for architecture in architectures:
-        if isinstance(architecture, Baseline):
+    latencies, to_measure, wanted = {}, {}, wanted_names(state.sweep, options)
+    for architecture in state.sweep.architectures:
+        if isinstance(architecture, Baseline) or architecture.name in state.over_budget:
             continue
         key = _latency_key(architecture, info)
         latency = results.load_latency(key)
@@ -361,7 +390,7 @@ def _latency_key(architecture: Architecture, info: DataInfo) -> str:
 
 
 def decide_jobs(
-    options: Options, trials: Sequence[Trial], sizes: Mapping[str, StackSize], info: DataInfo
+    options: Options, trials: Sequence[Trial], state: ranking.SweepState, info: DataInfo
 ) -> tuple[int, str | None]:
     """As many workers as asked for, else one a core; no more than trials, or than memory holds, with a word on that."""
     most = max(1, len(trials))
@@ -374,17 +403,23 @@ def decide_jobs(
         wanted = (options.device != "cpu" and count_gpus()) or available_cores()
     wanted = min(wanted, most)
     memory = available_memory_bytes()
-    needed = WORKER_BYTES + largest_bytes(trials, sizes, info)
+    needed = WORKER_BYTES + largest_bytes(trials, state, info)
     fits = wanted if memory is None else max(1, memory // needed)
     if fits >= wanted:
         return wanted, None
     return fits, f"{fits} workers, not {wanted}: a worker needs about {needed / 1e9:.1f} GB of memory"
 
 
-def largest_bytes(trials: Sequence[Trial], sizes: Mapping[str, StackSize], info: DataInfo) -> int:
+def largest_bytes(trials: Sequence[Trial], state: ranking.SweepState, info: DataInfo) -> int:
     """What the largest of these trials holds in memory, besides its worker."""
-    to_hold = {trial.architecture.name: trial.architecture for trial in trials}
-    return max((_training_bytes(item, sizes[name], info) for name, item in to_hold.items()), default=0)
+    to_hold = {trial.architecture.name: trial for trial in trials}
+    return max((_training_bytes(one.architecture, size_of(one, state), info) for one in to_hold.values()), default=0)
+
+
+def size_of(trial: Trial, state: ranking.SweepState) -> StackSize:
+    """What a trial trains; a search knows the size of its candidates, which stand in no table."""
+    known = None if trial.is_candidate else state.sizes.get(trial.architecture.name)
+    return known or state.search.size_of(trial.architecture)
 
 
 def _training_bytes(architecture: Architecture | Baseline, size: StackSize, info: DataInfo) -> int:

@@ -31,6 +31,7 @@ class Listed:
     def next(self, state: SweepState) -> list[Trial]:
         if state.trials and not state.sweep.looks:
             return []
+        state = state.with_finalists()
         asked = rank(state).progress.asked if state.sweep.looks else {}
         seeds = {name: state.sweep.seeds[:number] for name, number in asked.items()}
         listed = {trial.fingerprint for trial in state.trials}

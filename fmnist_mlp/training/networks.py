@@ -23,7 +23,9 @@ from fmnist_mlp.training.gradients import histograms_of
 from fmnist_mlp.training.trainer import Assignment, Predictions, Trained
 
 _PREDICTION_BATCH_SIZE = 1000
-_PROGRAMS_KEPT = 8  # a change of the sweep file comes back to stacks that were trained before; some 30 MB each
+# A change of the sweep file comes back to stacks that were trained before, and a search to half of a round, where two
+# workers share it; some 30 MB each.
+_PROGRAMS_KEPT = 10
 
 _NO_PROGRAMS = (
     "Keras {} takes no compiled epoch (Model.train_function): trained by Keras's own loop, which is slower and differs "
