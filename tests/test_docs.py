@@ -54,7 +54,7 @@ def test_no_page_has_an_unfilled_place(page):
 
 
 def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
-    listed, grid, baselines = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    listed, grid, baselines, search = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     path = tmp_path / "mine.yaml"
     path.write_text(listed, encoding="utf-8")
     sweep = load_sweep(path)
@@ -66,6 +66,9 @@ def test_the_yaml_in_the_readme_is_a_valid_sweep(tmp_path):
     assert "64-bn-32-bn-learning_rate0.003" in {a.name for a in sweep.architectures}
     path.write_text(baselines, encoding="utf-8")
     assert [a.in_short for a in load_sweep(path).architectures][::2] == ["LogisticRegression()", "SVC(C=10)"]
+    path.write_text(search, encoding="utf-8")
+    found = load_sweep(path).search
+    assert (found.trials, found.rungs, found.finalists, found.max_params) == (100, (2, 7, 20), 5, 110_000)
 
 
 def test_the_message_in_the_readme_is_what_the_program_says(tmp_path, monkeypatch, capsys):

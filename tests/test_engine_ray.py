@@ -20,6 +20,7 @@ import engine_calls
 import pytest
 import sweeping
 import test_engine
+import test_search_runs
 from engine_calls import is_held, wait_until
 from sweeping import Project, children, command_line, different, is_running, put_record
 from test_engine import (  # noqa: F401 - collected here too, with this module's `make_engine`
@@ -532,6 +533,15 @@ def test_ctrl_c_leaves_nothing_running_and_the_rerun_goes_on_here(tmp_path, mach
     away.sweep("--device", "cpu")
     whole.sweep("--device", "cpu")
     assert different(whole.numbers(), away.numbers()) == []
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_search_and_its_looks_are_the_same_on_a_cluster(tmp_path, machines):
+    local, away = (Project(tmp_path / name, test_search_runs.SEARCH) for name in ("local", "away"))
+    local.sweep("--device", "cpu")
+    away.sweep("--ray-address", machines.address, "--device", "cpu", environment=machines.environment, timeout=900)
+    assert different(test_search_runs.numbers(away), test_search_runs.numbers(local)) == []
 
 
 @needs_ray

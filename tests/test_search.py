@@ -391,3 +391,14 @@ def test_what_matters_is_told(searching):
     assert next(iter(found)) == "learning_rate"
     assert sum(found.values()) == pytest.approx(1)
     assert {*found} == {*summary.state.search.search.axes}
+
+
+def test_every_column_is_explained(searching):
+    from test_results import explained
+
+    _, summary = searching.run()
+    names = [*found(searching)[0]]
+    axes = {"depth", "units", "dropout", "optimizer", "learning_rate"}
+    assert [*explained("search.csv")] == [name for name in names if name not in axes]
+    assert axes <= {*names}
+    assert (summary.failed, summary.stopped) == ([], False)
