@@ -402,3 +402,22 @@ def test_every_column_is_explained(searching):
     assert [*explained("search.csv")] == [name for name in names if name not in axes]
     assert axes <= {*names}
     assert (summary.failed, summary.stopped) == ([], False)
+
+
+@pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
+def test_the_hparams_tab_has_a_row_a_candidate(searching):
+    from test_tensorboard_logs import ask_tensorboard, figures_of_group, sessions
+
+    searching.write(SEARCH.replace("trials: 40", "trials: 20"))
+    searching.run()
+    logs = searching.folder / "results" / "_trials" / "fake" / "_search"
+    rows = sessions(lambda path, query: ask_tensorboard(path, query, logs=logs))
+    shown = {row["fingerprint"]: row for row in found(searching)}
+    assert len(rows) == len(shown) == 20
+    for row in shown.values():
+        (group,) = (one for key, one in rows.items() if key.endswith(f"-c{row['candidate']}"))
+        assert group["hparams"]["learning_rate"] == float(row["learning_rate"])
+        assert figures_of_group(group)["val_accuracy"] == pytest.approx(float(row["val_accuracy"]), rel=1e-6)
+    before = {path: path.stat().st_mtime_ns for path in logs.rglob("*tfevents*")}
+    searching.run()
+    assert {path: path.stat().st_mtime_ns for path in logs.rglob("*tfevents*")} == before

@@ -363,6 +363,8 @@ def print_where_to_look(plan: Plan, summary: Summary, screen: Screen) -> None:
     screen.say(f"curves: tensorboard --logdir {shlex.quote(str(plan.options.logs_dir))}")
     trials = plan.results.trial_logs(sweep.folder_name)
     screen.say(f"curves of every trial: tensorboard --logdir {shlex.quote(str(trials))}")
+    if sweep.search is not None:
+        screen.say(f"settings of every candidate: tensorboard --logdir {shlex.quote(str(trials / '_search'))}")
 
 
 def new_table(*columns: str, title: str = "") -> RichTable:

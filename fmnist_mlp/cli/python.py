@@ -24,6 +24,7 @@ from fmnist_mlp.cli.sweep import again_if_images_changed, stop_by_signal
 from fmnist_mlp.data.npz import write_npz
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import columns, ranking, table
+from fmnist_mlp.results.candidates import candidate_columns, candidate_rows
 from fmnist_mlp.runner.loop import Summary, run_sweep
 from fmnist_mlp.runner.plan import Options, Plan, make_plan
 from fmnist_mlp.runner.workers import Workers
@@ -164,6 +165,14 @@ class SweepResult:
     def history(self):
         """A row an epoch of each trial, as in history.csv: a pandas DataFrame in long form."""
         return _frame(table.HISTORY_COLUMNS, table.history_rows(self._state))
+
+    @cached_property
+    def search(self):
+        """A row a candidate of the search, as in search.csv: a pandas DataFrame; None without a search."""
+        log = self._state.search
+        if log is None:
+            return None
+        return _frame(candidate_columns(log), candidate_rows(log, log.progress(self._state.records)))
 
     @property
     def report(self) -> "Report":

@@ -9,7 +9,7 @@ from fmnist_mlp.logs.events import hparams_value, scalar_value
 from fmnist_mlp.results.record import Record
 from fmnist_mlp.sweepfile.in_words import value_in_words
 from fmnist_mlp.sweepfile.layers import Dense
-from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline, Sweep
+from fmnist_mlp.sweepfile.sweep import OF_A_BASELINE, Architecture, Baseline
 from fmnist_mlp.sweepfile.trials import Trial
 
 # TensorBoard's table shows the metrics behind the columns, in this order.
@@ -24,11 +24,11 @@ _WIDTH = 13
 
 
 class HParams:
-    """Columns and sessions of a sweep's table; one object a sweep, as each session has the columns of all."""
+    """Columns and sessions of some architectures; one object for all, as each session has the columns of all."""
 
-    def __init__(self, sweep: Sweep):
-        settings = {architecture.name: _settings(architecture) for architecture in sweep.architectures}
-        networks = [settings[item.name] for item in sweep.architectures if not isinstance(item, Baseline)]
+    def __init__(self, architectures: Sequence[Architecture | Baseline]):
+        settings = {architecture.name: _settings(architecture) for architecture in architectures}
+        networks = [settings[item.name] for item in architectures if not isinstance(item, Baseline)]
         names = dict.fromkeys(name for of_one in settings.values() for name in of_one)
         # A column of numbers must have one in every row.
         numbers = {name for name in names if networks and all(isinstance(of_one[name], float) for of_one in networks)}
@@ -62,7 +62,6 @@ class HParams:
         row = self._rows[trial.architecture.name]
         row = row | {"architecture": shown_name(trial), "dataset": records[0].dataset}
         row["params"] = _text(records[0].params or 0)
-        done = [record for record in records if record.is_done]
         started = min(float(record.measured.get("started_at_seconds", 0.0)) for record in records)
         start = plugin_data_pb2.SessionStartInfo(start_time_secs=started, group_name=group)
         for name, value in row.items():
@@ -77,7 +76,7 @@ class HParams:
             hparams_value(metadata.SESSION_END_INFO_TAG, session_end_info=end),
         ]
         for name in _METRICS:
-            figures = [record.metrics[name] for record in done if record.metrics.get(name) is not None]
+            figures = [figure for record in records if (figure := _figure(record, name)) is not None]
             values += [scalar_value(name, sum(figures) / len(figures))] if figures else []
         return [(0, values)]
 
@@ -110,6 +109,11 @@ def _settings(architecture: Architecture | Baseline) -> dict[str, str | int | fl
     stack = {"architecture": architecture.name, "depth": len(widths), "widths": "-".join(map(str, widths)) or "none"}
     numbers = {name: value for name, value in training.items() if isinstance(value, int | float)}
     return stack | {name: numbers.get(name, value_in_words(value)) for name, value in training.items()}
+
+
+def _figure(record: Record, name: str) -> float | None:
+    """Of a candidate of a search as its last epoch has it; of test images there is none."""
+    return record.history[name][-1] if record.is_unscored and name in record.history else record.metrics.get(name)
 
 
 def _text(value: str | float) -> str:

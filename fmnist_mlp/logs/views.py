@@ -26,12 +26,15 @@ from fmnist_mlp.logs.overview import Overview, run_of
 from fmnist_mlp.results import ranking
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Record
+from fmnist_mlp.results.search import SearchLog
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.results.views import Views
 from fmnist_mlp.sweepfile.sweep import Sweep
 from fmnist_mlp.sweepfile.trials import Trial
 
 _FORMAT = 3  # of what the parent writes of a trial: raise it when the same records give other views
+
+_SEARCH = "_search"  # no architecture is called so
 
 _SECONDS_BETWEEN_MIRRORS = 1.0
 
@@ -54,7 +57,7 @@ class SweepLogs:
 
     def __init__(self, root: Path, sweep: Sweep, results: Results):
         self.folder, self.trials_folder = Path(root) / sweep.folder_name, results.trial_logs(sweep.folder_name)
-        self._sweep, self._results, self._hparams = sweep, results, HParams(sweep)
+        self._sweep, self._results, self._hparams = sweep, results, HParams(sweep.architectures)
         self._views = Views(self.trials_folder)
         self._overview = Overview(self.folder, results, self._hparams)
         self._state = ranking.SweepState(sweep, (), {}, {}, "")
@@ -89,7 +92,7 @@ class SweepLogs:
             if self._views.is_unknown:
                 take_over(self._views, self._results)
         for part in parts:
-            if part not in wanted:
+            if part not in wanted and not part.startswith(f"{_SEARCH}/"):
                 self._views.remove(self._views.names(part))
         for trial in wanted.values():
             self._show_trial(trial, records.get(trial.fingerprint))
@@ -170,6 +173,28 @@ class SweepLogs:
             SweepError: the logs cannot be written.
         """
         self._overview.show_sweep(state, rows, info, source)
+
+    def show_candidates(self, log: SearchLog, records: Mapping[str, Record]) -> None:
+        """An HParams row for each candidate of a search, each a run below `_search/`, with figures as far as it came.
+
+        Raises:
+            SweepError: the logs cannot be written.
+        """
+        found = {f"{_SEARCH}/{one.number}": one for candidates in log.rounds() for one in candidates}
+        found = {part: one for part, one in found.items() if one.same_as is None and one.trial.fingerprint in records}
+        hparams = HParams([one.architecture for one in found.values()])
+        for part, one in found.items():
+            key = made_of(
+                [_FORMAT, self._results.content_key(one.trial.fingerprint), hparams.key(one.architecture.name)]
+            )
+            if not self._views.is_in_step(part, key):
+                events = hparams.session(one.architecture.name, one.trial, [records[one.trial.fingerprint]])
+                with writing(self.trials_folder / part):
+                    name, content = event_file("session", events)
+                self._views.show(part, key, {f"{part}/{name}": content})
+        for part in self._views.parts():
+            if part.startswith(f"{_SEARCH}/") and part not in found:
+                self._views.remove(self._views.names(part))
 
     def take_notices(self) -> list[str]:
         """What is to be said of files that people changed, a line each; every line once."""

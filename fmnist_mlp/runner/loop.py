@@ -267,6 +267,8 @@ class Run:
         exported = ranking.rank(self.state).exported_trials
         self.results.show_models(self.state.sweep, exported, self.state.class_names)
         self.logs.show_sweep(self.state, self.summary.rows, self.plan.info, self.plan.source)
+        if self.state.search is not None:
+            self.logs.show_candidates(self.state.search, self.state.records)
         self.say_what_was_changed()
         self.results.remember_digests(self.new_records)
         for line in self.results.damaged.values():
