@@ -41,8 +41,8 @@ WORKER_BYTES = 1_200_000_000
 # What a core does of an architecture's operations, in the default sweep (docs/speed.md).
 _FLOPS_PER_SECOND = 1.3e11
 
-# What a candidate takes beside its epochs: compiling, above all (docs/search.md).
-_SECONDS_BESIDE_EPOCHS = 3.0
+# What a candidate takes beside its epochs on two slow cores: compiling, above all (docs/search.md).
+_SECONDS_BESIDE_EPOCHS = 6.0
 
 # A baseline holds its images in float32, and some also in float64, PCA among them.
 _BASELINE_BYTES_A_PIXEL = 4 + 8
