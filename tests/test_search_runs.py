@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from sweeping import Project, different, needs_proc, read_csv, wait_until
+from sweeping import Project, different, read_csv, wait_until
 
 # Six stacks, so six programs, and twenty learning rates.
 SEARCH = """
@@ -51,7 +51,6 @@ def test_a_search_is_the_same_for_any_number_of_workers(jobs, alone, tmp_path):
     assert not list((project.results / "_records" / ".checkpoints").glob("*/*"))
 
 
-@needs_proc
 @pytest.mark.slow
 def test_a_search_that_is_killed_inside_and_between_rungs_is_the_same(alone, tmp_path):
     project = Project(tmp_path, SEARCH)
