@@ -56,7 +56,7 @@ def test_a_search_that_is_killed_inside_and_between_rungs_is_the_same(alone, tmp
     project = Project(tmp_path, SEARCH)
     for jobs, records in (("2", 7), ("1", 20), ("2", 24), ("2", 41)):
         with project.start("--jobs", jobs) as process:
-        XX
+            wait_until(lambda n=records: len([*project.results.glob("_records/[0-9a-f]*")]) >= n, process, 300)
             os.killpg(process.pid, signal.SIGKILL)
     project.sweep("--jobs", "2")
     assert different(numbers(project), alone) == []

@@ -30,11 +30,12 @@ def draw_course(subtitle: str, rows: Sequence[CandidateRow], select_by: str) -> 
     best = np.array([np.nan if row.best_so_far is None else row.best_so_far for row in rows])
     best = best if is_loss(select_by) else 100 * best
     limits = choose_limits(values[is_whole])
-    for left, x, words in ((0.6, candidates, "candidates"), (2.85, epochs, "epochs")):
-        axes = add_axes(figure, left, 0.6, 2.0, 1.6)
-        _draw_points(axes, x, np.clip(values, *limits), is_whole)
+    for left, x, words in ((0.7, candidates, "candidates"), (2.9, epochs, "epochs")):
+        axes = add_axes(figure, left, 0.6, 1.95, 1.6)
+        _draw_points(axes, x, values, is_whole)
         axes.step(x, best, where="post", color=BLUE, linewidth=1.2)
         axes.set(ylim=limits, xlabel=words)
+        axes.tick_params(labelleft=left < 1)
         axes.set_ylabel(f"{METRICS[select_by]}, {'nats' if is_loss(select_by) else '%'}" if left < 1 else "")
     return to_png(figure)
 
@@ -48,7 +49,7 @@ def draw_candidates(subtitle: str, rows: Sequence[CandidateRow], select_by: str)
     params = np.array([row.standing.candidate.size.params for row in rows], float)
     limits = choose_limits(values)
     scale_costs(axes, params, "params")
-    _draw_points(axes, params, np.clip(values, *limits), is_whole)
+    _draw_points(axes, params, values, is_whole)
     x, y = params[is_whole], values[is_whole]
     is_on_front = np.array(pareto_front(x.tolist(), y.tolist(), higher_is_better=not is_loss(select_by)), bool)
     order = np.flatnonzero(is_on_front)[np.argsort(x[is_on_front], kind="stable")]

@@ -42,7 +42,8 @@ def show_search(page: Page, content: Content) -> None:
         draw_candidates(content.subtitle, rows, log.select_by),
         alt=f"Scatter plot of {content.metric_words} against parameters of {len(shown):,} candidates.",
         caption=f"{content.metric_words.capitalize()} against parameters: each candidate as far as it was trained, "
-        "pale where it was stopped early. The steps join those trained whole that nothing smaller reaches.",
+        "pale where it was stopped early; far worse ones lie outside. The steps join those trained whole that nothing "
+        "smaller reaches.",
     )
     if found := importances(log, records):
         words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.items())
