@@ -14,7 +14,7 @@ from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.candidates import of_the_search
 from fmnist_mlp.results.record import Record
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.results.study import importances, study_trials
+from fmnist_mlp.results.study import distributions_of, importances, study_trials
 from fmnist_mlp.runner import search as runner_search
 from fmnist_mlp.runner.loop import Listener
 from fmnist_mlp.sweepfile.seeds import MAX_SEED
@@ -228,7 +228,7 @@ def test_tpe_finds_what_is_good_and_random_does_not_look(searching, tmp_path, mo
 
 def told(summary):
     log = summary.state.search
-    return study_trials(log, log.progress(summary.state.records))
+    return study_trials(log, log.progress(summary.state.records), distributions_of(log))
 
 
 def test_what_is_told_of_each_candidate(searching):

@@ -93,8 +93,8 @@ def propose_round(log: SearchLog, progress: Progress) -> None:
         direction="maximize" if log.select_by == "val_accuracy" else "minimize",
         sampler=_sampler(search.sampler, search.seed, round_number),
     )
-    study.add_trials(study_trials(log, progress))
     distributions = distributions_of(log)
+    study.add_trials(study_trials(log, progress, distributions))
     proposed, found, over_budget = [], 0, 0
     while found < ROUND:
         trial = study.ask(distributions)
