@@ -17,6 +17,7 @@ from fmnist_mlp.cli.sweep import main
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.runner.plan import Options, make_plan
 from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.sweepfile.search import ROUND
 from fmnist_mlp.sweepfile.sweep import Baseline, Overrides
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,8 +68,11 @@ def test_a_shipped_file_plans_every_trial_that_it_asks_for(path, plan, tmp_path)
     assert len(set(names)) == len(names) >= 1
     affordable = len(names) - len(planned.state.over_budget)
     seeds = (*sweep.looks, len(sweep.seeds))[0]  # those of the first look, where there are several
-    assert len(planned.state.trials) == affordable * seeds * (sweep.folds or 1) > 0
-    assert len(planned.to_train) == len(planned.state.asked_for)
+    if sweep.search is None:
+        assert len(planned.state.trials) == affordable * seeds * (sweep.folds or 1) > 0
+        assert len(planned.to_train) == len(planned.state.asked_for)
+    else:  # first of all the candidates of a round
+        assert (planned.state.trials, len(planned.to_train), len(planned.state.candidates)) == ([], ROUND, ROUND)
     if sweep.refit is not None and sweep.refit.which == "all":
         assert len(planned.state.refits) == affordable * (sweep.refit.seeds or len(sweep.seeds))
     assert len({trial.fingerprint for trial in planned.state.trials}) == len(planned.state.trials)
@@ -130,8 +134,11 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     """One seed, 300 images and as few epochs as it allows, but through all that a real sweep goes through."""
     project = Project(tmp_path / "project")
     without_data = re.sub(r"^dataset:.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    project.write(f"dataset: synthetic\n{without_data}", path.name)
     planned = plan(path)
+    few_values = {"trials": ROUND, "depth": 1, "units": "[16, 32]"} if planned.sweep.search else {}  # few programs
+    for key, few_of_them in few_values.items():
+        without_data = re.sub(rf"^  {key}: .*$", f"  {key}: {few_of_them}", without_data, flags=re.MULTILINE)
+    project.write(f"dataset: synthetic\n{without_data}", path.name)
     affordable = [item.name for item in planned.sweep.architectures if item.name not in planned.state.over_budget]
     baselines = {item.name for item in planned.sweep.architectures if isinstance(item, Baseline)}
     wanted = affordable if baselines else few(affordable)
@@ -146,7 +153,9 @@ def test_a_shipped_file_runs_from_the_command_line(path, plan, worker, tmp_path,
     epochs = "".join(f"+epochs-{number}" for number in with_few_epochs(path, planned.sweep)[1:])
     folder = path.stem + epochs + "+limit-300" + seeds
     rows, trials = project.rows(folder), project.trials(folder)
-    assert list(rows) == [item.name for item in planned.sweep.architectures]
+    listed, finalists = [item.name for item in planned.sweep.architectures], [*rows][len(planned.sweep.architectures) :]
+    assert [*rows][: len(listed)] == listed
+    assert len(finalists) == (planned.sweep.search.finalists if planned.sweep.search else 0)
     assert {name.removesuffix(" refit") for name, _ in trials} == set(wanted)
     for name, row in rows.items():
         if name in planned.state.over_budget:
