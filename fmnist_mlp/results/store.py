@@ -487,7 +487,7 @@ class Results:
         """
         linked = []
         for path in files.below(folder):
-            with contextlib.suppress(FileNotFoundError):  # a draft of another process
+            with contextlib.suppress(OSError):  # a draft of another process, or links that lead nowhere
                 linked += [path] if path.stat().st_nlink > 1 else []
         if not linked:
             return
