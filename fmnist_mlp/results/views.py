@@ -22,7 +22,6 @@ import itertools
 import os
 import secrets
 import shutil
-import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -241,12 +240,13 @@ class Views:
 
     def _put(self, name: str, content: bytes, sum_: str, flush: bool, was_ours: bool) -> None:
         path = self.folder / name
-        with contextlib.suppress(FileNotFoundError):  # not there, or another process has just removed it
-            is_file = stat.S_ISREG(path.lstat().st_mode)
-            if not is_file or (not self._is_ours(name) and self._sum(name) != sum_):
-                self._set_aside(name, was_ours)
-            elif path.stat().st_nlink > 1:
-                path.unlink()  # an earlier version linked to the record; whoever writes here must not write there
+        if os.path.lexists(path):
+            is_file = path.is_file() and not path.is_symlink()
+            with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+                if not is_file or (not self._is_ours(name) and self._sum(name) != sum_):
+                    self._set_aside(name, was_ours)
+                elif path.stat().st_nlink > 1:
+                    path.unlink()  # an earlier version linked to the record; whoever writes here must not write there
         files.write_whole(path, content, flush=flush)
         # Clocks of file systems tick every few milliseconds. A moment off the tick is one that no later write can have.
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
