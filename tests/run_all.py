@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "-p",
 # So that no core waits for another at the end, in the order of measured times; of the others the larger come first.
 LONGEST_FIRST = (
     *("engine_ray", "end_to_end", "surroundings", "sweeps", "compiled_epoch", "kill", "watch", "python"),
-    *("published", "preprocess", "refit"),
+    *("search_runs", "published", "preprocess", "refit", "search"),
 )
 NOTHING_SELECTED = 5  # pytest's exit code
 
