@@ -5,6 +5,7 @@ import math
 import shutil
 
 import numpy as np
+import optuna
 import pytest
 import test_runner
 from sweeping import done_record, put_record
@@ -19,7 +20,6 @@ from fmnist_mlp.runner import search as runner_search
 from fmnist_mlp.runner.loop import Listener
 from fmnist_mlp.sweepfile.seeds import MAX_SEED
 
-optuna = pytest.importorskip("optuna")
 THE_VERSION = optuna.__version__
 
 SEARCH = """
