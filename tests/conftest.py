@@ -5,7 +5,9 @@ import functools
 import gc
 import os
 import sys
+from pathlib import Path
 
+from fmnist_mlp.training.program_cache import VARIABLE as PLACE_OF_PROGRAMS
 from fmnist_mlp.training.worker import own_environment
 
 # Before anything imports TensorFlow: the same surroundings as a worker's.
@@ -21,6 +23,9 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 # Compiling is most of what a tiny training takes here, and half of that is making fast code of it. Worker processes
 # start with their own flags, so what is compared with a worker's bits has to be made by one.
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
+# Sweeps that tests start compile the same few stacks again and again: here they keep them for each other.
+os.environ.setdefault(PLACE_OF_PROGRAMS, str(Path(__file__).parents[1] / ".pytest_cache" / "programs"))
 
 import numpy as np
 import pytest

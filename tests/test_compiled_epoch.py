@@ -11,7 +11,7 @@ from learning import TRAIN, VALIDATION, assert_agree, assert_same_bits, new_lear
 from fmnist_mlp.data.split import epoch_order
 from fmnist_mlp.sweepfile.layers import BatchNormalization, Dense, Dropout, GaussianNoise, LayerNormalization
 from fmnist_mlp.sweepfile.settings import EarlyStopping, Training
-from fmnist_mlp.training import compiled_epoch
+from fmnist_mlp.training import tracing
 from fmnist_mlp.training.trainer import TrainingDiverged
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "nadam", "lion")
@@ -154,13 +154,13 @@ def test_dropout_draws_its_numbers_quickly_and_the_same(tiny_images, monkeypatch
     """The barrier of `quick_random_numbers` is there in this TensorFlow, is used, and changes no bit."""
     settings = Training(epochs=2, learning_rate=0.01)
     barriers = []
-    stock = compiled_epoch._gen_xla_ops.xla_optimization_barrier
+    stock = tracing._gen_xla_ops.xla_optimization_barrier
     monkeypatch.setattr(
-        compiled_epoch._gen_xla_ops, "xla_optimization_barrier", lambda input: barriers.append(1) or stock(input=input)
+        tracing._gen_xla_ops, "xla_optimization_barrier", lambda input: barriers.append(1) or stock(input=input)
     )
     quick = train(new_learner(DROPOUT, settings), tiny_images).history
     assert barriers
-    monkeypatch.setattr(compiled_epoch, "_random_ops_util", None)
+    monkeypatch.setattr(tracing, "_random_ops_util", None)
     assert train(new_learner(DROPOUT, settings), tiny_images).history == quick
 
 
@@ -178,17 +178,17 @@ def test_random_numbers_come_slowly_where_tensorflow_is_another_one(kind, monkey
     def draw():
         @tf.function(jit_compile=True, autograph=False)
         def program():
-            with compiled_epoch.quick_random_numbers():
+            with tracing.quick_random_numbers():
                 return tf.random.stateless_uniform((9,), (1, 2))
 
         return program().numpy().tolist()
 
-    quick, stock = draw(), compiled_epoch._random_ops_util.get_key_counter_alg
+    quick, stock = draw(), tracing._random_ops_util.get_key_counter_alg
     with monkeypatch.context() as patch:
         for name, stand_in in ANOTHER_TENSORFLOW[kind].items():
-            patch.setattr(compiled_epoch, name, stand_in)
+            patch.setattr(tracing, name, stand_in)
         assert draw() == quick
-    assert compiled_epoch._random_ops_util.get_key_counter_alg is stock, "it was lent for a moment only"
+    assert tracing._random_ops_util.get_key_counter_alg is stock, "it was lent for a moment only"
 
 
 def test_a_keras_without_train_function_trains_by_its_own_loop(tiny_images, monkeypatch):

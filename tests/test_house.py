@@ -27,7 +27,7 @@ MOST_LINES_OF_A_FUNCTION = 80
 TOUCHED = {
     "app": "_BUSY _listener",
     "cluster": "_load_from",
-    "compiled_epoch": "_gen_xla_ops _random_ops_util",
+    "tracing": "_concrete_function _control_flow _gen_xla_ops _random_ops_util",
     "decoder": "_INHERITED",
     "export": "_silence",
     "fit": "_STEPS_PER_EXECUTION _learning_rate",

@@ -1,9 +1,12 @@
-"""A search, trained for real: the same to the last bit for any number of workers. (Killed: test_search.)"""
+"""A search, trained for real: the same to the last bit for any number of workers, killed or not."""
 
+import functools
 import json
+import os
+import signal
 
 import pytest
-from sweeping import Project, different, read_csv
+from sweeping import Project, different, read_csv, wait_until
 
 # Six stacks, so six programs, and twenty learning rates.
 SEARCH = """
@@ -47,3 +50,19 @@ def test_a_search_is_the_same_for_any_number_of_workers(jobs, alone, tmp_path):
     assert different(numbers(project), alone) == []
     assert len(read_csv(project.results / "tiny" / "search.csv")) == 40
     assert not list((project.results / "_records" / ".checkpoints").glob("*/*"))
+
+
+def has_records(project, wanted):
+    return len([*project.results.glob("_records/*/record.json")]) >= wanted
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_again_and_again_is_the_same(alone, tmp_path):
+    """In the first rung, at its end, in the second round, and among the finalists, each time on other workers."""
+    project = Project(tmp_path, SEARCH)
+    for jobs, wanted in (("2", 7), ("1", 20), ("2", 26), ("1", 41)):
+        with project.start("--jobs", jobs) as process:
+            wait_until(functools.partial(has_records, project, wanted), process, seconds=300)
+            os.killpg(process.pid, signal.SIGKILL)
+    project.sweep("--jobs", "2")
+    assert different(numbers(project), alone) == []

@@ -1,14 +1,23 @@
-"""What this machine has for workers: cores and memory within its control groups; environment variables."""
+"""What this machine has for workers: cores and memory within control groups, variables, a place for scratch files."""
 
+import atexit
 import contextlib
+import functools
 import math
 import os
+import platform
+import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fmnist_mlp.errors import SweepError
+
 IS_POSIX = os.name == "posix"
+
+_TRIES = 100
 
 
 @contextlib.contextmanager
@@ -113,3 +122,54 @@ def rss_bytes() -> int:
 
     # The peak, where the present is not known; kilobytes, but bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@functools.cache
+def scratch_folder() -> Path:
+    """A folder of this process's own, made once and gone with it; what killed workers left is cleared away.
+
+    Raises:
+        SweepError: it cannot be made.
+    """
+    # Imported here: the parent, which imports this module too, starts quicker without it.
+    import filelock
+
+    parent = folder_of_user()
+    for lock_file in parent.glob("worker-*.lock"):
+        lock = filelock.FileLock(lock_file)
+        with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
+            _remove_scratch(lock_file.with_suffix(""))
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):  # another process was the last to leave, and took it along
+            folder = Path(tempfile.mkdtemp(prefix="worker-", dir=folder_of_user()))
+            lock = filelock.FileLock(_lock_file(folder))
+            lock.acquire()
+            break
+    else:
+        raise SweepError(f"{platform.node()}: cannot make a folder in {parent}: set TMPDIR there")
+    atexit.register(_remove_scratch, folder, lock)  # which holds on to the lock, too
+    return folder
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.with_suffix(".lock")
+
+
+def _remove_scratch(folder: Path, lock=None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        _lock_file(folder).unlink(missing_ok=True)
+        folder.parent.rmdir()  # unless others have something there
+
+
+def folder_of_user() -> Path:
+    """Where this user's workers write on this machine. Raises SweepError where there is no such place."""
+    owner = os.getuid() if hasattr(os, "getuid") else "workers"
+    folder = Path(tempfile.gettempdir()) / f"fmnist_mlp-{owner}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            raise PermissionError(None, "it belongs to another user")
+    except OSError as error:
+        raise SweepError(f"{platform.node()}: cannot use {folder} ({error.strerror}): set TMPDIR there") from error
+    return folder

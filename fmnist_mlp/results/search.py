@@ -218,7 +218,7 @@ class SearchLog:
         record = records.get(candidate.trial.fingerprint)
         if record is None or _is_machine_failure(record):
             return False
-        return record.status != "stopped early" or record.epochs_done >= rung
+        return record.is_failed or record.has_enough_for(replace(candidate.trial, until=rung))
 
     def sort_key(self, standing: Standing) -> tuple:
         """Better candidates first: those trained whole, then by the rung they reached, then by their figure."""

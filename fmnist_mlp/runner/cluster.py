@@ -20,9 +20,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from fmnist_mlp.data.source import Dataset, DataSource, files_of, find_data, load_data
+from fmnist_mlp.engines import machine
 from fmnist_mlp.engines import ray as engine_ray
 from fmnist_mlp.engines.calls import Call, Outcome, Stopped, WorkerSettings
 from fmnist_mlp.engines.pool import Pool
@@ -89,8 +89,8 @@ def start_worker_there(device: str, threads: int, source: DataSource, versions: 
         raise SweepError(
             f"{platform.node()} has {has}, the sweep was started with {expected}: install the same on all machines"
         )
-    _scratch()
-    return worker.start_worker(device, threads, source, load=lambda wanted: _load_from(folder, wanted))
+    machine.scratch_folder()
+    return worker.start_worker(device, threads, source, is_alone=True, load=lambda wanted: _load_from(folder, wanted))
 
 
 def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tuple[Record, Files]:
@@ -102,7 +102,7 @@ def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tup
     Raises:
         Stopped, SweepError: as `run_trial`; the checkpoint has been sent, as a message, before the former.
     """
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+    with tempfile.TemporaryDirectory(dir=machine.scratch_folder()) as folder:
         results = Results(Path(folder) / "results")
         fingerprint = task.trial.fingerprint
         if checkpoint is not None:
@@ -121,7 +121,7 @@ def run_trial_there(context, task: Task, checkpoint: Files | None = None) -> tup
 
 def measure_latency_there(context, task: LatencyTask) -> Latency:
     """`latency.measure_latency`; the driver keeps what it returns."""
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+    with tempfile.TemporaryDirectory(dir=machine.scratch_folder()) as folder:
         return measure_latency(context, dataclasses.replace(task, results_root=Path(folder)))
 
 
@@ -153,46 +153,10 @@ class _CheckpointSender:
         return None
 
 
-def _scratch() -> Path:
-    """A folder of this worker's own."""
-    return _scratch_and_lock()[0]
-
-
-@functools.cache
-def _scratch_and_lock() -> tuple[Path, Any]:
-    """Made once a process, which holds the lock to its end; folders that killed workers left are cleared away."""
-    # Imported here: the driver, which imports this module too, starts quicker without it.
-    import filelock
-
-    parent = _folder_on_this_machine()
-    for lock_file in parent.glob("worker-*.lock"):
-        lock = filelock.FileLock(lock_file)
-        with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
-            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-            lock_file.unlink()
-    folder = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
-    lock = filelock.FileLock(f"{folder}.lock")
-    lock.acquire()
-    return folder, lock
-
-
-def _folder_on_this_machine() -> Path:
-    """Where this user's workers write on this machine."""
-    owner = os.getuid() if hasattr(os, "getuid") else "workers"
-    folder = Path(tempfile.gettempdir()) / f"fmnist_mlp-{owner}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            raise PermissionError(None, "it belongs to another user")
-    except OSError as error:
-        raise SweepError(f"{platform.node()}: cannot use {folder} ({error.strerror}): set TMPDIR there") from error
-    return folder
-
-
 def _write_images(files: Files) -> Path:
     """The driver's images on this machine, written once, whole, and kept for the next sweep."""
     name = "images-" + hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:16]
-    place = _folder_on_this_machine() / name
+    place = machine.folder_of_user() / name
     if place.is_dir():
         return place
     draft = Path(tempfile.mkdtemp(prefix=".images-", dir=place.parent))

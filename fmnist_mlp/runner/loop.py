@@ -354,7 +354,7 @@ class Run:
         settings = WorkerSettings(
             environment=(worker_environment if self.jobs else own_environment)(device, threads),
             initializer=START_WORKER,
-            initargs=(device, threads, source),
+            initargs=(device, threads, source, self.jobs > 0),
         )
         return (Pool if self.jobs else InlineEngine)(self.jobs_for(threads), settings, recycle_bytes=_RECYCLE_BYTES)
 

@@ -11,7 +11,6 @@ this Keras has them (`fit_takes_programs`); the model stays a plain `keras.Seque
 "batch" an epoch.
 """
 
-import contextlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,12 +21,7 @@ import tensorflow as tf
 
 from fmnist_mlp.training.augment import Augmentation
 from fmnist_mlp.training.preprocess import Preprocessing
-
-try:
-    from tensorflow.compiler.tf2xla.ops import gen_xla_ops as _gen_xla_ops
-    from tensorflow.python.ops import random_ops_util as _random_ops_util
-except ImportError:
-    _gen_xla_ops = _random_ops_util = None
+from fmnist_mlp.training.tracing import quick_random_numbers
 
 # Images a step of the validation loop. Validation has no gradient and keeps nothing, so the step can be large; fixed,
 # because the size decides the order in which the loss is summed, hence its last digit.
@@ -154,8 +148,10 @@ class CompiledEpoch:
         self._training, self._validation = (Minibatches(data, settings, is_training) for is_training in (True, False))
         one_image = self._training.tensors(data), tf.constant([0]), self._training.draw(1, seed=0, epoch=0)
         _build_metrics(model, self._training.gather(*one_image))
-        self._train = _program(model, model.train_step, self._training.gather, settings.batch_size)
-        self._validate = _program(model, model.test_step, self._validation.gather, VALIDATION_BATCH_SIZE)
+        # Each has a name of its own: what `tracing.same_names` makes of it then does not depend on which is first.
+        train, test = model.train_step, model.test_step
+        self._train = _program("training", model, train, self._training.gather, settings.batch_size)
+        self._validate = _program("validation", model, test, self._validation.gather, VALIDATION_BATCH_SIZE)
 
     @property
     def compilations(self) -> dict[str, int]:
@@ -203,10 +199,9 @@ def fit_takes_programs(model: keras.Sequential) -> bool:
 FUNCTIONS_OF_FIT = ("train_function", "test_function")
 
 
-def _program(model, step, gather, batch_size: int):
+def _program(name: str, model, step, gather, batch_size: int):
     """Resident tensors, indices and random choices in, logs out: `step` over minibatches, as one XLA program."""
 
-    @tf.function(jit_compile=True, autograph=False)
     def epoch(tensors, order, draws):
         images = order.shape[0]
         full_steps = images // batch_size
@@ -220,44 +215,15 @@ def _program(model, step, gather, batch_size: int):
 
         with quick_random_numbers():
             if full_steps:
-                tf.while_loop(lambda i: i < full_steps, one_step, [tf.constant(0)], maximum_iterations=full_steps)
+                loop = {"maximum_iterations": full_steps, "name": name}
+                tf.while_loop(lambda i: i < full_steps, one_step, [tf.constant(0)], **loop)
             if images % batch_size:
                 rest = tf.nest.map_structure(lambda choices: choices[full_steps * batch_size :], (order, draws))
                 step(gather(tensors, *rest))
         return model.get_metrics_result()
 
-    return epoch
-
-
-@contextlib.contextmanager
-def quick_random_numbers():
-    """While a program is traced: keep XLA from computing the key of dropout's random numbers anew for each of them.
-
-    XLA on CPUs fuses the scrambling of the seed into the loop that draws the numbers, and repeats it for every one. A
-    barrier between the two gives the same numbers six times as fast (benchmarks/loops.py --random). It goes through
-    names that TensorFlow 2.21 keeps to itself; where they are gone or mean something else, the numbers come slowly, and
-    a test says so. It can go when `benchmarks/loops.py --random` shows no difference.
-    """
-    stock = getattr(_random_ops_util, "get_key_counter_alg", None)
-    barrier = getattr(_gen_xla_ops, "xla_optimization_barrier", None)
-    if stock is None or barrier is None:
-        yield
-        return
-
-    def with_barrier(*arguments, **named_arguments):
-        stocks = stock(*arguments, **named_arguments)
-        try:
-            key, counter, alg = stocks
-            key, counter = barrier(input=[key, counter])
-        except Exception:  # it is another function than that of TensorFlow 2.21: what it gives is right as it is
-            return stocks
-        return key, counter, alg
-
-    _random_ops_util.get_key_counter_alg = with_barrier
-    try:
-        yield
-    finally:
-        _random_ops_util.get_key_counter_alg = stock
+    epoch.__name__ = name
+    return tf.function(epoch, jit_compile=True, autograph=False)
 
 
 def _build_metrics(model, batch) -> None:

@@ -186,7 +186,9 @@ class _RestoreCallbacks(keras.callbacks.Callback):
 
 def _optimizer(settings, train_images: int) -> keras.optimizers.Optimizer:
     steps_per_epoch = math.ceil(train_images / settings.batch_size)
-    arguments = {"learning_rate": _learning_rate(settings, steps_per_epoch), "global_clipnorm": settings.gradient_clip}
+    # Named, or Keras numbers it, and the same stack is another program to XLA's cache.
+    arguments = {"name": settings.optimizer, "global_clipnorm": settings.gradient_clip}
+    arguments["learning_rate"] = _learning_rate(settings, steps_per_epoch)
     if settings.weight_decay is not None:
         arguments["weight_decay"] = settings.weight_decay
     if settings.optimizer == "sgd":

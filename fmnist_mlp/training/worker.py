@@ -6,6 +6,7 @@ changes a number.
 """
 
 import contextlib
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -22,7 +23,7 @@ from fmnist_mlp.data.source import Dataset, DataSource, load_data
 from fmnist_mlp.engines import machine
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.sweepfile.sweep import Architecture, Baseline
-from fmnist_mlp.training import preprocess
+from fmnist_mlp.training import preprocess, program_cache
 from fmnist_mlp.training.baseline import ClassifierTrainer
 from fmnist_mlp.training.trainer import Trainer
 
@@ -34,7 +35,7 @@ _PASSED_ON = frozenset(
     PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR TMP TEMP XDG_CACHE_HOME XDG_CONFIG_HOME KERAS_HOME
     PYTHONPATH PYTHONHOME PYTHONPLATLIBDIR PYTHONNOUSERSITE PYTHONUSERBASE PYTHONSAFEPATH PYTHONPYCACHEPREFIX
     PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED PYTHONFAULTHANDLER VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV
-    __PYVENV_LAUNCHER__ NVIDIA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES
+    FMNIST_MLP_PROGRAMS __PYVENV_LAUNCHER__ NVIDIA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES
     SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT OS USERPROFILE USERNAME HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA
     ALLUSERSPROFILE PROGRAMDATA PROGRAMFILES PROGRAMFILES(X86) COMMONPROGRAMFILES NUMBER_OF_PROCESSORS
     PROCESSOR_ARCHITECTURE PROCESSOR_IDENTIFIER CONDA_DLL_SEARCH_MODIFICATION_ENABLE
@@ -82,30 +83,43 @@ def _is_passed_on(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def keras_as_shipped():
-    """For the block that imports TensorFlow, and Keras with it: without what is the user's, and without matplotlib.
+def keras_as_shipped(is_alone: bool = False):
+    """For the block that imports TensorFlow, and Keras with it: without what is the user's.
 
     A keras.json may name another backend, or stop the import. Keras 3.15 imports matplotlib for its galleries, which
-    takes half a second and fails where MPLBACKEND names a module that is not here.
+    fails where MPLBACKEND names a module that is not here, and scikit-learn, pandas and IPython for what no trial
+    wants; that and looking for garbage among a million new objects takes half of the seconds.
+
+    Args:
+        is_alone: whether nobody else's code runs in this process, which could miss what Keras does with these packages.
     """
-    is_blocked = "matplotlib" not in sys.modules
-    if is_blocked:
-        sys.modules["matplotlib"] = None  # an ImportError, which Keras is prepared for
+    absent = [name for name in _LEFT_OUT[: None if is_alone else 1] if name not in sys.modules]
+    is_collecting = gc.isenabled()
+    sys.modules.update(dict.fromkeys(absent))  # an ImportError, which Keras is prepared for
+    gc.disable()
     try:
         with machine.environment({"KERAS_HOME": os.devnull}):  # no folder: nothing is read there, nor written
             yield
     finally:
-        if is_blocked:
-            del sys.modules["matplotlib"]
+        if is_collecting:
+            gc.enable()
+        for name in absent:
+            del sys.modules[name]
 
 
-def start_worker(device: str, threads: int, source: DataSource | None = None, load=None) -> dict[str, str]:
+_LEFT_OUT = ("matplotlib", "sklearn", "pandas", "IPython")
+
+
+def start_worker(
+    device: str, threads: int, source: DataSource | None = None, is_alone: bool = False, load=None
+) -> dict[str, str]:
     """Prepare this process for trials: import TensorFlow, choose the device, fix what Keras reads from user files.
 
     Args:
         device: `auto`, `cpu` or `gpu`.
         threads: cores a trial computes on.
         source: the images of the trials to come; read while TensorFlow is imported.
+        is_alone: whether this process is a worker's, and nobody else's code runs in it.
         load: how, where that is not `data.load_data`.
 
     Returns:
@@ -116,8 +130,10 @@ def start_worker(device: str, threads: int, source: DataSource | None = None, lo
     """
     global _current
     images = None if source is None else futures.ThreadPoolExecutor(1).submit(load or load_data, source)
+    # XLA keeps no programs of a GPU; what TensorFlow says of one is to be heard.
+    programs = program_cache.ProgramCache.start(threads) if is_alone and device != "gpu" else None
     with quiet_start() as messages:
-        with keras_as_shipped():
+        with keras_as_shipped(is_alone):
             import keras
             import tensorflow as tf
 
@@ -146,7 +162,7 @@ def start_worker(device: str, threads: int, source: DataSource | None = None, lo
         "host": platform.node(),
         "commit": _commit(),
     }
-    _current = Worker(environment, source, images)
+    _current = Worker(environment, source, images, programs)
     return environment
 
 
@@ -175,9 +191,13 @@ class Worker:
     """
 
     def __init__(
-        self, environment: dict[str, str], source: DataSource | None = None, coming: futures.Future | None = None
+        self,
+        environment: dict[str, str],
+        source: DataSource | None = None,
+        coming: futures.Future | None = None,
+        programs: program_cache.ProgramCache | None = None,
     ):
-        self.environment = environment
+        self.environment, self._programs = environment, programs
         self._source, self._coming, self._images = source, coming, None
         self._fitted: dict[tuple, preprocess.Preprocessing] = {}
         self._trainers: dict[type, Trainer] = {}
@@ -213,17 +233,16 @@ class Worker:
         """Who trains it; the same object for all of a kind."""
         kind = type(architecture)
         if kind not in self._trainers:
-            self._trainers[kind] = _make_trainer(kind)
+            self._trainers[kind] = self._make_trainer(kind)
         return self._trainers[kind]
 
+    def _make_trainer(self, kind: type) -> Trainer:
+        if kind is Baseline:
+            return ClassifierTrainer()
+        # Imported here: the parent names `start_worker` without loading TensorFlow.
+        from fmnist_mlp.training.networks import NetworkTrainer
 
-def _make_trainer(kind: type) -> Trainer:
-    if kind is Baseline:
-        return ClassifierTrainer()
-    # Imported here: the parent names `start_worker` without loading TensorFlow.
-    from fmnist_mlp.training.networks import NetworkTrainer
-
-    return NetworkTrainer()
+        return NetworkTrainer(self._programs)
 
 
 class PeakMemory:
