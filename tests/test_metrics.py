@@ -91,6 +91,14 @@ def test_scores_of_classes_agree_with_a_count_by_hand():
     assert scores.ece == pytest.approx(0.5), "sure of everything and right in half"
 
 
+def test_the_confusion_matrix_counts_what_scikit_learn_counts():
+    sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
+    labels, predicted = np.random.default_rng(0).integers(0, 7, (2, 400)).astype(np.uint8)
+    labels[labels == 5] = 4  # a class that does not occur
+    found = metrics.confusion_counts(labels, predicted, 7)
+    assert found.tolist() == sklearn_metrics.confusion_matrix(labels, predicted, labels=range(7)).tolist()
+
+
 @settings(deadline=None)  # the first example imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 def test_scores_of_classes_agree_with_scikit_learn(pairs):

@@ -26,7 +26,6 @@ from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
 from fmnist_mlp.logs.trial_run import (
     CONFUSION_MATRIX,
     MISTAKES,
-    confusion_counts,
     principal_components,
     projector_sample,
     write_scores,
@@ -311,15 +310,6 @@ def test_pictures_stand_behind_curves_and_two_groups_are_open(ask):
     assert images == {CONFUSION_MATRIX, MISTAKES, "what_it_costs/pareto"}
     assert sorted(scalars)[:2] == ["epoch_accuracy", "epoch_loss"]
     assert max(scalars) < min(images)
-
-
-def test_the_confusion_matrix_counts_what_scikit_learn_counts():
-    from sklearn.metrics import confusion_matrix
-
-    labels, predicted = np.random.default_rng(0).integers(0, 7, (2, 400)).astype(np.uint8)
-    labels[labels == 5] = 4  # a class that does not occur
-    found = confusion_counts(labels, predicted, 7)
-    assert found.tolist() == confusion_matrix(labels, predicted, labels=range(7)).tolist()
 
 
 def test_the_confusion_matrix_is_blue_where_right_and_orange_where_wrong():

@@ -12,6 +12,7 @@ from fmnist_mlp.data.source import Dataset
 from fmnist_mlp.logs.events import image_value, tensor_value, write_run
 from fmnist_mlp.report.plots_scores import draw_confusion_counts, draw_mistakes
 from fmnist_mlp.report.summaries import choose_samples
+from fmnist_mlp.results.statistics import confusion_counts
 
 # TensorBoard's Time Series opens the first two groups of tags by their names: pictures come behind epoch_accuracy and
 # epoch_loss, and behind all other scalars.
@@ -56,12 +57,6 @@ def write_scores(
     if exported is not None:
         sample = images.x_test[projector_sample(images.y_test)]
         _keep_last_hidden_layer(draft / "events" / HIDDEN, exported, sample)
-
-
-def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many images of each class (row) were given which class (column); without scikit-learn's import."""
-    pairs = labels.astype(np.int64) * num_classes + predicted
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def _precision_recall_values(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> list:

@@ -6,8 +6,8 @@ choice of test images contributes (`bootstrap_difference`), and which rows nobod
 (`pareto_front`). What is worse than what, `verdicts` says. How a table words this, and what is saved, is decided
 elsewhere: nothing here knows of trials, files or Keras.
 
-Only numpy is imported at the top: scipy.special takes 0.15 s and scikit-learn 0.3 s, which a rerun with nothing to do,
-and a worker about to train, can spare.
+Only numpy is imported at the top: scipy.special takes 0.15 s, which a rerun with nothing to do, and a worker about to
+train, can spare.
 """
 
 import math
@@ -60,15 +60,14 @@ def classification_scores(labels: np.ndarray, predicted: np.ndarray, probabiliti
         predicted: integers `(n,)`. Not taken from `probabilities`: in float16 these can tie where logits differ.
         probabilities: `(n, num_classes)`, any float type; rows need not sum to one. The highest is the confidence.
     """
-    # Here, because it takes a third of a second to import.
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    classes = np.arange(probabilities.shape[1])
-    # Two classes at least: of a matrix of one cell scikit-learn warns, however it was asked for.
-    counts = confusion_matrix(labels, predicted, labels=np.arange(max(2, len(classes))))[classes][:, classes]
-    by_class = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)[:3]
-    # scikit-learn's own macro average is over the classes that occur in either; the others are 0 only for want of data.
-    exists = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    counts = confusion_counts(labels, predicted, probabilities.shape[1])
+    # As sklearn.metrics.precision_recall_fscore_support has them, whose import would take every worker a second.
+    right, of_label, of_prediction = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    by_class = [
+        np.divide(share, whole, out=np.zeros(len(counts)), where=whole > 0)
+        for share, whole in ((right, of_prediction), (right, of_label), (2 * right, of_label + of_prediction))
+    ]
+    exists = of_label + of_prediction > 0  # the others are 0 only for want of data
     precision, recall, f1 = (
         [float(score) if known else None for score, known in zip(scores, exists, strict=True)] for scores in by_class
     )
@@ -80,6 +79,12 @@ def classification_scores(labels: np.ndarray, predicted: np.ndarray, probabiliti
         f1=f1,
         confusion_matrix=counts.tolist(),
     )
+
+
+def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many images of each class (row) were given which class (column), integers `(num_classes, num_classes)`."""
+    pairs = labels.astype(np.int64) * num_classes + predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 class Interval(NamedTuple):
