@@ -188,6 +188,14 @@ def test_a_folder_that_is_not_the_users_alone_is_not_used(fresh, make):
     assert not os.environ["TF_XLA_FLAGS"]
 
 
+@pytest.mark.parametrize("name", ["a folder", "it's", 'a "folder"', "back\\slash"])
+def test_a_temporary_folder_that_no_flag_can_name_is_not_used(fresh, monkeypatch, tmp_path, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("fmnist_mlp.engines.machine.scratch_folder", lambda: tmp_path / name)
+    assert ProgramCache.start(threads=1) is None
+    assert not os.environ["TF_XLA_FLAGS"]
+
+
 def test_it_can_be_turned_off(fresh, monkeypatch):
     monkeypatch.setenv(VARIABLE, "off")
     assert ProgramCache.start(threads=1) is None

@@ -55,11 +55,7 @@ class NetworkTrainer:
 
     def train(self, images: Dataset, assignments: Sequence[Assignment]) -> Iterator[Trained]:
         for assignment in assignments:
-            with contextlib.ExitStack() as stack:
-                if self._programs is not None:
-                    stack.enter_context(self._programs.holding(program_of(assignment.trial)))
-                trained = self._train(images, assignment)
-            yield trained
+            yield self._train(images, assignment)
 
     def _train(self, images: Dataset, assignment: Assignment) -> Trained:
         trial, preprocessing, observer = assignment.trial, assignment.preprocessing, assignment.observer
@@ -71,15 +67,17 @@ class NetworkTrainer:
         histograms = dict  # none
         if observer.wants_histograms:
             histograms = histograms_of(learner.model, resident, assignment.train_indices, settings)
-        course = learner.train(
-            resident,
-            seed=trial.seed,
-            train_indices=assignment.train_indices,
-            validation_indices=assignment.validation_indices,
-            until=trial.until,
-            resume=checkpoint,
-            at_epoch_end=lambda done, figures, write: observer.on_epoch(done, figures, histograms(), write),
-        )
+        is_compiled = self._programs is None or learner.programs is not None
+        with contextlib.nullcontext() if is_compiled else self._programs.holding(program_of(trial)):
+            course = learner.train(
+                resident,
+                seed=trial.seed,
+                train_indices=assignment.train_indices,
+                validation_indices=assignment.validation_indices,
+                until=trial.until,
+                resume=checkpoint,
+                at_epoch_end=lambda done, figures, write: observer.on_epoch(done, figures, histograms(), write),
+            )
         lacks_programs = learner.plain_fit and trial.settings["loop"] != "plain"
         steps = (
             settings.preprocess if preprocessing is None else preprocessing.with_true_components(settings.preprocess)

@@ -39,6 +39,7 @@ _ENTRY_NAME = re.compile(r"[0-9a-f]{64}\.programs|\.draft-[0-9a-f]{16}")
 _XLA_FILE_NAME = re.compile(r"xla_compile_cache__[0-9a-z_]+__XLA_CPU_JIT\.pb", re.IGNORECASE)
 # What of /proc/cpuinfo decides which instructions XLA chooses; a virtual machine may hide some flags of a model.
 _OF_THE_CPU = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "cache size")
+_PLAIN_PATH = re.compile(r"[^\s'\"\\]+")  # TensorFlow splits its flags at blanks, and dies of one that it does not know
 _SUM_BYTES = hashlib.sha256().digest_size
 
 
@@ -75,7 +76,7 @@ class ProgramCache:
             kept = _own_folder(Path(place).expanduser())
             scratch = machine.scratch_folder() / "xla"
             scratch.mkdir(exist_ok=True)
-            if shutil.disk_usage(scratch).free < _ROOM_BYTES:
+            if shutil.disk_usage(scratch).free < _ROOM_BYTES or not _PLAIN_PATH.fullmatch(str(scratch)):
                 return None
         except (OSError, RuntimeError, SweepError):  # RuntimeError: nobody knows this user's home
             return None
