@@ -105,7 +105,7 @@ def trained(monkeypatch):
     environment = {"device": "cpu", "tensorflow": "0", "keras": "0"}
     monkeypatch.setattr("fmnist_mlp.training.trial.run_trial", run_trial)
     monkeypatch.setattr("fmnist_mlp.training.latency.measure_latency", invented_latency)
-    monkeypatch.setattr("fmnist_mlp.training.worker.start_worker", lambda device, threads, source: environment)
+    monkeypatch.setattr("fmnist_mlp.training.worker.start_worker", lambda *arguments: environment)
     sweeping.leave_out_pictures(monkeypatch)
     return ran
 

@@ -53,7 +53,7 @@ def failed(request, tmp_path, monkeypatch):
         put_record(Results(task.results_root), record, model=one.fingerprint.encode())
         return record
 
-    def start_worker(device, threads, source):
+    def start_worker(device, threads, source, is_alone):
         return {"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"}
 
     monkeypatch.setattr(test_runner, "invented_record", invented_record)

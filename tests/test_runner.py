@@ -52,7 +52,7 @@ class Fake:
             leave_out_pictures(monkeypatch)
         monkeypatch.setattr(
             "fmnist_mlp.training.worker.start_worker",
-            lambda device, threads, source: {"device": "cpu", "threads": str(threads)},
+            lambda device, threads, source, is_alone: {"device": "cpu", "threads": str(threads)},
         )
 
     def write(self, text):

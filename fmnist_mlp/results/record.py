@@ -120,10 +120,10 @@ class Record(pydantic.BaseModel, frozen=True, extra="forbid"):
         """Whether its trial may go on later: a search stopped it, or the machine failed it."""
         return self.status == "stopped early" or self.machine_failures > 0
 
-    def has_enough_for(self, trial: Trial) -> bool:
-        """Whether it holds what its trial is trained for: all of it, or of a candidate so many epochs."""
-        if self.is_unscored and trial.is_candidate:
-            return self.status == "only validated" or self.epochs_done >= trial.until
+    def has_enough(self, until: int | None) -> bool:
+        """Whether it holds what its trial is trained for: all of it, or for a candidate so many epochs."""
+        if self.is_unscored and until is not None:
+            return self.status == "only validated" or self.epochs_done >= until
         return self.is_done
 
     def is_tried_again(self, limit_seconds: float | None = None) -> bool:

@@ -192,7 +192,7 @@ class SearchLog:
         for position, rung in enumerate(self.search.rungs):
             for candidate in entered:
                 standings[candidate.number] = self._standing(candidate, records, position)
-            missing = [candidate for candidate in entered if not self._has_reached(candidate, records, rung)]
+            missing = [candidate for candidate in entered if standings[candidate.number].status == "waiting"]
             halted = [one for one in missing if _is_machine_failure(records.get(one.trial.fingerprint))]
             if missing:
                 return [(candidate, rung) for candidate in missing if candidate not in halted], halted
@@ -204,21 +204,13 @@ class SearchLog:
     def _standing(self, candidate: Candidate, records: Mapping[str, Record], position: int) -> Standing:
         """A candidate that entered this rung, by its record."""
         record, rung = records.get(candidate.trial.fingerprint), self.search.rungs[position]
-        if record is None or not self._has_reached(candidate, records, rung):
+        if record is None or _is_machine_failure(record) or not (record.is_failed or record.has_enough(rung)):
             return Standing(candidate, self.search.rungs[position - 1] if position else 0, None, "waiting")
         if record.is_failed:
             return Standing(candidate, 0, None, "failed")
         epochs = min(rung, record.epochs_done)
         figure = figure_after(record, epochs, candidate.architecture.training, self.select_by)
         return Standing(candidate, epochs, figure, "whole" if rung == self.search.epochs else "stopped early")
-
-    @staticmethod
-    def _has_reached(candidate: Candidate, records: Mapping[str, Record], rung: int) -> bool:
-        """Whether a candidate needs no more training for this rung: it is so far, has ended by itself, or failed."""
-        record = records.get(candidate.trial.fingerprint)
-        if record is None or _is_machine_failure(record):
-            return False
-        return record.is_failed or record.has_enough_for(replace(candidate.trial, until=rung))
 
     def sort_key(self, standing: Standing) -> tuple:
         """Better candidates first: those trained whole, then by the rung they reached, then by their figure."""

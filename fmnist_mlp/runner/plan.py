@@ -300,7 +300,7 @@ def why_trained(trial: Trial, record: Record | None, options: Options) -> str | 
     if record.is_done:
         return None
     if record.is_unscored:
-        return None if record.has_enough_for(trial) else "a search stopped it early"
+        return None if record.has_enough(trial.until) else "a search stopped it early"
     if options.retry_failed:
         return "--retry-failed"
     return "the failure was the machine's, or a limit of time" if record.is_tried_again(options.trial_timeout) else None

@@ -99,7 +99,7 @@ def find_record(results: Results, task: Task) -> Record | None:
     with contextlib.suppress(DamagedRecord):
         record = results.load_record(task.trial.fingerprint)
         is_new = results.stamp(task.trial.fingerprint) != task.replaces
-        if record is not None and record.has_enough_for(task.trial) and (is_new or not task.fresh):
+        if record is not None and record.has_enough(task.trial.until) and (is_new or not task.fresh):
             return record
         if record is not None and record.is_failed and is_new:
             return record
