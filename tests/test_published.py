@@ -575,7 +575,7 @@ def test_b_test_images_choose_nothing(fitted, other_test_images):
 # ---- E: no parallel run, a page that crops and unpickles -----------------------------------------------------------
 
 
-def start_without_tensorflow(device, threads, source):
+def start_without_tensorflow(device, threads, source, is_alone):
     return {"device": "cpu", "tensorflow": "0", "keras": "0"}
 
 
