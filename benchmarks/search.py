@@ -74,6 +74,7 @@ def _sweep(folder: Path, file: Path, options: argparse.Namespace):
     command = [sys.executable, str(ROOT / "sweep.py"), str(file), "--results-dir", str(folder / "results")]
     command += ["--logs-dir", str(folder / "logs"), *(["--jobs", str(options.jobs)] if options.jobs else [])]
     environment = clean_environment() | {"FASHION_MNIST_DIR": os.environ["FASHION_MNIST_DIR"]}
+    environment["FMNIST_MLP_PROGRAMS"] = str(folder / "programs")  # what other runs compiled is none of this one's
     return run_measured(command, environment, folder / "log")
 
 
