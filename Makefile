@@ -22,6 +22,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/.installed
+	$(call extra,bench) || echo "other ways to train are left out"
 	$(RUN) benchmarks/compare.py $(ARGS)
 
 tensorboard: $(VENV)/.installed

@@ -51,6 +51,7 @@ class Way:
         environment: more environment variables.
         threads: of BLAS; None is all cores.
         is_sweep: whether `sweep.py` itself writes what is read afterwards.
+        has_programs: whether a sweep of these stacks was here before, so that its compiled programs are kept.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Way:
     environment: tuple[tuple[str, str], ...] = ()
     threads: int | None = None
     is_sweep: bool = False
+    has_programs: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def _keras(*more: str):
     return command
 
 
-def _other(name: str):
-    return lambda work: ["benchmarks/other_ways.py", name, *_common(work)]
+def _other(name: str, program: str = "other_ways.py"):
+    return lambda work: [f"benchmarks/{program}", name, *_common(work)]
 
 
 def _common(work: Work) -> list[str]:
@@ -113,6 +115,7 @@ WAYS = {
     BASELINE: Way("Keras `fit`, TensorBoard, all cores", _keras()),
     "sweep-1": Way("`sweep.py --jobs 1`: one worker, one core", _sweep("--jobs", "1"), is_sweep=True),
     "sweep": Way("`sweep.py`: a worker a core", _sweep(), is_sweep=True),
+    "sweep-kept": Way("the same, compiled programs kept from before", _sweep(), is_sweep=True, has_programs=True),
     "fit-silent": Way("Keras `fit` with `verbose=0`", _keras("--verbose", "0")),
     "fit-100": Way("Keras `fit`, 100 steps an execution, XLA", _keras("--steps-per-execution", "100", "--jit-compile")),
     "fit-1500": Way(
@@ -126,7 +129,11 @@ WAYS = {
         needs="jax",
         environment=_JAX,
     ),
+    "kerastuner": Way("KerasTuner GridSearch, Keras `fit`", _other("kerastuner", "tuners.py"), needs="keras_tuner"),
+    "optuna": Way("Optuna's grid, Keras `fit`", _other("optuna", "tuners.py"), needs="optuna"),
+    "ray": Way("Ray Tune's grid, Keras `fit`, a trial a core", _other("ray", "tuners.py"), needs="ray"),
     "torch": Way("PyTorch on resident tensors, no logging", _other("torch"), needs="torch"),
+    "torch-loader": Way("PyTorch with a DataLoader, no logging", _other("torch-loader"), needs="torch"),
     "products": Way("the matrix products alone, BLAS, all threads", _other("products")),
     "products-1": Way("the matrix products alone, BLAS, one thread", _other("products"), threads=1),
 }
@@ -246,6 +253,10 @@ def _measure(name: str, way: Way, work: Work, fit_seeds: int) -> Measured:
         all_seeds = work.seeds
         seeds = all_seeds if way.is_sweep else min(fit_seeds, all_seeds)
         work = replace(work, folder=Path(folder), seeds=seeds)
+        if way.has_programs:
+            before = replace(work, folder=work.folder / "before", seeds=1, epochs=2)
+            before.folder.mkdir()
+            run_measured([sys.executable, *way.command(before)], _environment(way, work), work.folder / "log.txt")
         run = run_measured([sys.executable, *way.command(work)], _environment(way, work), work.folder / "log.txt")
         trials = _sweep_trials(work) if way.is_sweep else json.loads(work.output.read_text())
     if seeds < all_seeds and "seconds" in trials[0]:
@@ -257,6 +268,7 @@ def _measure(name: str, way: Way, work: Work, fit_seeds: int) -> Measured:
 
 def _environment(way: Way, work: Work) -> dict[str, str]:
     own = {"FASHION_MNIST_DIR": str(work.images)} if work.is_fashion_mnist or not way.is_sweep else {}
+    own["FMNIST_MLP_PROGRAMS"] = str(work.folder / "programs")  # what was compiled before this benchmark is not used
     if not way.is_sweep:
         own["PYTHONPATH"] = _with_root_first()
     return clean_environment(way.threads) | own | dict(way.environment)

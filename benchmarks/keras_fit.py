@@ -30,22 +30,13 @@ def main():
             started = time.perf_counter()
             train, validation = split(options.split, seed, len(x_train))
             keras.utils.set_random_seed(seed)
-            model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten()])
-            for units in stack.split("-"):
-                model.add(keras.layers.Dense(int(units), activation="relu"))
-            model.add(keras.layers.Dense(10))
-            model.compile(
-                optimizer="adam",
-                loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
-                **compile_options(options),
-            )
+            model = build(stack, **compile_options(options))
             log_dir = str(options.logs / f"{stack}-seed-{seed}")
             clock = Clock()
             model.fit(
                 x_train[train],
                 y_train[train],
-                batch_size=32,
+                batch_size=options.batch_size,
                 epochs=options.epochs,
                 validation_data=(x_train[validation], y_train[validation]),
                 callbacks=[keras.callbacks.TensorBoard(log_dir=log_dir), clock],
@@ -64,6 +55,17 @@ def main():
             )
     if options.output:
         options.output.write_text(json.dumps(trials))
+
+
+def build(stack, **compile_options):
+    """`64-32` as a compiled model."""
+    model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten()])
+    for units in stack.split("-"):
+        model.add(keras.layers.Dense(int(units), activation="relu"))
+    model.add(keras.layers.Dense(10))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"], **compile_options)
+    return model
 
 
 class Clock(keras.callbacks.Callback):
@@ -112,6 +114,7 @@ def parse_options():
     parser.add_argument("--stacks", nargs="+", default=["64-128-64-32", "64-128-32", "64-32", "128-64"])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps-per-execution", type=int)
     parser.add_argument("--jit-compile", action="store_true")
     parser.add_argument("--verbose", type=int, help="of fit; without it Keras's own choice, the progress bar")

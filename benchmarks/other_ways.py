@@ -5,6 +5,7 @@
 - `sklearn`: scikit-learn's MLPClassifier, an epoch being one `partial_fit` of the shuffled training images and one
   `score` of the validation images; it logs nothing.
 - `torch`: PyTorch's Sequential, Adam and cross entropy over tensors that stay in memory; it logs nothing.
+- `torch-loader`: the same over a DataLoader, as its tutorials have it.
 - `products`: the matrix products of an epoch alone, in numpy's BLAS: for each batch of 32 training images the forward
   products, the gradients of all weights and those of all inputs but the first layer's; for each 1,000 validation
   images the forward products. No bias, activation, loss, optimizer or shuffling.
@@ -32,7 +33,7 @@ def main() -> None:
     elif options.way == "products":
         result = [_products(stack, options) for stack in options.stacks]
     else:
-        train = {"sklearn": _sklearn, "torch": _torch}[options.way]
+        train = {"sklearn": _sklearn, "torch": _torch, "torch-loader": _torch_loader}[options.way]
         images = _load_images(options.split)
         result = [
             _trial(train, stack, seed, images, options) for stack in options.stacks for seed in range(options.seeds)
@@ -83,8 +84,21 @@ def _sklearn(stack, seed, x, y, x_val, y_val):
         yield model.score
 
 
-def _torch(stack, seed, x, y, x_val, y_val):
+def _torch(*work):
     """As `_sklearn`."""
+    import torch
+
+    return _torch_loop(*work, lambda x, y: ((x[i], y[i]) for i in torch.randperm(len(x)).split(BATCH_SIZE)))
+
+
+def _torch_loader(*work):
+    """As `_sklearn`."""
+    from torch.utils.data import DataLoader, TensorDataset
+
+    return _torch_loop(*work, lambda x, y: DataLoader(TensorDataset(x, y), BATCH_SIZE, shuffle=True))
+
+
+def _torch_loop(stack, seed, x, y, x_val, y_val, batches):
     import torch
 
     torch.manual_seed(seed)
@@ -102,9 +116,9 @@ def _torch(stack, seed, x, y, x_val, y_val):
             return (model(torch.as_tensor(x)).argmax(1) == torch.as_tensor(y)).float().mean().item()
 
     while True:
-        for batch in torch.randperm(len(x)).split(BATCH_SIZE):
+        for images, labels in batches(x, y):
             optimizer.zero_grad()
-            loss_of(model(x[batch]), y[batch]).backward()
+            loss_of(model(images), labels).backward()
             optimizer.step()
         accuracy(x_val, y_val)
         yield accuracy
@@ -167,7 +181,6 @@ def _peak_gflops() -> float:
 
 
 def _load_images(split: Path):
-
     images = load_data(DataSource("idx", Path(os.environ["FASHION_MNIST_DIR"])))
     x_train, x_test = (x.reshape(len(x), -1).astype("float32") / 255 for x in (images.x_train, images.x_test))
     return x_train, images.y_train, x_test, images.y_test, dict(np.load(split))
@@ -175,7 +188,7 @@ def _load_images(split: Path):
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("way", choices=["sklearn", "torch", "products", "peak"])
+    parser.add_argument("way", choices=["sklearn", "torch", "torch-loader", "products", "peak"])
     parser.add_argument("--stacks", nargs="+", default=["64-128-64-32", "64-128-32", "64-32", "128-64"])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=20)
