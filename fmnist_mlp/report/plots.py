@@ -112,7 +112,7 @@ _STYLE = {
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
     """Draws alike on every machine, whatever its matplotlibrc says; the caller's settings come back."""
-    _import_matplotlib()
+    import_matplotlib()
     import matplotlib.style
 
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
@@ -120,16 +120,18 @@ def own_style() -> Iterator[None]:
         yield
 
 
-def _import_matplotlib() -> None:
-    """Import matplotlib, which reads MPLBACKEND meanwhile and fails where that names a module that is not here.
+def import_matplotlib() -> None:
+    """Import what draws of matplotlib: it reads MPLBACKEND and fails where that names a module that is not here.
 
     A notebook's kernel sets it for all that is started in a cell. We draw into memory and need no backend.
     """
     if "matplotlib" in sys.modules:
         return
     with environment({"MPLBACKEND": None}):
-        # Imported late: takes a fifth of a second, and a rerun with nothing to do needs none of it.
-        import matplotlib
+        # Imported late: takes half a second, and a rerun with nothing to do needs none of it.
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+        import matplotlib.style
     if wanted := os.environ.get("MPLBACKEND"):
         with contextlib.suppress(ValueError, ImportError):  # it may be there, for whoever draws in this process too
             matplotlib.use(wanted)
@@ -137,7 +139,7 @@ def _import_matplotlib() -> None:
 
 def new_figure(height: float, background: str = "white", **options):
     """An empty figure, `WIDTH` inches wide, `height` high; `options` are those of matplotlib's Figure."""
-    # Imported late: see `own_style`. The object API draws into memory by Agg and knows no screen.
+    # Imported late: see `import_matplotlib`. The object API draws into memory by Agg and knows no screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -7,7 +7,10 @@ happens is told to a `Listener`.
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import itertools
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
 from fmnist_mlp.logs.views import SweepLogs
+from fmnist_mlp.report import plots
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record, failed_record, is_of_the_machine
@@ -366,6 +370,8 @@ class Run:
             self.workers.finds_no_gpu = True
             self.jobs, _ = self.decide_jobs(self.wave)
             self.workers.engine.jobs = self.jobs_for(self.threads)
+        if self.jobs:
+            _import_for_the_end()
         self.listener.worker_ready(worker, environment)
 
     def on_message(self, call: Call, message: dict) -> None:
@@ -456,3 +462,15 @@ class Run:
             raise ImagesChanged(outcome.error.message)
         if outcome.error.type == "SweepError":
             raise SweepError(outcome.error.message)
+
+
+@functools.cache
+def _import_for_the_end() -> None:
+    """What the last tables and the pictures are made with, while this process only waits for its workers; once."""
+
+    def import_it() -> None:
+        with contextlib.suppress(Exception):  # said where it is used
+            importlib.import_module("scipy.special")
+            plots.import_matplotlib()
+
+    threading.Thread(target=import_it).start()

@@ -88,7 +88,8 @@ def keras_as_shipped(is_alone: bool = False):
 
     A keras.json may name another backend, or stop the import. Keras 3.15 imports matplotlib for its galleries, which
     fails where MPLBACKEND names a module that is not here, and scikit-learn, pandas and IPython for what no trial
-    wants; that and looking for garbage among a million new objects takes half of the seconds.
+    wants, TensorFlow 2.21 JAX to convert models; that and looking for garbage among a million new objects takes half of
+    the seconds.
 
     Args:
         is_alone: whether nobody else's code runs in this process, which could miss what Keras does with these packages.
@@ -100,6 +101,8 @@ def keras_as_shipped(is_alone: bool = False):
     try:
         with machine.environment({"KERAS_HOME": os.devnull}):  # no folder: nothing is read there, nor written
             yield
+        if is_alone:
+            gc.freeze()  # what was imported stays: else each search for garbage goes through it, as programs are traced
     finally:
         if is_collecting:
             gc.enable()
@@ -107,7 +110,7 @@ def keras_as_shipped(is_alone: bool = False):
             del sys.modules[name]
 
 
-_LEFT_OUT = ("matplotlib", "sklearn", "pandas", "IPython")
+_LEFT_OUT = ("matplotlib", "sklearn", "pandas", "IPython", "jax")
 
 
 def start_worker(
