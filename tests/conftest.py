@@ -32,6 +32,7 @@ import pytest
 import sweeping
 
 from fmnist_mlp.data import synthetic
+from fmnist_mlp.report import plots
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +64,12 @@ def _forget_models():
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # back to the system
+
+
+@pytest.fixture(autouse=True)
+def _draw_anew():
+    """No test is given a picture that was drawn in another one."""
+    plots.KEPT.clear()
 
 
 @pytest.fixture
