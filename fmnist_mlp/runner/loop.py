@@ -20,7 +20,7 @@ from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
 from fmnist_mlp.logs.views import SweepLogs
-from fmnist_mlp.report import plots, report
+from fmnist_mlp.report import plots
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record, failed_record, is_of_the_machine
@@ -331,6 +331,9 @@ class Run:
             plots.import_matplotlib()
             while not self.only_measures:
                 yield False
+            # Imported here: a rerun with nothing to do draws nothing.
+            from fmnist_mlp.report import report
+
             rows = table.make_table(self.state, self.results)
             for _ in report.draw_ahead(self.state, rows, self.results, self.plan.source):
                 yield True
