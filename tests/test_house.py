@@ -160,6 +160,11 @@ HEAVY = "tensorflow keras sklearn scipy pandas matplotlib PIL tensorboard"
         ("from fmnist_mlp.results.variance import spread; spread([(5, 0.004, 0.002)])", HEAVY),
         ("import fmnist_mlp.runner.loop, fmnist_mlp.report.report, fmnist_mlp.report.explore", HEAVY),
         ("from fmnist_mlp.logs.live import LiveLog; LiveLog(Path('live')).add(0, {'loss': 1.0})", "tensorflow keras"),
+        pytest.param(
+            "from fmnist_mlp.training import trial, worker; worker.start_worker('cpu', 1, None, True)",
+            "sklearn pandas matplotlib IPython jax",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_comes_first_loads_nothing_that_takes_long(program, without, tmp_path):
