@@ -32,7 +32,6 @@ import pytest
 import sweeping
 
 from fmnist_mlp.data import synthetic
-from fmnist_mlp.report import plots
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,12 +63,6 @@ def _forget_models():
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # back to the system
-
-
-@pytest.fixture(autouse=True)
-def _draw_anew():
-    """No test is given a picture that was drawn in another one."""
-    plots.KEPT.clear()
 
 
 @pytest.fixture

@@ -351,21 +351,6 @@ def test_fewer_processes_than_jobs_can_be_started(monkeypatch):
 # Which worker does what.
 
 
-def test_what_else_there_is_to_do_is_done_while_a_call_computes():
-    engine, heard, done = local(), [], []
-
-    def do_a_little():
-        done.append(len(heard))
-        if done.count(1) == 3:
-            engine.stop()
-        return done.count(1) in (1, 2)
-
-    engine.on_message, engine.on_idle = lambda call, message: heard.append(message), do_a_little
-    (outcome,) = engine.run([call(engine_calls.finish_when_asked)])
-    assert (outcome.status, outcome.value) == ("done", "finished")
-    assert done.count(0) >= 1, "asked before, too, and there was nothing to do"
-
-
 def test_workers_stay_warm():
     outcomes = run(local(), *numbered(engine_calls.pid, 5))
     pids = {outcome.value for outcome in outcomes.values()}

@@ -18,8 +18,7 @@ from sweeping import Made
 from fmnist_mlp.data.source import DataSource, describe, load_data, load_test_images
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.files import seal
-from fmnist_mlp.report.plots import KEPT
-from fmnist_mlp.report.report import MOST_CONFUSIONS, MOST_FAILURES, draw_ahead, report
+from fmnist_mlp.report.report import MOST_CONFUSIONS, MOST_FAILURES, report
 from fmnist_mlp.report.settings import compare_settings
 from fmnist_mlp.report.summaries import average_histories, bin_confidences, choose_samples, count_confusions
 from fmnist_mlp.results import ranking, table
@@ -261,14 +260,12 @@ def test_the_same_records_give_the_same_bytes_whatever_the_users_settings(three,
     first = write_report(three).read_bytes(), plots(three)
     (three.folder / "report.html").unlink()
     three.records = dict(reversed(three.records.items()))
-    KEPT.clear()
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "text.usetex": True}):
         again = write_report(three).read_bytes(), plots(three)
     assert again == first
     (tmp_path / "elsewhere").mkdir()
     other = invent(Made(tmp_path / "elsewhere", sweep_text()))
     other.latencies = three.latencies
-    KEPT.clear()
     assert (write_report(other).read_bytes(), plots(other)) == first
 
 
@@ -282,17 +279,6 @@ def test_nothing_is_drawn_where_nothing_has_changed(three, monkeypatch):
     monkeypatch.setattr("fmnist_mlp.report.plots_sweep.to_png", refuse)
     assert write_report(three) == path
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
-
-def test_pictures_drawn_ahead_are_those_of_the_report_but_that_of_what_was_not_known_yet(three, monkeypatch):
-    latencies, three.latencies = three.latencies, {}
-    for _ in draw_ahead(three.state, table.write_tables(three.state, three.results), three.results, None):
-        pass
-    ahead = {*KEPT.values()}
-    three.latencies = latencies
-    write_report(three)
-    assert {name for name, picture in plots(three).items() if picture not in ahead} == {"latency_seconds.png"}
-    assert len(plots(three)) > 10
 
 
 DAMAGES = {

@@ -16,8 +16,6 @@ files. What every engine promises, so that its caller need not know which one it
 - Messages of a call reach `on_message` in the order they were sent, all of them before the call's outcome is yielded;
   what the initializer returned reaches `on_worker` before the worker's first call. Both are called by `run`, in the
   consumer's thread and while it waits for the next outcome; an exception in them ends the run.
-- While worker processes compute and nothing has happened, `on_idle` may do a little of something else, some tenths of a
-  second, and is called again while it says that there is more. Calls that run in this process leave no time for it.
 - `send` reaches a running call, in whatever process: `Context.messages` gives what was sent to its present attempt.
 - After `stop()` no call is handed out or tried again; running calls see `stop_requested` and end as they like
   (`stopped` where they raise `Stopped`); calls that were never started are not yielded. `stop(now=True)` ends running
@@ -168,9 +166,6 @@ class Engine:
         recycle_bytes: resident memory above which a worker's process is replaced, looked at after each call.
         on_message: called as `on_message(call, message)` for each `Context.report`.
         on_worker: called as `on_worker(worker, value)` for each process that is ready, `value` from its initializer.
-
-    Attributes:
-        on_idle: called as `on_idle()`, as promised above.
     """
 
     def __init__(
@@ -193,7 +188,6 @@ class Engine:
         self.recycle_bytes = recycle_bytes or math.inf
         self.on_message = on_message or (lambda call, message: None)
         self.on_worker = on_worker or (lambda worker, value: None)
-        self.on_idle = lambda: False
         self.stays_warm = False
 
     def __enter__(self):

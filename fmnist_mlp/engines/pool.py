@@ -243,8 +243,6 @@ class Pool(Engine):
         """Sleep until some workers need attention, and return them."""
         sources = [source for worker in self._workers for source in worker.process.sources]
         deadline = min((worker.deadline for worker in self._workers), default=math.inf)
-        while not connection.wait([self._woken, *sources], 0) and time.monotonic() < deadline and self.on_idle():
-            pass
         seconds = min(max(0.0, deadline - time.monotonic()), self.workplace.longest_wait)
         connection.wait([self._woken, *sources], seconds)
         while self._woken.poll():

@@ -9,15 +9,12 @@ they show (`summaries`, `image_statistics`), the words around them. matplotlib i
 """
 
 import contextlib
-import functools
-import hashlib
 import io
 import os
-import pickle
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -115,7 +112,7 @@ _STYLE = {
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
     """Draws alike on every machine, whatever its matplotlibrc says; the caller's settings come back."""
-    import_matplotlib()
+    _import_matplotlib()
     import matplotlib.style
 
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
@@ -123,46 +120,24 @@ def own_style() -> Iterator[None]:
         yield
 
 
-def import_matplotlib() -> None:
-    """Import what draws of matplotlib: it reads MPLBACKEND and fails where that names a module that is not here.
+def _import_matplotlib() -> None:
+    """Import matplotlib, which reads MPLBACKEND meanwhile and fails where that names a module that is not here.
 
     A notebook's kernel sets it for all that is started in a cell. We draw into memory and need no backend.
     """
     if "matplotlib" in sys.modules:
         return
     with environment({"MPLBACKEND": None}):
-        # Imported late: takes half a second, and a rerun with nothing to do needs none of it.
-        import matplotlib.backends.backend_agg
-        import matplotlib.figure
-        import matplotlib.style
+        # Imported late: takes a fifth of a second, and a rerun with nothing to do needs none of it.
+        import matplotlib
     if wanted := os.environ.get("MPLBACKEND"):
         with contextlib.suppress(ValueError, ImportError):  # it may be there, for whoever draws in this process too
             matplotlib.use(wanted)
 
 
-_MOST_KEPT = 60  # pictures, some 50 KB each
-
-KEPT: dict[bytes, bytes] = {}  # by what they show
-
-
-def kept(draw: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Of a function that draws in `own_style`: the same words and numbers are drawn once in a process."""
-
-    @functools.wraps(draw)
-    def drawn(*arguments, **named) -> bytes:
-        key = hashlib.sha256(pickle.dumps((draw.__name__, arguments, named))).digest()
-        if key not in KEPT:
-            while len(KEPT) >= _MOST_KEPT:
-                del KEPT[next(iter(KEPT))]
-            KEPT[key] = draw(*arguments, **named)
-        return KEPT[key]
-
-    return drawn
-
-
 def new_figure(height: float, background: str = "white", **options):
     """An empty figure, `WIDTH` inches wide, `height` high; `options` are those of matplotlib's Figure."""
-    # Imported late: see `import_matplotlib`. The object API draws into memory by Agg and knows no screen.
+    # Imported late: see `own_style`. The object API draws into memory by Agg and knows no screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

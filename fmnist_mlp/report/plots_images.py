@@ -19,7 +19,6 @@ from fmnist_mlp.report.plots import (
     add_axes,
     add_legend,
     figure_of_rows,
-    kept,
     titled_figure,
     to_png,
 )
@@ -67,7 +66,6 @@ class Row:
     heading: str = ""
 
 
-@kept
 def draw_sheet(
     title: str, subtitle: str, rows: Sequence[Row], columns: int, is_dark: bool = True, title_size: float = 8
 ) -> bytes:

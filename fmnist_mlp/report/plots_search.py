@@ -12,7 +12,6 @@ from fmnist_mlp.report.plots import (
     choose_limits,
     figure_of_rows,
     is_loss,
-    kept,
     shortened,
     titled_figure,
     to_png,
@@ -22,7 +21,6 @@ from fmnist_mlp.results.candidates import CandidateRow
 from fmnist_mlp.results.statistics import pareto_front
 
 
-@kept
 def draw_course(subtitle: str, rows: Sequence[CandidateRow], select_by: str) -> bytes:
     """The best so far against candidates, and against the epochs of all of them, side by side."""
     figure = titled_figure(2.7, f"Best {METRICS[select_by]} so far", subtitle)
@@ -42,7 +40,6 @@ def draw_course(subtitle: str, rows: Sequence[CandidateRow], select_by: str) -> 
     return to_png(figure)
 
 
-@kept
 def draw_candidates(subtitle: str, rows: Sequence[CandidateRow], select_by: str) -> bytes:
     """The figure of each candidate against its parameters, and the front of those that were trained whole."""
     rows = [row for row in rows if row.standing.figure is not None and row.standing.candidate.same_as is None]
@@ -61,7 +58,6 @@ def draw_candidates(subtitle: str, rows: Sequence[CandidateRow], select_by: str)
     return to_png(figure)
 
 
-@kept
 def draw_importances(subtitle: str, importances: Mapping[str, float]) -> bytes:
     """A bar for each setting, in the order given."""
     names = [shortened(name, 24) for name in importances]

@@ -25,7 +25,6 @@ from fmnist_mlp.report.plots import (
     choose_limits,
     figure_of_rows,
     is_loss,
-    kept,
     short_labels,
     shortened,
     titled_figure,
@@ -92,7 +91,8 @@ def draw_cost(
     rows = [row for row in rows if row[cost] is not None and row[metric] is not None]
     if not rows:
         return None
-    scale, names = COSTS[cost][1], [row.architecture for row in rows]
+    words, scale = COSTS[cost]
+    names = [row.architecture for row in rows]
     costs, values, ends = np.array([getattr(row, cost) for row in rows], float), *_values_with_ends(rows, metric)
     behind = [row.behind_best.mean for row in rows]
     is_on_front = np.array(pareto_front(costs.tolist(), behind, higher_is_better=False, margin=margin))
@@ -104,45 +104,20 @@ def draw_cost(
         low, high = min(low, dots_low), max(high, dots_high)
     if not is_loss(metric):
         low, high = max(low, -3.0), min(high, 103.0)  # no accuracy is beyond; room for the marks
-    # On a crowded chart, some of the front from its one end to the other.
-    named = {*front[:: -(-len(front) // _MOST_LABELS) or 1], best} if len(rows) > _MOST_LABELS else {*names}
-    texts = [labels[name] if name in named else "" for name in names]
-    points = _Points(scale * costs, values, ends, dots if trials else [], texts, is_on_front)
-    png = _draw_points(subtitle, metric, cost, points, (low, high), metric == select_by)
-    outliers = [bool(((shown < low) | (shown > high)).any()) for shown in map(np.append, dots, values)]
-    beyond = [name for name, is_far in zip(names, outliers, strict=True) if is_far]
-    return CostPicture(png, names, front, beyond)
+    is_beyond = (values < low) | (values > high)
+    x, y = scale * costs, np.clip(values, low, high)
 
-
-class _Points(NamedTuple):
-    """What `draw_cost` draws of each architecture: cost, mean, ends of its interval, trials, name, whether in blue."""
-
-    x: np.ndarray
-    values: np.ndarray
-    ends: np.ndarray  # (2, architectures)
-    dots: Sequence[np.ndarray]  # none where trials are not drawn
-    texts: Sequence[str]
-    is_on_front: np.ndarray
-
-
-@kept
-def _draw_points(
-    subtitle: str, metric: str, cost: str, points: _Points, limits: tuple[float, float], has_steps: bool
-) -> bytes:
-    words, (low, high) = COSTS[cost][0], limits
-    x, values, ends, dots, texts, is_on_front = points
-    is_beyond, y = (values < low) | (values > high), np.clip(values, low, high)
     figure = titled_figure(3.0, f"{METRICS[metric].capitalize()} against {words}", subtitle)
     axes = add_axes(figure, 0.6, 0.6, 4.25, 1.9)
     scale_costs(axes, x, cost)
-    axes.set(ylim=limits, xlabel=words, ylabel=_with_unit(metric))
-    if has_steps:
+    axes.set(ylim=(low, high), xlabel=words, ylabel=_with_unit(metric))
+    if metric == select_by:
         order = np.flatnonzero(is_on_front)[np.argsort(x[is_on_front], kind="stable")]
         axes.step(x[order], y[order], where="post", color=BLUE, linewidth=0.9, linestyle="--")
     axes.vlines(x, *np.clip(ends, low, high), color=FAINT, linewidth=0.7, alpha=0.6)
-    if dots:
-        _draw_dots(axes, x, dots, is_on_front, limits)
-        size, width = (7, 1.2) if len(x) <= _MOST_LARGE else (3.5, 0.8)
+    if trials:
+        _draw_dots(axes, x, dots, is_on_front, (low, high))
+        size, width = (7, 1.2) if len(rows) <= _MOST_LARGE else (3.5, 0.8)
         axes.plot(x[~is_beyond], y[~is_beyond], "_", markersize=size, markeredgewidth=width, color=INK)
     else:
         is_other = ~is_on_front & ~is_beyond
@@ -150,8 +125,13 @@ def _draw_points(
         axes.plot(x[is_on_front], y[is_on_front], "D", markersize=5, color=BLUE)
     for far, mark in ((values < low, "v"), (values > high, "^")):
         axes.plot(x[far], y[far], mark, markersize=5, color=ORANGE, clip_on=False)
-    _write_labels(axes, x, y, texts)
-    return to_png(figure)
+
+    # On a crowded chart, some of the front from its one end to the other.
+    named = {*front[:: -(-len(front) // _MOST_LABELS) or 1], best} if len(rows) > _MOST_LABELS else {*names}
+    _write_labels(axes, x, y, [labels[name] if name in named else "" for name in names])
+    is_beyond |= [bool(((of_trials < low) | (of_trials > high)).any()) for of_trials in dots]
+    beyond = [name for name, far in zip(names, is_beyond, strict=True) if far]
+    return CostPicture(to_png(figure), names, front, beyond)
 
 
 def _draw_dots(axes, x: np.ndarray, dots: Sequence[np.ndarray], is_blue: np.ndarray, limits) -> None:
@@ -239,7 +219,6 @@ def _write_labels(axes, x: np.ndarray, y: np.ndarray, texts: Sequence[str]) -> N
 # ---- Curves and points ----
 
 
-@kept
 def draw_curves(subtitle: str, curves: Mapping[str, Mapping[str, Curve]], labels: Mapping[str, str]) -> bytes:
     """Validation loss and accuracy, a line an architecture.
 
@@ -272,7 +251,6 @@ def draw_curves(subtitle: str, curves: Mapping[str, Mapping[str, Curve]], labels
     return to_png(figure)
 
 
-@kept
 def draw_panels(
     subtitle: str, curves: Mapping[str, Mapping[str, Curve]], labels: Mapping[str, str], name: str
 ) -> bytes:
@@ -336,7 +314,6 @@ def _finish_curves(axes, limits: tuple[float, float], epochs: int) -> None:
     axes.yaxis.get_major_locator().set_params(nbins=5)
 
 
-@kept
 def draw_trials(subtitle: str, trials: Mapping[str, Mapping[str, Sequence[float]]], labels: Mapping[str, str]) -> bytes:
     """Accuracy of every trial as a point, a line an architecture.
 
@@ -364,7 +341,6 @@ def draw_trials(subtitle: str, trials: Mapping[str, Mapping[str, Sequence[float]
     return to_png(figure)
 
 
-@kept
 def draw_calibration_errors(subtitle: str, rows: Sequence[TableRow], labels: Mapping[str, str]) -> bytes:
     """Expected calibration error with its interval, a line an architecture.
 
@@ -386,7 +362,6 @@ def draw_calibration_errors(subtitle: str, rows: Sequence[TableRow], labels: Map
 # ---- Classes ----
 
 
-@kept
 def draw_f1(subtitle: str, scores: np.ndarray, labels: Sequence[str], class_names: Sequence[str]) -> bytes:
     """A heat map of F1 scores.
 
@@ -404,7 +379,6 @@ def draw_f1(subtitle: str, scores: np.ndarray, labels: Sequence[str], class_name
     return to_png(figure)
 
 
-@kept
 def draw_confusions(subtitle: str, label: str, counts: np.ndarray, class_names: Sequence[str]) -> bytes:
     """A confusion matrix in percent of each class.
 
@@ -456,7 +430,6 @@ def _class_ticks(names: Sequence[str]) -> tuple[Sequence[int], list[str]]:
     return ticks, [str(k) for k in ticks]
 
 
-@kept
 def draw_reliability(subtitle: str, label: str, reliability: Reliability) -> bytes:
     """Accuracy against confidence, and below how many images have that confidence.
 

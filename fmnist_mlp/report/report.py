@@ -12,7 +12,7 @@ matplotlib only once there is something to draw.
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +83,20 @@ def report(
         return results.sweep_folder(state.sweep) / "report.html"
 
     page, content = Page(), Content(state, rows, results, source)
-    for show in _sections(content):
-        with plots.own_style():
-            show(page, content)
+    with plots.own_style():
+        _show_accuracies(page, content)
+        _show_table(page, content)
+        _show_failures(page, content)
+        _show_costs(page, content)
+        _show_curves(page, content)
+        if content.shown:
+            _show_trials(page, content)
+            _show_classes(page, content)
+            _show_calibration(page, content)
+            _show_samples(page, content)
+        show_search(page, content)
+    show_settings(page, content)
+    _show_how(page, content)
     text = page.to_html(
         f"{state.sweep.title} on {dataset_in_words(state.dataset)}",
         lead=_summary(content),
@@ -95,27 +106,6 @@ def report(
         head=_mark(key, page.pictures),
     )
     return results.write_report(state.sweep, text, page.pictures)
-
-
-def draw_ahead(
-    state: ranking.SweepState, rows: Sequence[TableRow], results: Results, source: DataSource | None
-) -> Iterator[None]:
-    """Draw what a report of this state shows, a section at each `next`, so that `report` finds its pictures drawn.
-
-    Where the state is another by then (latencies are known), what looks different is drawn again.
-    """
-    page, content = Page(), Content(state, rows, results, source)
-    for show in _sections(content):
-        with plots.own_style():
-            show(page, content)
-        yield
-
-
-def _sections(content: Content) -> list[Callable[[Page, Content], None]]:
-    """Of the page, in order."""
-    of_trials = [_show_trials, _show_classes, _show_calibration, _show_samples] if content.shown else []
-    first = [_show_accuracies, _show_table, _show_failures, _show_costs, _show_curves]
-    return [*first, *of_trials, show_search, show_settings, _show_how]
 
 
 def _key(state: ranking.SweepState, rows: Sequence[TableRow], source: DataSource | None) -> str:

@@ -7,7 +7,6 @@ happens is told to a `Listener`.
 
 import contextlib
 import dataclasses
-import importlib
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
 from fmnist_mlp.logs.views import SweepLogs
-from fmnist_mlp.report import plots
 from fmnist_mlp.results import ranking, table
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.record import Latency, Record, failed_record, is_of_the_machine
@@ -166,8 +164,6 @@ class Run:
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
-        self.only_measures = False  # latencies, and no trial will come after them
-        self.chores = self.while_waiting()
         self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
     def run(self) -> Summary:
@@ -302,7 +298,7 @@ class Run:
                 calls += [self.latency_call(key, alike[0]) for key, alike in latencies.items()]
                 if self.home is not None and wait:
                     self.home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
-                to_end, waiting, ended = len(waiting), [], 0
+                waiting, ended = [], 0
                 for outcome in engine.run(calls) if self.home is None else self.home.run(engine, calls):
                     ended += outcome.status != "stopped"
                     if outcome.call.alone:
@@ -311,32 +307,12 @@ class Run:
                         waiting.append(self.trials[outcome.call.key])
                     else:
                         yield outcome
-                    if latencies and ended == to_end and not waiting:
-                        self.only_measures = not self.plan.proposals.next(self.state)
                 if ended < len(calls) or self.workers.is_paused:
                     self.summary.stopped = True
                     return
                 if not waiting:
                     break
                 latencies = {}
-
-    def while_waiting(self) -> Iterator[bool]:
-        """What this process does while its workers compute, a little at each `next`; whether there is more for now.
-
-        The end of a sweep would take two seconds longer without it, in which no worker has anything to do.
-        """
-        with contextlib.suppress(Exception):  # whatever fails here is done again at the end, and said there
-            importlib.import_module("scipy.special")
-            yield True
-            plots.import_matplotlib()
-            while not self.only_measures:
-                yield False
-            # Imported here: a rerun with nothing to do draws nothing.
-            from fmnist_mlp.report import report
-
-            rows = table.make_table(self.state, self.results)
-            for _ in report.draw_ahead(self.state, rows, self.results, self.plan.source):
-                yield True
 
     def engine_for(self, threads: int, trials: Sequence[Trial]) -> Engine:
         """That of the last wave, or run, its workers still warm, or a new one where that does not suit."""
@@ -346,7 +322,6 @@ class Run:
         if self.home is None:
             engine.jobs, engine.timeout = self.jobs_for(threads), self.options.trial_timeout
             engine.on_message, engine.on_worker = self.on_message, self.on_worker
-        engine.on_idle = lambda: next(self.chores, False)
         return engine
 
     def decide_jobs(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
