@@ -38,6 +38,7 @@ from measure import (
     describe_machine,
     markdown_table,
     process_tree,
+    real_images,
     run_measured,
     write_report,
 )
@@ -119,8 +120,8 @@ def _run_sweep(ray_address: str | None, token: dict[str, str], numbers: list[str
     command = [sys.executable, "sweep.py", "architectures.yaml", *where, *numbers, "--jobs", str(jobs)]
     if ray_address is not None:
         command += ["--ray-address", ray_address]
-    kept = {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
-    return run_measured(["nice", "-n", "15", *command], clean_environment() | kept | token, place / "log.txt").seconds
+    environment = clean_environment() | real_images() | token
+    return run_measured(["nice", "-n", "15", *command], environment, place / "log.txt").seconds
 
 
 def _training_seconds(results: Path) -> float:

@@ -13,7 +13,6 @@ as a browser would, until every run is there; then for the data of one chart and
 
 import argparse
 import json
-import os
 import shutil
 import socket
 import statistics
@@ -24,7 +23,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from measure import ROOT, clean_environment, describe_machine, markdown_table, resident_bytes, write_report
+from measure import ROOT, clean_environment, describe_machine, markdown_table, real_images, resident_bytes, write_report
 
 from fmnist_mlp.data.source import find_data, load_data
 from fmnist_mlp.sweepfile.read import load_sweep
@@ -48,7 +47,7 @@ def main() -> None:
 def _cost(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str]]:
     command = [sys.executable, __file__, "cost", "--worker", "--epochs", str(options.epochs)]
     command += ["--repeats", str(options.repeats)]
-    environment = clean_environment(threads=1) | _images() | {"PYTHONPATH": str(ROOT)}
+    environment = clean_environment(threads=1) | real_images() | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
@@ -73,7 +72,7 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
 
     Path("logs.yaml").write_text(f"seeds: 1\ntraining: {{epochs: {epochs}}}\narchitectures: [[64, 128, 64, 32]]\n")
     sweep = load_sweep("logs.yaml")
-    folder = _images().get("FASHION_MNIST_DIR")
+    folder = real_images().get("FASHION_MNIST_DIR")
     source = find_data("auto" if folder else "synthetic", Path(folder) if folder else None)
     worker.start_worker("cpu", 1, source)
     identity = load_data(source).identity
@@ -113,11 +112,6 @@ def _trial_seconds(epochs: int, repeats: int) -> dict:
     return {"seconds": seconds, "bytes": sizes}
 
 
-def _images() -> dict[str, str]:
-    """Where the real images are, if somebody said so; without them it is the generated stand-in, a quarter of them."""
-    return {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
-
-
 class _Never:
     def is_set(self) -> bool:
         return False
@@ -130,7 +124,7 @@ def _load(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
     text = "seeds: 4\ntraining: {epochs: 20}\narchitectures: [[64, 32]]\n"
     (folder / "many.yaml").write_text(text)
     command = [sys.executable, str(ROOT / "sweep.py"), "many.yaml", "--limit", "2000", "--quiet"]
-    subprocess.run(command, env=clean_environment() | _images(), cwd=folder, check=True)
+    subprocess.run(command, env=clean_environment() | real_images(), cwd=folder, check=True)
     logs = folder / "results" / "_trials" / "many" / "64-32"
     trials = sorted(path for path in logs.iterdir() if path.is_dir())
     for number in range(len(trials), options.trials):

@@ -130,6 +130,11 @@ def clean_environment(threads: int | None = None) -> dict[str, str]:
     return environment
 
 
+def real_images() -> dict[str, str]:
+    """The variable that says where the real images are, if it is set; without it `sweep.py` draws its stand-in."""
+    return {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
+
+
 def describe_machine() -> str:
     """CPU, cores, memory, versions and date, in two lines of Markdown."""
     cpu = platform.processor() or platform.machine()

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import ROOT, clean_environment, describe_machine, markdown_table, write_report
+from measure import ROOT, clean_environment, describe_machine, markdown_table, real_images, write_report
 
 # Run in a checkout: prints the fingerprints of the sweep files given, for images that need not be there.
 _FINGERPRINTS = """
@@ -59,7 +59,9 @@ def _train(checkout: Path, folder: Path, options: argparse.Namespace) -> dict[st
     """What is compared of each record, by fingerprint."""
     command = [sys.executable, "sweep.py", options.sweep, "--seeds", str(options.seeds), "--quiet"]
     command += ["--results-dir", str(folder / "results"), "--logs-dir", str(folder / "logs"), *options.more]
-    subprocess.run(command, cwd=checkout, env=clean_environment(), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command, cwd=checkout, env=clean_environment() | real_images(), check=True, stdout=subprocess.DEVNULL
+    )
     records = {}
     for record in (folder / "results" / "_records").glob("[0-9a-f]*"):
         content = json.loads((record / "record.json").read_text(encoding="utf-8"))

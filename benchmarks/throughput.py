@@ -39,6 +39,7 @@ from measure import (
     describe_machine,
     markdown_table,
     process_tree,
+    real_images,
     resident_bytes,
     run_measured,
     write_report,
@@ -264,8 +265,7 @@ def _sweep_command(sweep_file: Path, folder: Path, *more: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("FASHION_MNIST_DIR",) if name in os.environ}
-    return clean_environment() | kept
+    return clean_environment() | real_images()
 
 
 def _options() -> argparse.Namespace:
