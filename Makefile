@@ -22,7 +22,6 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/.installed
-	$(call extra,bench) || echo "other ways to train are left out"
 	$(RUN) benchmarks/compare.py $(ARGS)
 
 tensorboard: $(VENV)/.installed
