@@ -31,7 +31,7 @@ import numpy as np
 from measure import ROOT, Run, clean_environment, describe_machine, markdown_table, run_measured, write_report
 from other_ways import layer_units, product_flops
 
-from fmnist_mlp.data.source import Dataset, find_data, load_data
+from fmnist_mlp.data.source import find_data, load_data
 from fmnist_mlp.data.split import limit_indices, stratified_split
 from fmnist_mlp.sweepfile.layers import Dense
 from fmnist_mlp.sweepfile.read import load_sweep
@@ -178,7 +178,8 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Work, list[str]
     notes, place, text = [], source.folder, SWEEP_FILE.read_text(encoding="utf-8")
     if source.kind == "synthetic":
         place = folder / "images"
-        _write_idx(images, place)
+        place.mkdir()
+        write_idx(place, (images.x_train, images.y_train), (images.x_test, images.y_test))
         notes.append(f"STAND-IN DATA, generated, not Fashion-MNIST: {source.fallback_reason}.")
         text = re.sub(r"(?m)^dataset:.*$", f"dataset: {{idx: {json.dumps(str(place))}}}", text)
     sweep_file = folder / "compare.yaml"
@@ -190,12 +191,8 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Work, list[str]
         dense = all(isinstance(layer, Dense) for layer in architecture.layers)
         if not dense or (training.batch_size, training.optimizer, training.learning_rate) != (32, "adam", 1e-3):
             raise SystemExit(f"{SWEEP_FILE.name}: {architecture.name}: only plain Dense stacks with adam are compared")
-    splits = {}
-    pool = limit_indices(images.y_train, options.limit)
-    for seed in range(options.seeds):
-        shares = stratified_split(images.y_train[pool], training.validation_split, seed)
-        splits |= {f"{part}-{seed}": pool[s] for part, s in zip(("train", "validation"), shares, strict=True)}
-    np.savez(folder / "split.npz", **splits)
+    split, pool = folder / "split.npz", limit_indices(images.y_train, options.limit)
+    splits = write_splits(split, images.y_train, pool, training.validation_split, options.seeds)
     images_text = f"{len(splits['train-0']):,} training, {len(splits['validation-0']):,} validation"
     notes.append(
         f"{len(architectures)} stacks, {options.seeds} seed(s), {options.epochs} epochs; {images_text} and "
@@ -207,18 +204,27 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Work, list[str]
             "and CPU seconds are the measured ones plus the missing seeds at the measured seconds a trial."
         )
     names = [architecture.name for architecture in architectures]
-    is_fashion_mnist, split = source.kind == "fashion_mnist", folder / "split.npz"
+    is_fashion_mnist = source.kind == "fashion_mnist"
     counts = names, options.epochs, options.seeds, options.limit
     return Work(*counts, sweep_file, place, is_fashion_mnist, split, folder), notes
 
 
-def _write_idx(images: Dataset, folder: Path) -> None:
-    folder.mkdir()
-    arrays = {"train": (images.x_train, images.y_train), "t10k": (images.x_test, images.y_test)}
-    for part, (x, y) in arrays.items():
+def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> None:
+    """The four IDX files of images and labels."""
+    for part, (x, y) in (("train", train), ("t10k", test)):
         for kind, array in (("images-idx3", x), ("labels-idx1", y)):
             header = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)  # 8: unsigned bytes
             (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+
+
+def write_splits(path: Path, y_train: np.ndarray, pool: np.ndarray, share: float, seeds: int) -> dict[str, np.ndarray]:
+    """The split that a sweep makes of these images for each seed, for the others: `train-0`, `validation-0`, ..."""
+    splits = {}
+    for seed in range(seeds):
+        shares = stratified_split(y_train[pool], share, seed)
+        splits |= {f"{part}-{seed}": pool[s] for part, s in zip(("train", "validation"), shares, strict=True)}
+    np.savez(path, **splits)
+    return splits
 
 
 def _flops(work: Work) -> dict[str, int]:
@@ -258,7 +264,7 @@ def _measure(name: str, way: Way, work: Work, fit_seeds: int) -> Measured:
             before.folder.mkdir()
             run_measured([sys.executable, *way.command(before)], _environment(way, work), work.folder / "log.txt")
         run = run_measured([sys.executable, *way.command(work)], _environment(way, work), work.folder / "log.txt")
-        trials = _sweep_trials(work) if way.is_sweep else json.loads(work.output.read_text())
+        trials = read_trials(work.folder / "results") if way.is_sweep else json.loads(work.output.read_text())
     if seeds < all_seeds and "seconds" in trials[0]:
         missing = sum(trial["seconds"] for trial in trials) * (all_seeds / seeds - 1)
         busy = run.cpu_seconds / run.seconds  # cores
@@ -278,9 +284,9 @@ def _with_root_first() -> str:
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _sweep_trials(work: Work) -> list[dict]:
-    """From the table and the records that the sweep left."""
-    results, trials = work.folder / "results", []
+def read_trials(results: Path) -> list[dict]:
+    """From the table and the records that a sweep left."""
+    trials = []
     (path,) = results.glob("*/trials.csv")  # a quick look has a folder of its own
     with path.open(newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table):

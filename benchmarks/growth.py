@@ -12,21 +12,20 @@ Columns: seconds of the whole process, seconds an epoch after the first (median)
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
-import struct
 import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from compare import read_trials, write_idx, write_splits
 from measure import ROOT, clean_environment, describe_machine, markdown_table, run_measured, write_report
 
 from fmnist_mlp.data.source import DataSource, load_data
-from fmnist_mlp.data.split import limit_indices, stratified_split
+from fmnist_mlp.data.split import limit_indices
 
 MOST_TRIALS_OF_FIT = 10
 
@@ -88,15 +87,9 @@ def _write_images(folder: Path, work: Work) -> None:
     pool = limit_indices(images.y_train, min(work.images, len(images.y_train)))
     pool = np.resize(pool, work.images)
     x_train, y_train = images.x_train[pool], images.y_train[pool]
-    for part, x, y in (("train", x_train, y_train), ("t10k", images.x_test, images.y_test)):
-        for kind, array in (("images-idx3", x), ("labels-idx1", y)):
-            header = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)  # 8: unsigned bytes
-            (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
-    splits = {}
-    for seed in range(min(work.trials, MOST_TRIALS_OF_FIT)):
-        shares = stratified_split(y_train, 0.2, seed)
-        splits |= {f"{part}-{seed}": share for part, share in zip(("train", "validation"), shares, strict=True)}
-    np.savez(folder / "split.npz", **splits)
+    write_idx(folder, (x_train, y_train), (images.x_test, images.y_test))
+    seeds = min(work.trials, MOST_TRIALS_OF_FIT)
+    write_splits(folder / "split.npz", y_train, np.arange(work.images), 0.2, seeds)
 
 
 def _sweep(folder: Path, work: Work) -> Cost:
@@ -108,24 +101,16 @@ def _sweep(folder: Path, work: Work) -> Cost:
     command = [sys.executable, "sweep.py", str(file), "--device", "cpu", "--results-dir", str(results)]
     environment = clean_environment() | {"FMNIST_MLP_PROGRAMS": str(folder / "programs")}
     run = run_measured([*command, "--logs-dir", str(folder / "logs")], environment, folder / "log")
-    with (results / "growth/trials.csv").open(newline="", encoding="utf-8") as table:
-        rows = [*csv.DictReader(table)]
-    records = [json.loads((results / "_records" / row["fingerprint"] / "record.json").read_text()) for row in rows]
-    return Cost(run.seconds, _epoch_seconds(record["measured"]["epoch_seconds"] for record in records), run.peak_bytes)
+    epochs = _epoch_seconds(trial["epoch_seconds"] for trial in read_trials(results))
+    return Cost(run.seconds, epochs, run.peak_bytes)
 
 
 def _fit(folder: Path, work: Work) -> Cost:
     trials = min(work.trials, MOST_TRIALS_OF_FIT)
     command = [sys.executable, "benchmarks/keras_fit.py", "--stacks", str(work.width), "--seeds", str(trials)]
     command += ["--epochs", str(work.epochs), "--batch-size", str(work.batch_size), "--verbose", "0"]
-    command += [
-        "--split",
-        str(folder / "split.npz"),
-        "--logs",
-        str(folder / "fit"),
-        "--output",
-        str(folder / "fit.json"),
-    ]
+    command += ["--split", str(folder / "split.npz"), "--logs", str(folder / "fit")]
+    command += ["--output", str(folder / "fit.json")]
     run = run_measured(command, clean_environment() | {"FASHION_MNIST_DIR": str(folder)}, folder / "log")
     found = json.loads((folder / "fit.json").read_text())
     missing = (work.trials / trials - 1) * sum(trial["seconds"] for trial in found)

@@ -5,6 +5,7 @@ times a second, so libraries that processes share are counted in each. Where the
 largest single process.
 """
 
+import argparse
 import contextlib
 import datetime
 import importlib.metadata
@@ -128,6 +129,18 @@ def clean_environment(threads: int | None = None) -> dict[str, str]:
     if threads is not None:
         environment |= {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
     return environment
+
+
+def way_options(description: str, ways: list[str]) -> argparse.Namespace:
+    """What a program that trains by one of several ways is asked by `compare.py`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("way", choices=ways)
+    parser.add_argument("--stacks", nargs="+", default=["64-128-64-32", "64-128-32", "64-32", "128-64"])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--split", type=Path, metavar="FILE", help=".npz with train-SEED and validation-SEED")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="clocks and accuracies (JSON)")
+    return parser.parse_args()
 
 
 def real_images() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The same trials without Keras, and their arithmetic alone: the lower rows of `compare.py`, one way a process.
 
-    FASHION_MNIST_DIR=... PYTHONPATH=. python benchmarks/other_ways.py sklearn --split split.npz --output trials.json
+    FASHION_MNIST_DIR=... python benchmarks/other_ways.py sklearn --split split.npz --output trials.json
 
 - `sklearn`: scikit-learn's MLPClassifier, an epoch being one `partial_fit` of the shuffled training images and one
   `score` of the validation images; it logs nothing.
@@ -12,7 +12,6 @@
 - `peak`: GFLOP/s of large float32 products in BLAS, what this machine can do at best.
 """
 
-import argparse
 import json
 import os
 import time
@@ -20,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from measure import way_options
 
 from fmnist_mlp.data.source import DataSource, load_data
 
@@ -27,7 +27,7 @@ BATCH_SIZE, VALIDATION_BATCH_SIZE = 32, 1000
 
 
 def main() -> None:
-    options = _options()
+    options = way_options(__doc__, ["sklearn", "torch", "torch-loader", "products", "peak"])
     if options.way == "peak":
         result = {"gflops": _peak_gflops()}
     elif options.way == "products":
@@ -184,17 +184,6 @@ def _load_images(split: Path):
     images = load_data(DataSource("idx", Path(os.environ["FASHION_MNIST_DIR"])))
     x_train, x_test = (x.reshape(len(x), -1).astype("float32") / 255 for x in (images.x_train, images.x_test))
     return x_train, images.y_train, x_test, images.y_test, dict(np.load(split))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("way", choices=["sklearn", "torch", "torch-loader", "products", "peak"])
-    parser.add_argument("--stacks", nargs="+", default=["64-128-64-32", "64-128-32", "64-32", "128-64"])
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--split", type=Path, metavar="FILE", help=".npz with train-SEED and validation-SEED")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="clocks and accuracies (JSON)")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

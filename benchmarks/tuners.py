@@ -9,7 +9,6 @@
 The models and images are those of `keras_fit.py`. None logs to TensorBoard; what a tuner writes by itself it writes.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -17,10 +16,11 @@ import time
 from pathlib import Path
 
 from keras_fit import Clock, build, keras, load_data, split
+from measure import way_options
 
 
 def main() -> None:
-    options = _options()
+    options = way_options(__doc__, ["kerastuner", "optuna", "ray"])
     data = load_data(Path(os.environ["FASHION_MNIST_DIR"]))
     search = {"kerastuner": _kerastuner, "optuna": _optuna, "ray": _ray}[options.way]
     with tempfile.TemporaryDirectory() as folder:
@@ -99,17 +99,6 @@ def _ray(images, options, folder: str) -> list[dict]:
     found = tune.Tuner(tune.with_parameters(train, images=images), param_space=grid, run_config=config).fit()
     ray.shutdown()
     return [one.metrics for one in found]
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("way", choices=["kerastuner", "optuna", "ray"])
-    parser.add_argument("--stacks", nargs="+", default=["64-128-64-32", "64-128-32", "64-32", "128-64"])
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--split", type=Path, metavar="FILE", help=".npz with train-SEED and validation-SEED")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="clocks and accuracies (JSON)")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
