@@ -120,7 +120,7 @@ def _run_sweep(ray_address: str | None, token: dict[str, str], numbers: list[str
     command = [sys.executable, "sweep.py", "architectures.yaml", *where, *numbers, "--jobs", str(jobs)]
     if ray_address is not None:
         command += ["--ray-address", ray_address]
-    environment = clean_environment() | real_images() | token
+    environment = clean_environment(programs=place / "programs") | real_images() | token
     return run_measured(["nice", "-n", "15", *command], environment, place / "log.txt").seconds
 
 

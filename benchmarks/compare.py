@@ -274,10 +274,9 @@ def _measure(name: str, way: Way, work: Work, fit_seeds: int) -> Measured:
 
 def _environment(way: Way, work: Work) -> dict[str, str]:
     own = {"FASHION_MNIST_DIR": str(work.images)} if work.is_fashion_mnist or not way.is_sweep else {}
-    own["FMNIST_MLP_PROGRAMS"] = str(work.folder / "programs")  # what was compiled before this benchmark is not used
     if not way.is_sweep:
         own["PYTHONPATH"] = _with_root_first()
-    return clean_environment(way.threads) | own | dict(way.environment)
+    return clean_environment(way.threads, work.folder / "programs") | own | dict(way.environment)
 
 
 def _with_root_first() -> str:

@@ -99,8 +99,8 @@ def _sweep(folder: Path, work: Work) -> Cost:
         f"training: {{epochs: {work.epochs}, batch_size: {work.batch_size}, validation_split: 0.2}}\n"
     )
     command = [sys.executable, "sweep.py", str(file), "--device", "cpu", "--results-dir", str(results)]
-    environment = clean_environment() | {"FMNIST_MLP_PROGRAMS": str(folder / "programs")}
-    run = run_measured([*command, "--logs-dir", str(folder / "logs")], environment, folder / "log")
+    command += ["--logs-dir", str(folder / "logs")]
+    run = run_measured(command, clean_environment(programs=folder / "programs"), folder / "log")
     epochs = _epoch_seconds(trial["epoch_seconds"] for trial in read_trials(results))
     return Cost(run.seconds, epochs, run.peak_bytes)
 

@@ -117,15 +117,17 @@ class _MemoryWatch:
             self.peak_bytes = max(self.peak_bytes, sum(map(resident_bytes, process_tree(self.pid))))
 
 
-def clean_environment(threads: int | None = None) -> dict[str, str]:
+def clean_environment(threads: int | None = None, programs: Path | None = None) -> dict[str, str]:
     """This process's environment without what would slow or change a measured one; computing on the CPU.
 
     Args:
         threads: of OpenBLAS and its like; None leaves all cores.
+        programs: where a sweep keeps what it compiles, and finds it; None for nowhere. Never the user's own folder.
     """
     prefixes = ("KERAS_", "TF_", "XLA_", "OMP_", "OPENBLAS_", "MKL_", "FASHION_MNIST_DIR")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     environment |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment["FMNIST_MLP_PROGRAMS"] = "off" if programs is None else str(programs)
     if threads is not None:
         environment |= {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
     return environment

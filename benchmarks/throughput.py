@@ -69,7 +69,7 @@ def _workers(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[
             limit = [] if options.limit is None else ["--limit", str(options.limit)]
             command = _sweep_command(ROOT / "architectures.yaml", place, *numbers, *limit)
             place.mkdir()
-            wholes[jobs].append(run_measured(command, _environment(), place / "log.txt").seconds)
+            wholes[jobs].append(run_measured(command, _environment(place), place / "log.txt").seconds)
             seconds, trials = _training_seconds(place / "results")
             rates[jobs].append(trials / seconds)
             print(f"{repeat + 1}/{options.repeats} jobs {jobs}: {wholes[jobs][-1]:.1f} s", file=sys.stderr, flush=True)
@@ -119,7 +119,7 @@ def _many(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
     started = time.perf_counter()
     samples = _watch(command, folder)
     seconds = time.perf_counter() - started
-    again = run_measured(command, _environment(), folder / "again.txt").seconds
+    again = run_measured(command, _environment(folder), folder / "again.txt").seconds
 
     total = samples[-1].done
     window = max(1, min(100, total // 4))
@@ -137,7 +137,7 @@ def _many(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
 def _watch(command: list[str], folder: Path) -> list[_Sample]:
     records, samples = folder / "results" / "_records", []
     with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, env=_environment(), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=_environment(folder), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
             try:
                 # Counted, not opened: watching must not cost what it watches.
@@ -193,11 +193,11 @@ def _loop(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
         file = place / "loop.yaml"
         as_before = {"seeds": 3, "learning_rate": 0.001, "more": ""}
         file.write_text(_BASE.format(**as_before | {"seeds": 1}))
-        command = _sweep_command(file, place)
-        run_measured(command, _environment(), place / "first.txt")
+        command, environment = _sweep_command(file, place), _environment(place)
+        run_measured(command, environment, place / "first.txt")
         finished, log = place / "finished", place / "watch.txt"
         with log.open("wb") as output:
-            watch = subprocess.Popen([*command, "--watch"], env=_environment(), cwd=ROOT, stdout=output, stderr=output)
+            watch = subprocess.Popen([*command, "--watch"], env=environment, cwd=ROOT, stdout=output, stderr=output)
         try:
             _wait_for_rounds(1, log, watch)
             # What is there already is trained by nobody; this brings a program of each stack to the workers.
@@ -218,7 +218,7 @@ def _loop(options: argparse.Namespace, folder: Path) -> tuple[str, str, list[str
             shutil.copytree(finished, place / "results")
             file.write_text(_BASE.format(**as_before | change))
             known, begun = _records(place), time.time()
-            run_measured(command, _environment(), place / "anew.txt")
+            run_measured(command, environment, place / "anew.txt")
             seconds[edit, "anew"].append(_first_epoch_starts(_records(place) - known) - begun)
     medians = {key: statistics.median(values) for key, values in seconds.items()}
     rows = [
@@ -264,8 +264,8 @@ def _sweep_command(sweep_file: Path, folder: Path, *more: str) -> list[str]:
     return [sys.executable, "sweep.py", str(sweep_file), *where, *more]
 
 
-def _environment() -> dict[str, str]:
-    return clean_environment() | real_images()
+def _environment(folder: Path) -> dict[str, str]:
+    return clean_environment(programs=folder / "programs") | real_images()
 
 
 def _options() -> argparse.Namespace:

@@ -1,19 +1,24 @@
 """Every test file in a process of its own, as many at once as there are cores: `python tests/run_all.py -k words`.
 
 Options and files are pytest's; the long tests run too. TensorFlow keeps each program that it compiles until its process
-ends: all files in one process grow to 8 GiB.
+ends: all files in one process grow to 8 GiB. A test that hangs says where, and its file has failed.
 """
 
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-COMMAND = [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "-p", "no:cacheprovider"]
+MOST_SECONDS_OF_A_TEST, MOST_SECONDS_OF_A_FILE = 600, 1800  # three times what the longest took on a slow machine
+COMMAND = [
+    *(sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "-p", "no:cacheprovider"),
+    *("-o", f"faulthandler_timeout={MOST_SECONDS_OF_A_TEST}", "-o", "faulthandler_exit_on_timeout=true"),
+]
 # So that no core waits for another at the end, in the order of measured times; of the others the larger come first.
 LONGEST_FIRST = (
     *("engine_ray", "end_to_end", "surroundings", "sweeps", "compiled_epoch", "kill", "watch", "python"),
@@ -30,8 +35,19 @@ def rank(path: Path) -> tuple[int, int]:
 
 def run(path: Path, options: list[str]) -> tuple[int, str]:
     """One file to its end: exit code, and what pytest printed."""
-    done = subprocess.run([*COMMAND, *options, path], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    # Not through pipes: what a test has left running would hold them open. Python may write what it compiled.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen([*COMMAND, *options, path], env=environment, stdout=output, stderr=subprocess.STDOUT)
+        said = ""
+        try:
+            process.wait(MOST_SECONDS_OF_A_FILE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            said = f"\nnot over after {MOST_SECONDS_OF_A_FILE} s"
+        output.seek(0)
+        return process.returncode, output.read() + said
 
 
 def main(arguments: list[str]) -> int:
