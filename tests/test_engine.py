@@ -184,9 +184,10 @@ def test_a_gentle_stop_asks_the_running_calls_and_starts_no_other(make_engine, f
 
 @pytest.mark.parametrize("now", [False, True], ids=["gently", "now"])
 def test_a_stop_from_a_signal_handler_wakes_the_engine(make_engine, tmp_path, now):
-    engine = make_engine(
-        on_message=lambda call, message: threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-    )
+    def signal_soon(call, message):
+        threading.Timer(0.05, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)).start()
+
+    engine = make_engine(on_message=signal_soon)  # by a thread to itself, which wakes nobody
     lock = tmp_path / "lock"
     one = call(engine_calls.compute_for_ever, lock, key="one") if now else call(engine_calls.stop_when_asked, key="one")
     before = signal.signal(signal.SIGUSR1, lambda *_: engine.stop(now=now))

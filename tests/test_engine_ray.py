@@ -188,7 +188,7 @@ def test_a_busy_cluster_is_waited_for_with_a_word(ray_here):
         ray.kill(occupied)
 
     machines = Machines(on_notice=notice)
-    machines.longest_wait = 0.2
+    machines.seconds_between_looks = 0.2
     outcomes = run(on_ray(machines=machines), call(engine_calls.double, 2))
     assert outcomes["double"].value == 4
     assert notices[0] == "waiting for the Ray cluster: no machine has 1 core free now (ray status)"

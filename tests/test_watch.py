@@ -1,6 +1,5 @@
 """`sweep.py --watch`: what a save, a mistake and Ctrl-C do. Trials are invented but for the last test's."""
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -36,7 +35,8 @@ def watched(run, monkeypatch):  # noqa: F811
             try:
                 act(wait_for)
             finally:
-                os.kill(os.getpid(), signal.SIGINT)
+                # By this thread, so that it wakes nobody: as a Ctrl-C does that comes just before a wait begins.
+                signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
         monkeypatch.setattr(Screen, "warn", warn)
         thread = threading.Thread(target=act_and_end)

@@ -24,6 +24,9 @@ from fmnist_mlp.words import counted
 # A save is noticed after one or two of these; to look takes some 10 microseconds, also on a network's file system.
 _POLL_SECONDS = 0.05
 
+# A Ctrl-C that comes just before a wait begins, or that another thread receives, is heeded when the wait ends.
+_HEED_SECONDS = 0.5
+
 
 def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int:
     """Run now, and again whenever the sweep file is saved, until Ctrl-C; the exit code is that of the last run.
@@ -72,7 +75,8 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
                 screen.note(f"watching {parsed.sweep}: save it, and what changed is trained; Ctrl-C ends")
                 if code != USER_ERROR and parsed.jobs != 0:
                     warm_up(_plan(parsed), workers)
-                is_saved.wait()
+                while not is_saved.wait(_HEED_SECONDS):
+                    pass
             if screen.out.is_interactive and not has_ended.is_set():
                 screen.out.clear()
 

@@ -22,6 +22,7 @@ from fmnist_mlp.errors import SweepError
 _GROUPS_REMEMBERED = 16  # of each worker: what they share may be there still
 _GRACE_SECONDS = 5.0  # for a worker that was asked to end; TensorFlow takes some 0.3 s
 _MAX_IDLE_DEATHS = 3  # workers that may die in a row without a call ended in between
+_LONGEST_WAIT_SECONDS = 1.0  # a signal that comes just before a wait begins is heeded when it ends
 _MAX_LOSSES = 5  # of machines under one call, after which the call itself is suspected
 
 
@@ -55,14 +56,13 @@ class WorkerProcess(Protocol):
 class Workplace(Protocol):
     """Where workers are."""
 
-    longest_wait: float  # seconds after which `look_after` is due though nothing has happened
     may_kill_at_any_time: bool  # whether a process's `kill` is safe in a signal handler and in another thread
 
     def make_process(self, number: int, settings: WorkerSettings, wake: Callable[[], None]) -> WorkerProcess:
         """A process that is not started yet; `wake` may be called from any thread."""
 
     def look_after(self, processes: Sequence[WorkerProcess]) -> None:
-        """Called whenever the pool wakes; may raise a `SweepError` where there is nothing to wait for."""
+        """Called every second or so; may raise a `SweepError` where there is nothing to wait for."""
 
 
 class Pool(Engine):
@@ -243,7 +243,7 @@ class Pool(Engine):
         """Sleep until some workers need attention, and return them."""
         sources = [source for worker in self._workers for source in worker.process.sources]
         deadline = min((worker.deadline for worker in self._workers), default=math.inf)
-        seconds = min(max(0.0, deadline - time.monotonic()), self.workplace.longest_wait)
+        seconds = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT_SECONDS)
         connection.wait([self._woken, *sources], seconds)
         while self._woken.poll():
             self._woken.recv()

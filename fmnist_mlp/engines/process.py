@@ -28,7 +28,6 @@ _SPAWN = multiprocessing.get_context("spawn")
 class ThisMachine:
     """The `Workplace` of workers that are processes of this machine."""
 
-    longest_wait = 1e6  # seconds; longer ones are made of several: poll(2) takes milliseconds in 32 bits, 24.8 days
     may_kill_at_any_time = True
 
     def make_process(self, number: int, settings: WorkerSettings, wake: Callable[[], None]) -> "LocalProcess":

@@ -157,7 +157,7 @@ class Machines:
         on_notice: called with one line where the run waits for the cluster.
     """
 
-    longest_wait = 15.0  # how often a run without any worker looks what the cluster has
+    seconds_between_looks = 15.0  # at what the cluster has, of a run without any worker
     may_kill_at_any_time = False  # a signal handler may have interrupted Ray itself
 
     def __init__(
@@ -194,7 +194,7 @@ class Machines:
         if not processes or any(process.node_id for process in processes):
             self._alone_since = time.monotonic()
             self._no_places_since = None
-        elif time.monotonic() - self._alone_since >= self.longest_wait:
+        elif time.monotonic() - self._alone_since >= self.seconds_between_looks:
             self._alone_since = time.monotonic()
             try:
                 count_places(self.needs)
