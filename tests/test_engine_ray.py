@@ -63,7 +63,9 @@ from fmnist_mlp.engines.calls import Call, Outcome, WorkerSettings
 from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.engines.ray import Machines, Needs
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.runner import cluster
+from fmnist_mlp.runner import cluster, loop
+from fmnist_mlp.runner.plan import Options, make_plan
+from fmnist_mlp.runner.workers import Workers
 
 ROOT = Path(__file__).parent.parent
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -307,6 +309,20 @@ def call_of(made, trial, **changes):
 def is_claimed(made, trial):
     with made.results.claim(trial.fingerprint, may_wait=lambda: False) as is_ours:
         return not is_ours
+
+
+def test_workers_of_the_cluster_stay_from_one_wave_to_the_next(made, home, monkeypatch):
+    """Refits, looks and rungs are waves; to start workers for each would take longer than they train."""
+    monkeypatch.setattr(engine_ray, "count_places", lambda needs: 3)
+    with Workers() as workers:
+        plan = make_plan(made.sweep, Options(results_dir=made.root, engine="ray", device="cpu"))
+        run = loop.Run(plan, loop.Listener(), workers, home)
+        small, deep = ([trial for trial in plan.to_train if trial.architecture.name == name] for name in ("8", "deep"))
+        engine = run.engine_for(1, deep)
+        assert (engine.jobs, engine.timeout) == (2, None)
+        assert run.engine_for(1, [*small, *deep]) is engine
+        assert engine.jobs == 3, "as many as there are places"
+        assert run.engine_for(2, small) is not engine
 
 
 def test_a_trial_is_claimed_by_the_driver_from_before_it_runs_until_it_is_written(made, home):

@@ -232,8 +232,6 @@ class Home:
         device: str,
         threads: int,
         *,
-        jobs: int | None,
-        calls: int,
         worker_bytes: int,
         on_message: Callable[[Call, dict], None],
         on_notice: Callable[[str], None],
@@ -244,19 +242,14 @@ class Home:
         Args:
             source: the images, as the driver has them.
             device: `auto` takes a GPU for each worker where the cluster has any.
-            jobs: workers at most; None for as many as the cluster holds. Never more than `calls`.
             worker_bytes: memory that a worker needs.
             on_message: told every message but checkpoints.
             on_notice: told where the sweep waits for the cluster.
-            options: those of `Pool`.
-
-        Raises:
-            SweepError: no machine of the cluster is large enough for a worker.
+            options: those of `Pool`; its `jobs` are `jobs_for`'s.
         """
         if device == "auto":
             device = "gpu" if engine_ray.has_gpus() else "cpu"
         needs = engine_ray.Needs(threads, int(device == "gpu"), worker_bytes)
-        places = engine_ray.count_places(needs)
         if self._files is None:
             self._files = image_files(source)
         sizes = {name: len(content) for name, content in self._files.items()}
@@ -269,8 +262,17 @@ class Home:
         machines = engine_ray.Machines(
             needs, prepare_node=f"{__name__}:find_images", shipment=self._files, on_notice=on_notice
         )
-        jobs = max(1, min(jobs or places, calls))
-        return Pool(jobs, settings, machines, prepare_call=self.prepare_call, on_message=self.hear, **options)
+        return Pool(1, settings, machines, prepare_call=self.prepare_call, on_message=self.hear, **options)
+
+    @staticmethod
+    def jobs_for(engine: Pool, jobs: int | None, calls: int) -> int:
+        """Workers at most: None for as many as the cluster holds; never more than calls.
+
+        Raises:
+            SweepError: no machine of the cluster is large enough for a worker.
+        """
+        places = engine_ray.count_places(engine.workplace.needs)
+        return max(1, min(jobs or places, calls))
 
     def run(self, engine: Pool, calls: Iterable[Call]) -> Iterator[Outcome]:
         """As `Engine.run`, for the calls of a local engine: made elsewhere, what they leave there put in its place."""

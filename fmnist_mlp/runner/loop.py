@@ -8,6 +8,7 @@ happens is told to a `Listener`.
 import contextlib
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ MEASURE_LATENCY = "fmnist_mlp.training.latency:measure_latency"
 
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
 _RECYCLE_BYTES = 3_000_000_000
+
+_STEP_BYTES = 100_000_000
 
 _SECONDS_BETWEEN_TABLES = 1.0
 
@@ -161,6 +164,7 @@ class Run:
         self.jobs = self.decide_jobs(plan.to_train)[0] if workers.stay_warm else plan.jobs
         self.wave: Sequence[Trial] = ()  # what is trained now
         self.threads = 1  # of its trials that run now
+        self.worker_bytes = 0  # that a worker on a cluster holds, of all waves the most
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
@@ -316,12 +320,16 @@ class Run:
 
     def engine_for(self, threads: int, trials: Sequence[Trial]) -> Engine:
         """That of the last wave, or run, its workers still warm, or a new one where that does not suit."""
-        # A cluster's workers come and go with the run that was given them.
-        kind = (self.options.device, threads, self.jobs == 0) if self.home is None else None
-        engine = self.workers.engine_of(kind, lambda: self.make_engine(threads, trials))
+        if self.home is not None:  # a cluster counts out memory; in steps, so that workers need not be others soon
+            needed = WORKER_BYTES + largest_bytes(trials, self.state, self.plan.info)
+            self.worker_bytes = max(self.worker_bytes, math.ceil(needed / _STEP_BYTES) * _STEP_BYTES)
+        kind = (self.options.device, threads, self.jobs == 0, self.worker_bytes)
+        engine = self.workers.engine_of(kind, lambda: self.make_engine(threads))
         if self.home is None:
             engine.jobs, engine.timeout = self.jobs_for(threads), self.options.trial_timeout
             engine.on_message, engine.on_worker = self.on_message, self.on_worker
+        else:
+            engine.jobs = self.home.jobs_for(engine, self.options.jobs, len(trials) or 1)
         return engine
 
     def decide_jobs(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
@@ -333,18 +341,15 @@ class Run:
     def jobs_for(self, threads: int) -> int:
         return max(1, self.jobs // threads) if self.options.jobs is None else self.jobs
 
-    def make_engine(self, threads: int, trials: Sequence[Trial]) -> Engine:
-        """For those of the wave's trials that ask for so many threads."""
+    def make_engine(self, threads: int) -> Engine:
+        """For trials that ask for so many threads."""
         source, device = self.plan.source, self.options.device
         if self.home is not None:
-            largest = largest_bytes(trials, self.state, self.plan.info)
             return self.home.make_engine(
                 source,
                 device,
                 threads,
-                jobs=self.options.jobs,
-                calls=len(trials) or 1,
-                worker_bytes=WORKER_BYTES + largest,
+                worker_bytes=self.worker_bytes,
                 on_notice=self.listener.notice,
                 on_message=self.on_message,
                 on_worker=self.on_worker,

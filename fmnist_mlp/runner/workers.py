@@ -33,8 +33,8 @@ class Workers(contextlib.AbstractContextManager):
         self.close()
 
     def engine_of(self, kind: Hashable, make: Callable[[], Engine]) -> Engine:
-        """The present engine where it serves this kind (None: once) and was not stopped, else a new one."""
-        if self.engine is None or self.engine.is_stopped or kind is None or kind != self._kind:
+        """The present engine where it serves this kind and was not stopped, else a new one."""
+        if self.engine is None or self.engine.is_stopped or kind != self._kind:
             self.close()
             self._kind, self.engine = kind, self._open.enter_context(make())
         return self.engine
