@@ -115,7 +115,7 @@ WAYS = {
     BASELINE: Way("Keras `fit`, TensorBoard, all cores", _keras()),
     "sweep-1": Way("`sweep.py --jobs 1`: one worker, one core", _sweep("--jobs", "1"), is_sweep=True),
     "sweep": Way("`sweep.py`: a worker a core", _sweep(), is_sweep=True),
-    "sweep-kept": Way("the same, compiled programs kept from before", _sweep(), is_sweep=True, has_programs=True),
+    "sweep-kept": Way("`sweep.py`, compiled programs kept from before", _sweep(), is_sweep=True, has_programs=True),
     "fit-silent": Way("Keras `fit` with `verbose=0`", _keras("--verbose", "0")),
     "fit-100": Way("Keras `fit`, 100 steps an execution, XLA", _keras("--steps-per-execution", "100", "--jit-compile")),
     "fit-1500": Way(
@@ -165,6 +165,8 @@ def main() -> None:
     limit_rows = {label: {n: flops[n] / gflops / 1e9 for n in work.names} for label, gflops in peaks.items()}
     tables = [_table(measured, limit_rows), _table_by_stack(measured, limit_rows, work.names)]
     write_report("The same work, side by side", describe_machine(), "\n\n".join(tables), notes, options.output)
+    if options.picture is not None:
+        _draw(measured, f"{len(work.names)} stacks, {work.seeds} seed(s), {work.epochs} epochs", options.picture)
 
 
 # ---- the work -----------------------------------------------------------------------------------------------------
@@ -338,6 +340,27 @@ def _table_by_stack(measured: dict[str, list[Measured]], limit_rows: dict[str, d
     return markdown_table(["seconds an epoch after the first", *names], rows)
 
 
+def _draw(measured: dict[str, list[Measured]], title: str, path: Path) -> None:
+    """A bar a way, the slowest on top: seconds of the whole process."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    whole = {name: statistics.median(m.run.seconds for m in runs) for name, runs in measured.items()}
+    learning = [name for name in sorted(whole, key=whole.get) if measured[name][0].test_accuracy() is not None]
+    # Two of the Okabe-Ito colours: they differ for every kind of colour blindness.
+    colors = ["#0072B2" if WAYS[name].is_sweep else "#999999" for name in learning]
+    figure, axes = plt.subplots(figsize=(7, 0.5 + 0.28 * len(learning)), layout="constrained")
+    labels = [WAYS[name].label.replace("`", "") for name in learning]
+    bars = axes.barh(labels, [whole[name] for name in learning], color=colors)
+    axes.bar_label(bars, [f"{whole[name]:.0f} s" for name in learning], padding=3, fontsize=8)
+    axes.set(xlabel="seconds of the whole process", title=title)
+    axes.margins(x=0.1)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
 def _ratio(base: float | None, value: float) -> str:
     return f"{base / value:.1f}" if base else ""
 
@@ -352,6 +375,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=WAYS, metavar="WAY", help=f"one of {', '.join(WAYS)}")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="take turns N times; medians are shown")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report here too (Markdown)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the seconds of the whole process (PNG)")
     options = parser.parse_args()
     if options.epochs < 2:
         parser.error("--epochs: at least 2, because the first holds the compilation")

@@ -8,7 +8,7 @@ import signal
 import pytest
 from sweeping import Project, different, read_csv, wait_until
 
-# Six stacks, so six programs, and twenty learning rates.
+# Two stacks, so two programs, and many learning rates.
 SEARCH = """
 name: tiny
 dataset: synthetic
@@ -18,7 +18,7 @@ training: {epochs: 4, batch_size: 50}
 search:
   trials: 40
   depth: [1, 2]
-  units: [4, 8]
+  units: 4
   learning_rate: {from: 1e-3, to: 1e-1, log: true}
   stop_early: {rungs: 2, keep: 0.3}
   finalists: 2
