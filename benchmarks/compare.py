@@ -35,6 +35,7 @@ from fmnist_mlp.data.source import find_data, load_data
 from fmnist_mlp.data.split import limit_indices, stratified_split
 from fmnist_mlp.sweepfile.layers import Dense
 from fmnist_mlp.sweepfile.read import load_sweep
+from fmnist_mlp.words import counted
 
 SWEEP_FILE = ROOT / "architectures.yaml"
 BASELINE = "fit"
@@ -166,7 +167,8 @@ def main() -> None:
     tables = [_table(measured, limit_rows), _table_by_stack(measured, limit_rows, work.names)]
     write_report("The same work, side by side", describe_machine(), "\n\n".join(tables), notes, options.output)
     if options.picture is not None:
-        _draw(measured, f"{len(work.names)} stacks, {work.seeds} seed(s), {work.epochs} epochs", options.picture)
+        counts = counted(len(work.names), "stack"), counted(work.seeds, "seed"), counted(work.epochs, "epoch")
+        _draw(measured, ", ".join(counts), options.picture)
 
 
 # ---- the work -----------------------------------------------------------------------------------------------------
