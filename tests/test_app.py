@@ -276,6 +276,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_picture_is_answered_in_a_line_and_the_next_is_read(address, content, message):
     status, _, answer = ask(address, "/predict", content)
@@ -309,6 +310,7 @@ def test_twenty_who_send_the_same_picture_at_once_are_answered_alike(address):
     assert all(answer == answers[0][2] for _, _, answer in answers)
 
 
+@pytest.mark.slow
 def test_a_picture_of_thousands_of_scans_blocks_nobody(address):
     with ThreadPoolExecutor(1) as pool:
         bomb = pool.submit(ask, address, "/predict", scan_bomb())

@@ -185,6 +185,7 @@ def reference(layers, settings, images, fitted, seed=3):
     return model, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("augment", "steps", "more"),
     [

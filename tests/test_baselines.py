@@ -588,6 +588,7 @@ def figures_by_hand(labels, predicted, probabilities):
     return figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", ["", "preprocess: [standardize, {pca: 0.9}]"])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_figure_is_that_of_scikit_learn_by_hand_on_the_same_split(name, steps, fit_one):

@@ -54,6 +54,7 @@ def naive_paths(stacks, looks, paths, rng):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stacks", "looks"), [(3, USUAL), (6, USUAL), (4, (5,)), (5, (3,))])
 def test_of_equal_architectures_one_sweep_in_twenty_crosses_any_boundary(stacks, looks):
     paths = 3000

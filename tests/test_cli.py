@@ -151,6 +151,7 @@ def test_the_help_says_what_is_taken_by_default_and_where_results_go(run):
 HEAVY = ("tensorflow", "keras", "pandas", "scipy", "matplotlib", "sklearn", "jax", "torch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -626,6 +627,7 @@ def test_the_home_folder_is_meant_also_where_the_shell_leaves_it(run, project, t
     assert {path.name for path in project.folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_pipe_that_closes_is_no_error(project, run, trained):
     run("tiny.yaml", "--jobs", "0")
     reader, writer = os.pipe()
@@ -641,6 +643,7 @@ def test_a_pipe_that_closes_is_no_error(project, run, trained):
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "utf-8"))]
 )
@@ -780,6 +783,7 @@ def explore(project, capsys):
     return explore
 
 
+@pytest.mark.slow
 def test_a_page_of_the_images_is_made_where_it_says(explore, project):
     ran = explore("--synthetic", "--limit", "300", "--sample", "100")
     assert (ran.code, ran.out) == (0, "open results/_explore/synthetic+limit-300/index.html\n")
@@ -813,6 +817,7 @@ def test_images_that_cannot_be_shown_are_the_users_to_mend(explore, arguments, m
 # ---- the report
 
 
+@pytest.mark.slow
 def test_a_sweep_draws_its_report_and_the_verb_draws_it_again(run, project, drawn, capsys):
     ran = run("tiny.yaml", "--jobs", "0")
     page = project.results / "tiny/report.html"
@@ -824,6 +829,7 @@ def test_a_sweep_draws_its_report_and_the_verb_draws_it_again(run, project, draw
     assert page.read_text(encoding="utf-8") == first
 
 
+@pytest.mark.slow
 def test_every_view_of_a_quick_look_says_that_it_is_one_and_of_what(run, project, drawn, capsys):
     run("tiny.yaml", "--jobs", "0")
     before = state(project.results / "tiny", project.logs / "tiny")

@@ -76,6 +76,7 @@ CASES |= {
 CASES["a short last batch"] = (EVERYTHING, ADAM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[pytest.mark.slow] * (case != "a short last batch")) for case in CASES]
 )
@@ -191,6 +192,7 @@ def test_random_numbers_come_slowly_where_tensorflow_is_another_one(kind, monkey
     assert tracing._random_ops_util.get_key_counter_alg is stock, "it was lent for a moment only"
 
 
+@pytest.mark.slow
 def test_a_keras_without_train_function_trains_by_its_own_loop(tiny_images, monkeypatch):
     """As a later one may be; that the loop is another one, the record's notes say."""
     settings = Training(epochs=2, learning_rate=0.01, batch_size=57)
@@ -201,6 +203,7 @@ def test_a_keras_without_train_function_trains_by_its_own_loop(tiny_images, monk
     assert train(learner, tiny_images).history == expected
 
 
+@pytest.mark.slow
 def test_a_loss_that_goes_to_nan_is_an_error_that_names_the_epoch(tiny_images):
     settings = Training(epochs=5, optimizer="sgd", learning_rate=1000)
     with pytest.raises(TrainingDiverged, match=r"loss became (nan|inf) in epoch \d: .*learning_rate"):

@@ -804,6 +804,7 @@ def test_keys_that_begin_with_x_are_a_place_for_ones_own_anchors(load, complain)
     )
 
 
+@pytest.mark.slow
 def test_thousands_of_misspelt_layers_are_each_searched_for_once(complain, monkeypatch):
     """A search for likeness is what takes time: about one a name, among three words at most."""
     searched, search = [], difflib.get_close_matches
@@ -1489,6 +1490,7 @@ def only_a_sweep_or_a_sweep_error(path, content):
 anything = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @anything
 @given(mutated())
 def test_a_mutated_file_is_a_sweep_or_a_sweep_error(tmp_path, text):

@@ -72,6 +72,7 @@ def finished(run, project, drawn, once):
     return project
 
 
+@pytest.mark.slow
 def test_every_kind_of_file_is_tried(finished):
     kept = {path for path in finished.results.rglob("*") if path.is_file()}
     assert kept == {path for kind in KINDS for path in finished.results.glob(kind)}

@@ -55,6 +55,7 @@ def works(reader):
     return reader.load_image(encode(draw_garment())).inverted
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processor time is bounded by the kernel, not on Windows")
 def test_a_picture_that_takes_too_long_is_given_up_and_the_next_is_read():
     with Decoder(seconds=1) as reader:

@@ -182,6 +182,7 @@ def test_a_gentle_stop_asks_the_running_calls_and_starts_no_other(make_engine, f
     assert run(engine, *numbered(function, 6)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("now", [False, True], ids=["gently", "now"])
 def test_a_stop_from_a_signal_handler_wakes_the_engine(make_engine, tmp_path, now):
     def signal_soon(call, message):

@@ -266,6 +266,7 @@ MAPS = {"pca_map.png", "tsne_map.png"}
 PCA = {"pca_spectrum.png", "pca_components.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arrays", "options", "missing", "says"),
     [
@@ -350,6 +351,7 @@ def test_images_that_vary_outside_the_sample_only_have_no_map_by_tsne(tmp_path):
     assert "the images of the sample are all the same" in page.text
 
 
+@pytest.mark.slow
 def test_large_images_have_their_components_from_a_sample_that_is_named(tmp_path):
     source = write_idx(tmp_path / "large", *draw_images(1010, height=65, width=64, classes=2))
     page = look(source, tmp_path / "out", sample=10)

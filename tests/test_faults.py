@@ -223,6 +223,7 @@ def test_no_more_workers_than_their_stacks_fit_into_memory(project, monkeypatch)
         assert plan.jobs_note.startswith("2 workers, not 4: ")
 
 
+@pytest.mark.slow
 def test_a_long_list_of_seeds_takes_no_quadratic_time(project):
     """By the processor's time, which other processes leave alone: 0.4 s; 17 s where each is looked for in a list."""
     project.write("architectures: [[8]]\nseeds:\n" + "".join(f"- {n}\n" for n in range(45_000)), "seeds.yaml")
@@ -662,6 +663,7 @@ MEMORIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["_sweeps/tiny.json", "tiny/sweep.json", "_data.json"])
 @pytest.mark.parametrize("phrase", MEMORIES)
 def test_a_memory_beside_the_records_that_is_damaged_is_forgotten(run, project, trained, memory, phrase):

@@ -113,6 +113,7 @@ def test_one_architecture_alone_is_decided_at_the_first_look():
     assert progress.comparisons["alone"].verdict == "best"
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(deadline=None, max_examples=25)
 def test_whatever_order_trials_end_in_and_wherever_it_is_killed_the_same_is_asked_for(data):

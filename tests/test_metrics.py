@@ -57,6 +57,7 @@ def test_images_count_alike_however_they_might_be_batched():
     assert metrics.cross_entropy(labels, logits) == pytest.approx((1000 * first + rest) / 1001, rel=1e-12)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # the first example imports scikit-learn
 @given(
     logits=npst.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(5)), elements=st.floats(-30, 30, width=32)),
@@ -99,6 +100,7 @@ def test_the_confusion_matrix_counts_what_scikit_learn_counts():
     assert found.tolist() == sklearn_metrics.confusion_matrix(labels, predicted, labels=range(7)).tolist()
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # the first example imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 def test_scores_of_classes_agree_with_scikit_learn(pairs):

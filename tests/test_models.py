@@ -195,6 +195,7 @@ def expected(saved):
     return [saved[0].predict_on_batch(part) for part in (images, *(images[i : i + 1] for i in range(8)))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", "float64"])
 def test_of_raw_images_a_saved_model_says_what_the_exported_one_does_to_the_last_bit(saved, expected, dtype):
     _, loaded = saved

@@ -218,6 +218,7 @@ def test_sweeps_of_one_logs_folder_share_the_places(tmp_path):
     assert found[1] > found[0], "the last that ran has what is left"
 
 
+@pytest.mark.slow
 def test_with_more_sweeps_than_have_a_place_those_that_ran_last_have_one(tmp_path):
     sweeps = [Shown(tmp_path, 1, 1, f"sweep-{number}").whole_run() for number in range(16)]
     assert len(runs(tmp_path / "logs")) <= MOST_RUNS

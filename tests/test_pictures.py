@@ -428,6 +428,7 @@ def test_a_picture_that_is_transparent_all_over_is_blank():
 # ---- large pictures ----
 
 
+@pytest.mark.slow
 def test_a_photo_of_108_megapixels_is_unpacked_smaller():
     photo = draw_garment((300, 400)).resize((9000, 12000), Image.Resampling.NEAREST)
     prepared = load_image(encode(photo, "JPEG", quality=60))

@@ -66,6 +66,7 @@ def test_steps_are_those_of_scikit_learn_fitted_on_the_training_images(chain, im
     np.testing.assert_allclose(fitted.transform(other), found, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", CHAINS)
 def test_the_exported_model_does_to_raw_images_what_scikit_learn_does(chain, images, tmp_path):
     """Saved, and loaded by plain Keras: its first layers against scikit-learn, its end against a product by hand."""

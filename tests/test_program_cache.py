@@ -42,6 +42,7 @@ class Process:
         return sorted(self.kept.iterdir())
 
 
+@pytest.mark.slow
 def test_what_one_process_compiled_the_next_one_finds(tmp_path):
     assert Process(tmp_path).run(compiles=[XLAS]) == {}
     assert Process(tmp_path, "two").run() == {XLAS: MACHINE_CODE}

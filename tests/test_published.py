@@ -167,6 +167,7 @@ PUBLISHED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name", "by_hand", "params", "averages"), PUBLISHED)
 def test_a_parameter_counts_are_never_typed_by_hand(file, name, by_hand, params, averages):
     """A states 260k for 69,226. The plan, Keras's own count of the built model and a formula by hand agree."""

@@ -65,6 +65,7 @@ def failed(request, tmp_path, monkeypatch):
     return fake
 
 
+@pytest.mark.slow
 def test_with_a_failed_trial_everybody_calls_the_same_architecture_the_best(failed, capsys):
     assert main(["fake.yaml", "--jobs", "0", "--plain-fit"]) == SOME_FAILED
     screen, folder = capsys.readouterr().out, failed.folder / "results" / "fake"

@@ -403,6 +403,7 @@ def test_clean_keeps_refits_while_the_key_stands(fake):
     ]
 
 
+@pytest.mark.slow
 def test_the_report_shows_refits_and_their_failures(fake):
     fake.run()
     best, results = best_of(fake), Results(fake.folder / "results")
@@ -448,6 +449,7 @@ def refitted(worker, source, tmp_path_factory):  # noqa: F811
     return folder, [run(trial, source, folder) for trial in trials]
 
 
+@pytest.mark.slow
 def test_a_refit_trains_on_every_image_and_validates_on_none(refitted):
     folder, records = refitted
     for record in records:

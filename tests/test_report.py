@@ -288,6 +288,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_report_is_made_again(three, quick, damage):
     whole = write_report(three).read_bytes(), plots(three)
@@ -369,6 +370,7 @@ def test_a_sweep_of_which_all_failed_lists_every_error_as_text(tmp_path):
     assert "60 trials failed, the first 50" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epochs", "more"), [(1, ""), (2, "folds: 2"), (12, "select_by: val_loss")])
 def test_one_architecture_of_one_seed_has_all_pictures(tmp_path, epochs, more):
     made = invent(Made(tmp_path, sweep_text(1, 1, more)), epochs=epochs)
@@ -449,6 +451,7 @@ def test_images_of_one_figure_each_tie_without_a_division_by_nothing(tmp_path):
     assert "both others are undecided" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 256, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 21))])
 def test_any_number_of_classes_can_be_drawn(tmp_path, classes):
     made = invent(Made(tmp_path, sweep_text(2, 2)), classes=classes, images=600)
@@ -511,6 +514,7 @@ OTHER_PREDICTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["missing", "cut off", *OTHER_PREDICTIONS])
 def test_without_predictions_the_page_says_so_until_it_is_made_again(three, quick, what):
     page = read_page(write_report(three))
@@ -563,6 +567,7 @@ def test_over_budget_untrained_and_unfinished_architectures_are_named(tmp_path, 
     assert "1 trial failed, counted in no mean: net-3." in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architectures", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_of_many_architectures_pictures_show_the_best_and_the_table_all(tmp_path, architectures):
     made = invent(Made(tmp_path, sweep_text(architectures, 2)), epochs=2, images=10)

@@ -35,6 +35,7 @@ def run_all(folder, *names, options=()):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_each_file_has_its_line_and_one_that_dies_without_a_word_is_a_failure(tmp_path):
     ran = run_all(tmp_path, "test_passes.py", "test_fails.py", "test_dies.py", "test_has_none.py")
     lines = ran.stdout.splitlines()
@@ -59,6 +60,7 @@ def test_it_does_not_wait_for_what_a_test_left_running(tmp_path):
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_a_test_that_hangs_is_ended_and_says_where(tmp_path):
     ran = run_all(tmp_path, "test_hangs.py", options=["-o", "faulthandler_timeout=1"])
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (1, "failed: test_hangs.py")

@@ -76,6 +76,7 @@ def trained_epochs(messages):
 # ---- the same bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_new_process", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_trial_trained_in_parts_is_the_trial_trained_at_once(is_new_process, whole, source, tmp_path):
     one, expected, expected_content = whole
@@ -100,6 +101,7 @@ def test_a_trial_trained_in_parts_is_the_trial_trained_at_once(is_new_process, w
         assert epochs_in(folder_of(record, tmp_path) / "events" / part) == {*range(6)}
 
 
+@pytest.mark.slow
 def test_a_candidate_that_is_killed_goes_on_to_its_rung_and_beyond(plain, source, tmp_path):
     one, expected, expected_content = plain
     with pytest.raises(Stopped):
@@ -177,6 +179,7 @@ def test_a_convolution_in_parts_by_keras_own_loop_is_the_same_too(source, tmp_pa
 # ---- how it ended
 
 
+@pytest.mark.slow
 def test_a_candidate_that_was_trained_to_its_end_is_only_validated(plain, source, tmp_path):
     one, expected, expected_content = plain
     record = run(candidate(one, 6), source, tmp_path)
@@ -186,6 +189,7 @@ def test_a_candidate_that_was_trained_to_its_end_is_only_validated(plain, source
     assert content(tmp_path, run(one, source, tmp_path)) == expected_content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("until", [2, 3, 5])
 def test_a_candidate_may_be_ended_by_its_own_early_stopping(until, source, tmp_path):
     (one,) = tiny_trials(tmp_path, ENDS_ITSELF)
@@ -353,6 +357,7 @@ def test_a_wrong_byte_or_a_missing_file_is_a_damaged_record(made):
 # ---- on a cluster
 
 
+@pytest.mark.slow
 def test_record_and_checkpoint_of_a_candidate_travel_there_and_back(plain, source, tmp_path, monkeypatch):
     """As `Pool` has it: prepared by the driver, run in a scratch folder, every message heard, the files taken in."""
     one, expected, expected_content = plain

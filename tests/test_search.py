@@ -100,6 +100,7 @@ def numbers_of(rows, round_number):
 # ---- brackets
 
 
+@pytest.mark.slow
 def test_each_round_is_a_bracket_as_successive_halving_has_it(searching):
     _, summary = searching.run()
     rows = found(searching)
@@ -157,6 +158,7 @@ def test_a_second_run_trains_nothing_and_asks_nobody(searching, monkeypatch):
 # ---- the same, however it is run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [3, 19, 20, 26, 28, 29, 45, 58, 60])
 def test_a_search_that_dies_goes_on_to_the_same(stop_at, searching, tmp_path, monkeypatch):
     searching.run()
@@ -212,6 +214,7 @@ def test_another_seed_is_another_search(searching, tmp_path, monkeypatch):
     assert len({seed for _, seed in searching.trained + other.trained if seed > MAX_SEED}) == 2
 
 
+@pytest.mark.slow
 def test_tpe_finds_what_is_good_and_random_does_not_look(searching, tmp_path, monkeypatch):
     def mean_distance(rows):
         return np.mean([abs(math.log10(float(row["learning_rate"])) + 2) for row in rows if int(row["round"]) == 4])
@@ -337,6 +340,7 @@ def test_a_failure_of_the_machine_halts_the_search_until_the_next_run(searching,
 # ---- other files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"rounds": 3}'])
 def test_a_list_that_is_damaged_is_proposed_again(damage, searching):
     searching.run()
@@ -365,6 +369,7 @@ def test_a_finalist_that_is_listed_already_stands_in_the_table_once(searching):
     assert [row["architecture"] for row in searching.rows("results.csv")] == ["8", "7", "6", "5", "4"]
 
 
+@pytest.mark.slow
 def test_verdicts_wait_until_all_finalists_are_there(searching):
     searching.write(SEARCH.replace("seeds: 2", "seeds: {until: decided, looks: [2, 4]}"))
     plan, summary = searching.run()
@@ -404,6 +409,7 @@ def test_every_column_is_explained(searching):
     assert (summary.failed, summary.stopped) == ([], False)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
 def test_the_hparams_tab_has_a_row_a_candidate(searching):
     from test_tensorboard_logs import ask_tensorboard, figures_of_group, sessions

@@ -66,6 +66,7 @@ def test_a_seed_above_32_bits_would_be_anothers_in_another_epoch():
     assert np.array_equal(epoch_order(200, 2**32 + 5, 0), epoch_order(200, 5, 1))
 
 
+@pytest.mark.slow
 def test_augmentation_is_fresh():
     from fmnist_mlp.training.augment import Augmentation
 

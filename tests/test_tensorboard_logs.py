@@ -132,6 +132,7 @@ def read(folder):
 # ---- what the event files hold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run_name", "tag", "name"),
     [

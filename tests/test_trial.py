@@ -170,6 +170,7 @@ def test_what_the_shell_sets_behind_our_back_does_not_reach_a_trial(name, value,
     assert environment.get(name, "untouched") == expected
 
 
+@pytest.mark.slow
 def test_a_worker_that_reads_its_first_images_keeps_what_it_is_about_to_compile(tmp_path):
     source, (one,) = write_images(tmp_path / "images"), tiny_trials(tmp_path)
     worker = worker_module.Worker({}, source)
@@ -344,6 +345,7 @@ def interrupted(stopped_after_two, tmp_path):
     return one, expected, Path(shutil.copytree(folder, tmp_path / "halted"))
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_goes_on_to_the_same_record(interrupted, source):
     one, expected, folder = interrupted
     checkpoint = Results(folder / "results").checkpoint_folder(one.fingerprint)
@@ -410,6 +412,7 @@ USELESS_CHECKPOINTS = {
 ONLY_SEALED = {"with an epoch too many", "without its seal", "with a seal cut off"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "is_sealed"),
     [(kind, False) for kind in USELESS_CHECKPOINTS]
@@ -446,6 +449,7 @@ DIVERGES = SWEEP.replace("[16, {Dropout: 0.2}]", "[64, 64]\n    optimizer: sgd\n
 DIVERGES = DIVERGES.replace("{epochs: 4", "{activation: linear, epochs: 4")
 
 
+@pytest.mark.slow
 def test_a_keras_whose_fit_takes_no_programs_fails_no_trial_and_is_noted(source, tmp_path, monkeypatch):
     import keras
 
@@ -505,6 +509,7 @@ def test_a_latency_is_measured_and_remembered(source, tmp_path):
     assert Results(tmp_path / "results").load_latency("a" * 64) == latency
 
 
+@pytest.mark.slow
 def test_the_test_images_never_influence_a_training(source, tmp_path):
     """Other test images: the same curves, the same weights, other figures on test images."""
     (one,), (other,) = tiny_trials(tmp_path), tiny_trials(tmp_path, test_seed=2)

@@ -62,6 +62,7 @@ class Heard(Listener):
         self.added.append((len(trials), sentences.of_the_looks(state)))
 
 
+@pytest.mark.slow
 def test_after_each_look_only_those_still_open_and_the_best_are_trained(until):
     heard = Heard()
     plan, summary = until.run(heard)
@@ -89,6 +90,7 @@ def kept(fake):
     return {path.name: path.read_bytes() for path in folder.glob("*.*") if path.name != "_comparison.json"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [("near", 3), ("best", 7), ("near", 19)])
 def test_a_run_that_dies_between_or_inside_looks_goes_on_to_the_same(stop, until, tmp_path, monkeypatch):
     until.run()
@@ -141,6 +143,7 @@ def test_only_some_architectures_wait_for_the_others_without_end(until):
     assert {row.verdict for row in summary.rows} == {"too few seeds", "not trained"}
 
 
+@pytest.mark.slow
 def test_whoever_uses_the_sweep_without_its_memory_finds_the_same_verdicts(until):
     """Also where another sweep has trained seeds that this one never asked for."""
     until.write(UNTIL.replace("until decided", "40") + "name: others\n")
@@ -163,6 +166,7 @@ def notes_of(fake, **options):
     return summary, " ".join(table.notes(summary.state, summary.rows))
 
 
+@pytest.mark.slow
 def test_whoever_was_ever_compared_counts_for_how_strict_verdicts_are(until):
     until.run()
     with_new = UNTIL + "  - {name: new, layers: [32]}\n"
@@ -177,6 +181,7 @@ def test_whoever_was_ever_compared_counts_for_how_strict_verdicts_are(until):
     assert rank(notes_of(until)[0].state).design.stacks == 7
 
 
+@pytest.mark.slow
 def test_what_was_never_trained_was_never_compared(until):
     until.write(UNTIL + "  - {name: new, layers: [32]}\n")
     until.fate["new", 0] = KeyboardInterrupt()
@@ -188,6 +193,7 @@ def test_what_was_never_trained_was_never_compared(until):
     assert rank(notes_of(until)[0].state).design.stacks == 3
 
 
+@pytest.mark.slow
 def test_seeds_that_are_raised_by_hand_and_a_changed_margin_are_said(until):
     for seeds, margin in (("5", 0.002), ("10", 0.002), ("20", 0.004)):
         until.write(UNTIL.replace("until decided", seeds).replace("0.002", str(margin)))
@@ -206,6 +212,7 @@ def test_as_many_seeds_from_another_list_are_another_way(until):
     assert "Verdicts were drawn before in another way (5 other seeds by val_accuracy): each way" in said
 
 
+@pytest.mark.slow
 def test_a_rerun_of_the_same_is_no_other_way_and_a_damaged_memory_is_none(until):
     until.run()
     memory = until.folder / "results" / "_sweeps" / "fake.json"

@@ -194,6 +194,7 @@ def test_where_not_even_a_gross_difference_would_be_told_seeds_are_too_few():
     assert compare_with_best(more, single_look(2, 3))["4"].verdict == "worse"
 
 
+@pytest.mark.slow
 @given(
     npst.arrays(
         float, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.sampled_from([0.1, 0.2, 0.3, np.nan])
@@ -378,6 +379,7 @@ def range_probability(q, architectures, df):
     return float((s_weights * np.exp(log_density_s)) @ given_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("df", [1, 18, 4491])
 @pytest.mark.parametrize("architectures", [3, 50, 500])
 @pytest.mark.parametrize("level", [0.05, 0.0007])
@@ -387,6 +389,7 @@ def test_critical_ranges_beyond_the_tables_agree_with_quadrature(architectures, 
         assert range_probability(critical, architectures, df) == pytest.approx(1 - level, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architectures", "seeds", "spreads"),
     [(2, 5, "equal"), (4, 5, "equal"), (4, 5, "one wide"), (10, 3, "one wide")],

@@ -359,6 +359,7 @@ def _show_and_remove(folder, number):
     assert not shown.notices
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_empties_meanwhile_is_made_again(folder):
     assert _two_processes(_show_and_remove, folder) == [0, 0]
 

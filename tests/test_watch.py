@@ -63,6 +63,7 @@ def test_a_save_trains_what_changed_and_says_what_moved(watched, project, traine
     assert "6 trials: 4 done, 2 to train" in ran.out
 
 
+@pytest.mark.slow
 def test_a_mistake_is_said_by_line_and_the_next_save_goes_on(watched, project, trained):  # noqa: F811
     def spoil_and_mend(wait_for):
         wait_for("watching")
