@@ -51,7 +51,7 @@ MEASURE_LATENCY = "fmnist_mlp.training.latency:measure_latency"
 # Above this a worker is replaced between trials, so that what Keras leaves behind does not pile up.
 _RECYCLE_BYTES = 3_000_000_000
 
-_STEP_BYTES = 100_000_000
+_STEP_BYTES = 100_000_000  # of memory that workers of a cluster ask for
 
 _SECONDS_BETWEEN_TABLES = 1.0
 
