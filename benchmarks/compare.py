@@ -33,6 +33,7 @@ from other_ways import layer_units, product_flops
 
 from fmnist_mlp.data.source import find_data, load_data
 from fmnist_mlp.data.split import limit_indices, stratified_split
+from fmnist_mlp.report import plots
 from fmnist_mlp.sweepfile.layers import Dense
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.words import counted
@@ -344,23 +345,19 @@ def _table_by_stack(measured: dict[str, list[Measured]], limit_rows: dict[str, d
 
 def _draw(measured: dict[str, list[Measured]], title: str, path: Path) -> None:
     """A bar a way, the slowest on top: seconds of the whole process."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
     whole = {name: statistics.median(m.run.seconds for m in runs) for name, runs in measured.items()}
     learning = [name for name in sorted(whole, key=whole.get) if measured[name][0].test_accuracy() is not None]
-    # Two of the Okabe-Ito colours: they differ for every kind of colour blindness.
-    colors = ["#0072B2" if WAYS[name].is_sweep else "#999999" for name in learning]
-    figure, axes = plt.subplots(figsize=(7, 0.5 + 0.28 * len(learning)), layout="constrained")
     labels = [WAYS[name].label.replace("`", "") for name in learning]
-    bars = axes.barh(labels, [whole[name] for name in learning], color=colors)
-    axes.bar_label(bars, [f"{whole[name]:.0f} s" for name in learning], padding=3, fontsize=8)
-    axes.set(xlabel="seconds of the whole process", title=title)
-    axes.margins(x=0.1)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    colours = [plots.BLUE if WAYS[name].is_sweep else plots.FAINT for name in learning]
+    with plots.own_style():
+        figure = plots.new_figure(0.6 + 0.22 * len(learning), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.barh(labels, [whole[name] for name in learning], color=colours)
+        axes.bar_label(bars, [f"{whole[name]:.0f} s" for name in learning], padding=3)
+        axes.set(xlabel="seconds of the whole process", title=title)
+        axes.grid(visible=False)
+        axes.margins(x=0.12)
+        path.write_bytes(plots.to_png(figure))
 
 
 def _ratio(base: float | None, value: float) -> str:

@@ -672,8 +672,14 @@ class BrowserError(Exception):
     """What chromedriver refused."""
 
 
+def heed_every_signal():
+    """In a child: those too that this process ignores, as under nohup."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
-def started(finished, temporary):
+def started(finished, temporary, **options):
     """The page in a process of its own, as its users start it, with a temporary folder of its own."""
     if not HAS_SERVER:
         pytest.skip("needs starlette and uvicorn (the extra app)")
@@ -685,6 +691,7 @@ def started(finished, temporary):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
     try:
         line = process.stdout.readline()
@@ -711,9 +718,7 @@ def children(process):
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM", "SIGINT", "SIGKILL"])
 def test_however_it_ends_it_leaves_neither_files_nor_processes(finished, tmp_path, name):
-    if signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
-        pytest.skip(f"{name} is ignored here, as under nohup, and so by what is started here")
-    with started(finished, tmp_path) as (process, address):
+    with started(finished, tmp_path, preexec_fn=heed_every_signal) as (process, address):
         assert ask(address, "/predict", encode(draw_garment()))[0] == 200
         before = children(process)
         assert len(before) == app.DECODERS

@@ -15,9 +15,10 @@ FILES = {
     "test_has_none.py": "",
     "test_leaves_one.py": """
 import subprocess
+import sys
 
 def test_it():
-    subprocess.Popen(["sleep", "30"])
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
 """,
     "test_hangs.py": """
 import threading
@@ -53,7 +54,6 @@ def test_where_all_pass_it_says_so(tmp_path):
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "all passed")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs `sleep`")
 def test_it_does_not_wait_for_what_a_test_left_running(tmp_path):
     started = time.monotonic()
     assert run_all(tmp_path, "test_leaves_one.py").returncode == 0

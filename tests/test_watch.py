@@ -12,6 +12,7 @@ from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.cli.watch import moves, on_save
 from fmnist_mlp.results.columns import TableRow
 from fmnist_mlp.results.statistics import Difference, Interval
+from fmnist_mlp.runner.loop import run_sweep
 from fmnist_mlp.training import trial
 
 
@@ -105,6 +106,18 @@ def test_what_is_saved_while_trials_run_is_taken_up_between_epochs(watched, proj
     assert trained[2:] == [("wide", 0), ("wide", 1)], "the first was asked to stop"
     assert "tiny.yaml was saved: on with what it says now" in ran.err
     assert ran.code == 0
+
+
+def test_ctrl_c_in_a_run_that_has_nothing_left_to_stop_ends_it_too(run, project, trained, monkeypatch):  # noqa: F811
+    def run_and_interrupt(*arguments):
+        summary = run_sweep(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return summary
+
+    monkeypatch.setattr("fmnist_mlp.cli.sweep.run_sweep", run_and_interrupt)
+    ran = run("tiny.yaml", "--watch", "--jobs", "0")
+    assert ran.code == 0
+    assert "watching" not in ran.err
 
 
 @pytest.mark.parametrize("options", [["--dry-run"], ["--engine", "ray"], ["--ray-address", "127.0.0.1:6379"]])

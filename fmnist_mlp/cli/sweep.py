@@ -85,6 +85,8 @@ def _plan_and_run(
     display = Display(plan, screen, before)
     with stop_by_signal(display), display:
         summary = run_sweep(plan, display, workers)
+    if workers is not None:
+        workers.is_last_run |= display.is_asked_to_stop
 
     state = summary.state
     if workers is not None and workers.is_paused and not display.is_asked_to_stop:

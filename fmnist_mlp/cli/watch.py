@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fmnist_mlp.cli.console import DONE, INTERRUPTED, USER_ERROR, Screen, handled_by
 from fmnist_mlp.cli.options import options_from, overrides_from
+from fmnist_mlp.engines.machine import HEED_SECONDS
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results import ranking
 from fmnist_mlp.results.columns import TableRow
@@ -23,9 +24,6 @@ from fmnist_mlp.words import counted
 
 # A save is noticed after one or two of these; to look takes some 10 microseconds, also on a network's file system.
 _POLL_SECONDS = 0.05
-
-# A Ctrl-C that comes just before a wait begins, or that another thread receives, is heeded when the wait ends.
-_HEED_SECONDS = 0.5
 
 
 def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int:
@@ -68,14 +66,14 @@ def watch(parsed: argparse.Namespace, screen: Screen, run_once: Callable) -> int
             except SweepError as error:
                 code = USER_ERROR
                 screen.fail(error)
-            if code == INTERRUPTED and not is_saved.is_set():
+            if workers.is_last_run or (code == INTERRUPTED and not is_saved.is_set()):
                 return code
             parsed.fresh = parsed.retry_failed = False  # once
             if not is_saved.is_set():
                 screen.note(f"watching {parsed.sweep}: save it, and what changed is trained; Ctrl-C ends")
                 if code != USER_ERROR and parsed.jobs != 0:
                     warm_up(_plan(parsed), workers)
-                while not is_saved.wait(_HEED_SECONDS):
+                while not is_saved.wait(HEED_SECONDS):
                     pass
             if screen.out.is_interactive and not has_ended.is_set():
                 screen.out.clear()

@@ -17,6 +17,10 @@ from fmnist_mlp.errors import SweepError
 
 IS_POSIX = os.name == "posix"
 
+# The longest wait of a main thread that handles signals: CPython calls a handler when the wait ends, and a signal that
+# comes just before it begins, or to another thread, ends none.
+HEED_SECONDS = 0.5
+
 _TRIES = 100
 
 

@@ -15,6 +15,7 @@ from multiprocessing import Pipe, connection
 from typing import Any, Protocol
 
 from fmnist_mlp.engines.calls import Call, Engine, EngineError, Failure, Outcome, WorkerSettings
+from fmnist_mlp.engines.machine import HEED_SECONDS
 from fmnist_mlp.engines.process import ThisMachine
 from fmnist_mlp.engines.waiting import Task, Waiting
 from fmnist_mlp.errors import SweepError
@@ -22,7 +23,6 @@ from fmnist_mlp.errors import SweepError
 _GROUPS_REMEMBERED = 16  # of each worker: what they share may be there still
 _GRACE_SECONDS = 5.0  # for a worker that was asked to end; TensorFlow takes some 0.3 s
 _MAX_IDLE_DEATHS = 3  # workers that may die in a row without a call ended in between
-_LONGEST_WAIT_SECONDS = 1.0  # a signal that comes just before a wait begins is heeded when it ends
 _MAX_LOSSES = 5  # of machines under one call, after which the call itself is suspected
 
 
@@ -62,7 +62,7 @@ class Workplace(Protocol):
         """A process that is not started yet; `wake` may be called from any thread."""
 
     def look_after(self, processes: Sequence[WorkerProcess]) -> None:
-        """Called every second or so; may raise a `SweepError` where there is nothing to wait for."""
+        """Called twice a second or more often; may raise a `SweepError` where there is nothing to wait for."""
 
 
 class Pool(Engine):
@@ -243,7 +243,7 @@ class Pool(Engine):
         """Sleep until some workers need attention, and return them."""
         sources = [source for worker in self._workers for source in worker.process.sources]
         deadline = min((worker.deadline for worker in self._workers), default=math.inf)
-        seconds = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT_SECONDS)
+        seconds = min(max(0.0, deadline - time.monotonic()), HEED_SECONDS)
         connection.wait([self._woken, *sources], seconds)
         while self._woken.poll():
             self._woken.recv()

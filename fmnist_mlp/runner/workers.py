@@ -19,13 +19,14 @@ class Workers(contextlib.AbstractContextManager):
         environments: by worker, what it said of its surroundings.
         finds_no_gpu: though the machine seems to have one.
         is_paused: whether the present run is to end early and gently, so that another can begin.
+        is_last_run: whether none is to follow the present one: it was asked to stop, perhaps with nothing left to stop.
     """
 
     def __init__(self, *, stay_warm: bool = False):
         self.stay_warm = stay_warm
         self.engine: Engine | None = None
         self.environments: dict[int, dict[str, str]] = {}
-        self.finds_no_gpu = self.is_paused = False
+        self.finds_no_gpu = self.is_paused = self.is_last_run = False
         self._kind: Hashable = None
         self._open = contextlib.ExitStack()
 
