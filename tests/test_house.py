@@ -14,9 +14,11 @@ PACKAGE = Path(__file__).parent.parent / "fmnist_mlp"
 # From the ground up; each may import from its own floor and from those below.
 FLOORS = (
     {"errors", "words", "files"},
-    {"sweepfile", "data", "engines"},
+    {"data", "engines"},
+    {"sweepfile"},
     {"results"},
-    {"logs", "report"},
+    {"report"},
+    {"logs"},
     {"training"},
     {"runner", "inference"},
     {"cli"},

@@ -84,7 +84,7 @@ def complete(layers: Sequence["Layer"], input_shape: Shape, num_classes: int) ->
 
 
 def count(layers: Sequence["Layer"], input_shape: Shape, num_classes: int) -> StackSize:
-    """Exact parameters and FLOPs of the complete stack (see the module's docstring for what counts).
+    """Exact parameters and FLOPs of the complete stack (the docstring of `layers` says what counts).
 
     Example:
         >>> count((Dense(units=64), Dense(units=32)), (28, 28), 10)
