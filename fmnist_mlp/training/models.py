@@ -45,18 +45,24 @@ def build_model(
         ValueError: the stack does not fit the images (`stacks.complete` says why).
     """
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential(name="mlp")
-    input_shape = image_shape if preprocessing is None else preprocessing.input_shape
     if preprocessing is None:
-        model.add(keras.Input(input_shape, dtype="uint8", name="image"))
-        model.add(keras.layers.Rescaling(1 / 255, name="rescaling"))
+        input_shape = image_shape
+        first = [
+            keras.Input(input_shape, dtype="uint8", name="image"),
+            keras.layers.Rescaling(1 / 255, name="rescaling"),
+        ]
     else:
-        model.add(keras.Input(input_shape, name="preprocessed"))
+        input_shape = preprocessing.input_shape
+        first = [keras.Input(input_shape, name="preprocessed")]
     complete = stacks.complete(layers, input_shape, num_classes)
-    for position, layer in enumerate(complete, start=1):
-        name = "logits" if position == len(complete) else f"{snake_case(type(layer).__name__)}_{position}"
-        model.add(getattr(keras.layers, type(layer).__name__)(**layer.keras_arguments(), name=name))
-    return model
+    names = [f"{snake_case(type(layer).__name__)}_{position}" for position, layer in enumerate(complete, start=1)]
+    kinds = [getattr(keras.layers, type(layer).__name__) for layer in complete]
+    rest = [
+        kind(**layer.keras_arguments(), name=name)
+        for kind, layer, name in zip(kinds, complete, [*names[:-1], "logits"], strict=True)
+    ]
+    # At once: `Sequential.add` builds all that is there so far, each time.
+    return keras.Sequential([*first, *rest], name="mlp")
 
 
 def exported_model(model: keras.Sequential, preprocessing=None) -> keras.Sequential:
@@ -116,16 +122,21 @@ def without_guard(saved: keras.Model) -> keras.Model:
 
 
 def save_exported(exported: keras.Sequential, path: Path) -> None:
-    """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens (`as_saved`).
+    """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens."""
+    save(as_saved(exported), path)
 
-    The archive is written again without clock times and memory addresses, so that equal weights give equal files.
+
+def save(saved: keras.Sequential, path: Path) -> None:
+    """Save a model as Keras does, and write the archive again without clock times and memory addresses.
+
+    So equal weights give equal files.
 
     Args:
-        exported: from `exported_model`.
+        saved: from `as_saved`.
         path: where to; must end in `.keras`.
     """
     draft = path.with_suffix(".draft.keras")
-    as_saved(exported).save(draft)
+    saved.save(draft)
     with zipfile.ZipFile(draft) as source, zipfile.ZipFile(path, "w") as target:
         for name in sorted(source.namelist()):
             content = source.read(name)

@@ -87,7 +87,7 @@ class NetworkTrainer:
             size=_size(trial.architecture, steps, images),
             seconds=sum(course.epoch_seconds),
             exported=None if trial.is_candidate else kept.exported,
-            save=None if trial.is_candidate else functools.partial(models.save_exported, kept.exported),
+            save=None if trial.is_candidate else functools.partial(models.save, kept.saved),
             history=course.history,
             epoch_seconds=course.epoch_seconds,
             is_whole=course.is_whole,
@@ -140,6 +140,7 @@ class _Models:
     def __init__(self, learner: Learner):
         self.learner = learner
         self.exported: keras.Sequential | None = None
+        self.saved: keras.Sequential | None = None
         self.scoring: keras.Model | None = None
         self._preprocessing = None
 
@@ -147,6 +148,7 @@ class _Models:
         """The fixed layers are constants to a compiled `predict`: another seed's need a model of their own."""
         if self.exported is None or preprocessing is not self._preprocessing:
             self.exported = models.exported_model(self.learner.model, preprocessing)
+            self.saved = models.as_saved(self.exported)
             self.scoring = models.scoring_model(self.exported)
             self._preprocessing = preprocessing
 
