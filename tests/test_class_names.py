@@ -1,12 +1,16 @@
-"""Names of classes: in a file beside the images, and in the file of a model."""
+"""Names of classes: in a sweep file, in a file beside the images, and in the file of a model."""
 
 import json
 import zipfile
 
 import pytest
+from sweep_files import STACK, fingerprints, load
 
 from fmnist_mlp.data import class_names
 from fmnist_mlp.errors import SweepError
+from fmnist_mlp.sweepfile.checks import check_shapes
+
+__all__ = ["load"]  # fixtures, used by name
 
 NAMES = ("Coat", "Bag ✓", "T-shirt/top")
 
@@ -89,3 +93,22 @@ def test_what_is_no_archive_is_left_as_it_is_and_carries_none(tmp_path):
 def test_names_that_could_not_be_names_are_none(tmp_path, entry):
     path = archive(tmp_path / "a.keras", **{"class_names.json": entry})
     assert class_names.carried_by(path) == ()
+
+
+TEN = "[a, b, c, d, e, f, g, h, i, j]"
+
+
+def test_names_of_classes_are_no_part_of_a_trial(load):
+    named = load(f"class_names: {TEN}\n{STACK}")
+    assert named.class_names == tuple("abcdefghij")
+    assert fingerprints(named) == fingerprints(load(STACK))
+    assert check_shapes(named, (28, 28), 10)
+
+
+def test_names_must_be_as_many_as_classes(load):
+    with pytest.raises(SweepError) as caught:
+        check_shapes(load("seeds: 1\nclass_names: [cat, dog]\n" + STACK), (28, 28), 10)
+    assert str(caught.value).split("\n") == [
+        "architectures.yaml:2: class_names must name each of the 10 classes (labels 0 to 9), got 2 names",
+        "    class_names: [cat, dog]",
+    ]

@@ -278,7 +278,7 @@ def test_a_bad_option_is_one_clear_line_and_exit_code_2(run, project, arguments,
     ],
 )
 def test_a_bad_sweep_file_is_named_with_its_line_and_nothing_is_written(run, project, text, message):
-    """What is wrong in which words: test_config.py."""
+    """What is wrong in which words: test_mistakes.py."""
     (project.folder / "bad.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     before = state(project.folder)
     ran = run("bad.yaml")

@@ -29,9 +29,9 @@ import pytest
 import sweeping
 from hypothesis import given
 from idx_files import NAMES, write_idx
+from mutations import anything, mutated
 from sweeping import Project, different, state
 from test_cli import TINY, invented_record, project, run, trained
-from test_config import anything, mutated
 from test_trial import worker, write_images
 
 from fmnist_mlp.cli.display import Display
