@@ -8,6 +8,7 @@ from sweeping import ROOT
 
 from fmnist_mlp.sweepfile.layers import LAYERS
 from fmnist_mlp.sweepfile.schema import json_schema
+from fmnist_mlp.sweepfile.search_entry import SearchKeys, SpaceKeys
 from fmnist_mlp.sweepfile.settings import SweepSettings, Training
 
 
@@ -37,3 +38,27 @@ def test_every_key_and_layer_is_described_in_the_schema():
     layers = [option["properties"] for option in definitions["LayerEntry"]["anyOf"] if "properties" in option]
     assert [next(iter(properties)) for properties in layers] == list(LAYERS)
     assert all(part["description"] for properties in layers for part in properties.values())
+
+
+def test_the_schema_has_every_key_of_a_search():
+    schema = json_schema()
+    keys = schema["$defs"]["Search"]["properties"]
+    assert set(keys) == {
+        *SearchKeys.model_fields,
+        *SpaceKeys.model_fields,
+        "after_each",
+        "max_params",
+        *Training.model_fields,
+    }
+    assert schema["$defs"]["Search"]["required"] == ["trials", "depth", "units"]
+    assert {"required": ["search"]} in schema["anyOf"]
+    units, epochs, optimizer = keys["units"]["anyOf"], keys["epochs"], keys["optimizer"]["anyOf"]
+    assert [form["type"] for form in units] == ["integer", "array", "object"]
+    assert units[2]["properties"]["to"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "description": "The largest value.",
+    }
+    assert (epochs["type"], [form["type"] for form in optimizer]) == ("integer", ["string", "array"])
+    assert all(part.get("description") for part in keys.values())
