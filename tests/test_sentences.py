@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_table import made_of, rows_of
+from tabulating import made_of, rows_of
 
 from fmnist_mlp.results import sentences
 
