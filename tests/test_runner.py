@@ -554,7 +554,7 @@ def test_a_thousand_done_trials_are_planned_from_their_records_alone(tmp_path, m
 
 
 def test_records_by_hand_are_records_by_the_runner(tmp_path):
-    """The fixture of test_results writes what the program reads."""
+    """The fixture `made` writes what the program reads."""
     made = Made(tmp_path)
     made.put_all()
     assert all(made.results.load_record(t.fingerprint).is_done for t in made.plan)

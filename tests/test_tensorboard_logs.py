@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 from PIL import Image
-from test_results import Made
+from sweeping import Made
 from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
 from fmnist_mlp.data.source import Dataset, DataSource, describe, load_data
