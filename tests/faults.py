@@ -2,7 +2,7 @@
 
 For test_hostile_names.py, test_hostile_images.py and test_hostile_sweep_files.py, test_wrong_records.py, test_disks.py,
 test_clocks.py and test_faults.py. Every answer is the same: an exit code of 2 with one line that names the file, or the
-sweep goes on, and nothing is lost afterwards. Most drive `cli.main` with the invented trials of test_cli.py; real ones
+sweep goes on, and nothing is lost afterwards. Most drive `cli.main` with the invented trials of commands.py; real ones
 train where the fault lies inside a training. A disk that is full or read-only is a real one: a tmpfs of its own, which
 only root may mount. What one writer or reader does with a fault of its own stands with its tests.
 """
@@ -19,7 +19,7 @@ import pytest
 
 from fmnist_mlp.training import trial
 
-IN_TURN = [("wide", 0), ("wide", 1), ("8", 0), ("8", 1)]  # of test_cli's TINY: the larger stack first
+IN_TURN = [("wide", 0), ("wide", 1), ("8", 0), ("8", 1)]  # of TINY: the larger stack first
 DAY = 86_400.0
 MEBIBYTE = 2**20
 

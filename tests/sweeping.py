@@ -1,6 +1,6 @@
 """Sweeps as their users run them: a folder with a sweep file, `python sweep.py` in it, and what lies there afterwards.
 
-For test_cli.py and test_end_to_end.py. What came out is read with the standard library alone, not with our own code.
+For commands.py and test_end_to_end.py. What came out is read with the standard library alone, not with our own code.
 """
 
 import csv

@@ -5,9 +5,9 @@ import shutil
 import time
 
 import pytest
+from commands import TINY, project, run, trained
 from faults import DAY, IN_TURN, REAL_RUN_TRIAL, on_call, which
 from sweeping import invented_record
-from test_cli import TINY, project, run, trained
 
 from fmnist_mlp.results.store import Results
 from fmnist_mlp.runner import plan as plan_module

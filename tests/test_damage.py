@@ -8,8 +8,8 @@ nothing to say. Files of checkpoints are in test_trial.py, events under `logs/` 
 from pathlib import Path
 
 import pytest
+from commands import TINY, drawn, project, run, trained
 from sweeping import Project, state
-from test_cli import TINY, drawn, project, run, trained
 from test_trial import write_images
 
 __all__ = ["drawn", "project", "run", "trained"]  # fixtures, used by name

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import project, run, trained
 from faults import IN_TURN, REAL_RUN_TRIAL, disk, is_one_line, on_call, which
 from sweeping import Project, different, invented_record
-from test_cli import project, run, trained
 
 from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.logs.views import SweepLogs

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import sweeping
+from commands import project, run
 from faults import DAY, disk, on_call
 from sweeping import Project, different
-from test_cli import project, run
 from test_trial import worker, write_images
 
 from fmnist_mlp.cli.display import Display

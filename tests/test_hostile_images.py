@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from commands import project, run
 from faults import MEBIBYTE, is_one_line, memory_within
 from idx_files import NAMES, write_idx
-from test_cli import project, run
 
 from fmnist_mlp.data.source import find_data, load_data
 from fmnist_mlp.errors import SweepError

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import TINY, project, run, trained
 from faults import is_one_line
 from sweeping import Project
-from test_cli import TINY, project, run, trained
 from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource

@@ -6,10 +6,10 @@ import re
 import time
 
 import pytest
+from commands import TINY, project, run, trained
 from faults import MEBIBYTE, is_one_line, memory_within
 from hypothesis import given
 from mutations import anything, mutated
-from test_cli import TINY, project, run, trained
 
 from fmnist_mlp.runner import plan as plan_module
 from fmnist_mlp.runner.plan import Options

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas
 import pytest
+from commands import TINY, project, trained  # noqa: F401 - fixtures
 from sweeping import Project, different
-from test_cli import TINY, project, trained  # noqa: F401 - fixtures
 
 import fmnist_mlp
 from fmnist_mlp import SweepError

@@ -8,9 +8,9 @@ import sys
 import warnings
 
 import pytest
+from commands import project, run, trained
 from rich.console import Console
 from sweeping import ROOT, Project, different
-from test_cli import project, run, trained
 from test_engine import call, local
 from test_engine import run as run_engine
 

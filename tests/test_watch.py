@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from commands import TINY, project, run, trained  # noqa: F401 - fixtures
 from sweeping import Project, different, interrupt, wait_until, workers
-from test_cli import TINY, project, run, trained  # noqa: F401 - fixtures
 
 from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.cli.watch import moves, on_save

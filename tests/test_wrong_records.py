@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
+from commands import TINY, project, run, trained
 from faults import is_one_line
 from sweeping import invented_record, state
-from test_cli import TINY, project, run, trained
 from test_trial import write_images
 
 from fmnist_mlp.data.source import load_data
