@@ -1,44 +1,30 @@
-"""The page: what it knows, what its server answers and refuses, and all of it in Chromium.
+"""The page: what it knows, and what its server answers and refuses.
 
-The server runs in a thread of the tests, and once in a process of its own as its users start it. The browser is driven
-through chromedriver over plain HTTP (W3C WebDriver), so that no package is needed for it. Without Starlette (the extra
-`app`) or Chromium the tests that need them are skipped with the reason.
+The server runs in a thread of the tests, and once in a process of its own as its users start it. Without Starlette (the
+extra `app`) the tests that need it are skipped with the reason. Who is let in is in test_app_door.py, the browser in
+test_app_in_browser.py.
 """
 
-import asyncio
 import base64
 import contextlib
 import http.client
-import http.server
 import importlib.util
 import io
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from page_process import HAS_SERVER, started
 from PIL import Image
-from predicting import (
-    STAND_IN,
-    bmp_with_run_lengths,
-    draw_garment,
-    encode,
-    png_header,
-    scan_bomb,
-    truncated,
-)
+from predicting import STAND_IN, bmp_with_run_lengths, draw_garment, encode, png_header, scan_bomb, truncated
 
 from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.source import CLASS_NAMES, DataSource, load_data
@@ -48,8 +34,6 @@ from fmnist_mlp.inference.app import MAX_UPLOAD_BYTES, Page
 from fmnist_mlp.inference.decoder import BOUNDS_MEMORY, Decoder
 from fmnist_mlp.inference.pictures import load_image
 from fmnist_mlp.inference.predictor import Predictor
-
-HAS_SERVER = all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvicorn"))
 
 
 @pytest.fixture(scope="module")
@@ -444,269 +428,13 @@ def test_a_page_for_others_is_said(page, host, lines):
     assert said == lines
 
 
-# ---- who is let in ----
-
-
-async def _welcome(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def knock(listening="127.0.0.1", path="/predict", **headers):
-    """The status of an answer to such a request."""
-    statuses = []
-    scope = {"type": "http", "method": "POST", "path": path}
-    scope["headers"] = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()]
-
-    async def send(message):
-        statuses.append(message.get("status"))
-
-    asyncio.run(app.Door(_welcome, listening)(scope, None, send))
-    return statuses[0]
-
-
-@pytest.mark.parametrize(
-    ("host", "local", "network"),
-    [
-        ("localhost:7860", 200, 200),
-        ("localhost", 200, 200),
-        ("LocalHost:1", 200, 200),
-        ("[::1]:7860", 200, 200),
-        ("127.0.0.1", 200, 200),
-        ("192.168.1.7:7860", 400, 200),
-        ("[fe80::1]", 400, 200),
-        (f"{socket.gethostname()}:7860", 400, 200),
-        ("evil.example:7860", 400, 400),
-        ("127.0.0.1.evil.example", 400, 400),
-        ("localhost.evil.example:80", 400, 400),
-        ("", 400, 400),
-    ],
-)
-@pytest.mark.skipif(not HAS_SERVER, reason="needs starlette and uvicorn (the extra app)")
-def test_the_page_answers_to_its_own_names_only(host, local, network):
-    assert knock(host=host) == local
-    assert knock("0.0.0.0", host=host) == network
-
-
-OWN = {"host": "127.0.0.1:7860"}
-ORIGINS = {
-    "its own page": ({"origin": "http://127.0.0.1:7860", "sec_fetch_site": "same-origin"}, 200),
-    "no browser": ({}, 200),
-    "an address that was typed": ({"sec_fetch_site": "none"}, 200),
-    "another site": ({"origin": "http://evil.example"}, 403),
-    "another port of this machine": ({"origin": "http://127.0.0.1:3000"}, 403),
-    "another name of this machine": ({"origin": "http://localhost:7860"}, 403),
-    "a page from a file": ({"origin": "null"}, 403),
-    "a page that hides its origin": ({"sec_fetch_site": "cross-site"}, 403),
-    "a neighbour that hides its origin": ({"sec_fetch_site": "same-site"}, 403),
-}
-
-
-@pytest.mark.parametrize(("headers", "status"), ORIGINS.values(), ids=ORIGINS)
-@pytest.mark.skipif(not HAS_SERVER, reason="needs starlette and uvicorn (the extra app)")
-def test_pictures_from_other_pages_are_refused(headers, status):
-    assert knock(**OWN, **headers) == status
-
-
-@pytest.mark.skipif(not HAS_SERVER, reason="needs starlette and uvicorn (the extra app)")
-def test_a_link_elsewhere_may_lead_here_and_a_frame_may_not():
-    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
-    assert knock(path="/", **OWN, **link, sec_fetch_dest="document") == 200
-    assert knock(path="/", **OWN, **link, sec_fetch_dest="iframe") == 403
-    assert knock(path="/test-image", **OWN, **link, sec_fetch_dest="document") == 403
-
-
-# ---- whose turn it is ----
-
-
-def take_turns(clients, free=1, most_waiting=100, give_up=()):
-    """Who got a turn, in order, of clients that came one after the other while the first was at it."""
-    order = []
-
-    async def one(turns, number, client):
-        async with turns.turn(client):
-            order.append(number)
-            for _ in range(5):  # as long as all others need to come
-                await asyncio.sleep(0)
-
-    async def all_of_them():
-        turns = app.Turns(free, most_waiting)
-        tasks = [asyncio.create_task(one(turns, number, client)) for number, client in enumerate(clients)]
-        await asyncio.sleep(0)
-        for number in give_up:
-            tasks[number].cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
-        async with turns.turn("the last"):
-            pass
-        return ends
-
-    return order, asyncio.run(all_of_them())
-
-
-def test_who_sends_many_pictures_makes_others_wait_for_one_of_them():
-    assert take_turns("aaaaabac")[0] == [0, 1, 5, 7, 2, 3, 4, 6]
-    assert take_turns("aaaaabac", free=2)[0][:4] == [0, 1, 2, 5]
-
-
-def test_who_gives_up_gives_the_turn_on():
-    assert take_turns("aaaa", give_up=[1, 2])[0] == [0, 3]
-    assert take_turns("aaa", give_up=[0])[0] == [0, 1, 2]
-
-
-def test_more_than_can_wait_are_refused():
-    order, ends = take_turns("aaaabb", most_waiting=3)
-    assert order == [0, 1, 2, 3]
-    assert [getattr(end, "status", None) for end in ends] == [None] * 4 + [503] * 2
-
-
-# ---- in a browser ----
-
-
-class Browser:
-    """A headless Chromium behind chromedriver."""
-
-    def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._at = f"http://127.0.0.1:{port}"
-        log = folder / "chromedriver.log"
-        self._driver = subprocess.Popen(
-            [shutil.which("chromedriver"), f"--port={port}", f"--log-path={log}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.until(lambda: self._ask("GET", "/status")["ready"])
-        options = {"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1400"]}
-        asked = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
-        self._session = ""
-        made = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": asked}})
-        self._session = f"/session/{made['sessionId']}"
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            self._ask("DELETE", "")
-        self._driver.terminate()
-        self._driver.wait(10)
-
-    def _ask(self, method, path, content=None):
-        body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(
-            self._at + getattr(self, "_session", "") + path, body, {"Content-Type": "application/json"}, method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise BrowserError(json.load(error)["value"]["message"].splitlines()[0]) from None
-
-    def open(self, url):
-        self._ask("POST", "/url", {"url": url})
-
-    def run(self, script, *arguments):
-        return self._ask("POST", "/execute/sync", {"script": script, "args": arguments})
-
-    def find(self, selector):
-        (element,) = self._ask("POST", "/element", {"using": "css selector", "value": selector}).values()
-        return f"/element/{element}"
-
-    def click(self, selector):
-        self._ask("POST", self.find(selector) + "/click", {})
-
-    def type(self, selector, text):
-        self._ask("POST", self.find(selector) + "/value", {"text": text})
-
-    def drag(self, selector, places):
-        """With the mouse button down from one place to the next, in pixels from the middle of the element."""
-        origin = self._ask("POST", "/element", {"using": "css selector", "value": selector})
-        moves = [{"type": "pointerMove", "duration": 20, "x": x, "y": y, "origin": origin} for x, y in places]
-        steps = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
-        pointer = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": steps}
-        self._ask("POST", "/actions", {"actions": [pointer]})
-
-    def text(self, selector):
-        return self.run("const found = document.querySelector(arguments[0]); return found && found.innerText", selector)
-
-    def pixels(self, selector):
-        """An `img` of the page as it was sent: `(height, width)`."""
-        url = self.run("const found = document.querySelector(arguments[0]); return found && found.src", selector)
-        if not url:
-            return None
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return np.asarray(Image.open(io.BytesIO(answer.read())).convert("L"))
-
-    def requests(self):
-        """The addresses that were asked for since the last call."""
-        return [event["request"]["url"] for event in self._events("Network.requestWillBeSent")]
-
-    def statuses(self, address):
-        """The statuses of the answers from there since the last call."""
-        responses = [event["response"] for event in self._events("Network.responseReceived")]
-        return [response["status"] for response in responses if response["url"].startswith(address)]
-
-    def _events(self, kind):
-        entries = self._ask("POST", "/se/log", {"type": "performance"})
-        messages = [json.loads(entry["message"])["message"] for entry in entries]
-        return [message["params"] for message in messages if message["method"] == kind]
-
-    def complaints(self):
-        """What the browser's console holds of errors."""
-        entries = self._ask("POST", "/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
-
-    def screenshot(self, path):
-        path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
-
-    def until(self, condition, seconds=30.0):
-        """Ask again and again until the condition holds; returns what it gave."""
-        deadline = time.monotonic() + seconds
-        while True:
-            with contextlib.suppress(OSError, BrowserError):
-                if found := condition():
-                    return found
-            assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-            threading.Event().wait(0.05)
-
-
-class BrowserError(Exception):
-    """What chromedriver refused."""
+# ---- its end ----
 
 
 def heed_every_signal():
     """In a child: those too that this process ignores, as under nohup."""
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def started(finished, temporary, **options):
-    """The page in a process of its own, as its users start it, with a temporary folder of its own."""
-    if not HAS_SERVER:
-        pytest.skip("needs starlette and uvicorn (the extra app)")
-    command = [sys.executable, "-m", "fmnist_mlp", "app", "--results-dir", finished.results]
-    process = subprocess.Popen(
-        command,
-        cwd=finished.folder,
-        env=finished.environment() | {"TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("open http://127.0.0.1:"), line + process.stderr.read()
-        yield process, line.split()[1]
-    finally:
-        process.kill()
-        process.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def served(finished, tmp_path_factory):
-    with started(finished, tmp_path_factory.mktemp("temporary")) as (process, address):
-        yield address
-        assert process.poll() is None
 
 
 def children(process):
@@ -736,192 +464,3 @@ def test_however_it_ends_it_leaves_neither_files_nor_processes(finished, tmp_pat
         while any(Path(f"/proc/{number}").exists() for number in before):
             assert time.monotonic() < deadline
             threading.Event().wait(0.05)
-
-
-@pytest.fixture(scope="module")
-def browser(served, tmp_path_factory):
-    if shutil.which("chromedriver") is None or shutil.which("chromium") is None:
-        pytest.skip("needs chromium and chromedriver")
-    browser = Browser(tmp_path_factory.mktemp("browser"))
-    yield browser
-    browser.close()
-
-
-NOTE, TOP, SEEN = "#note", "#probabilities", "#picture"
-
-
-@pytest.fixture
-def opened(browser, served):
-    """The page, just opened and ready."""
-    browser.open(served)
-    browser.until(lambda: "Upload or draw" in (browser.text(NOTE) or ""))
-    return browser
-
-
-def upload(browser, path, expected):
-    browser.type("#upload", str(path))
-    browser.until(lambda: expected in browser.text(NOTE))
-
-
-def test_an_uploaded_picture_is_classified_and_shown_as_the_network_sees_it(opened, finished, tmp_path):
-    path = tmp_path / "shirt.png"
-    draw_garment().save(path)
-    upload(opened, path, "dark on light: inverted; fitted from 300x400")
-    expected = load_image(path)
-    np.testing.assert_array_equal(opened.pixels(SEEN), expected.pixels)
-    best = Predictor(finished.model("large"), CLASS_NAMES).predict(expected.pixels)
-    shown = opened.text(TOP)
-    assert shown.index(best[0][0]) < shown.index(best[1][0])
-    assert f"{best[0][1]:.1%}".replace("%", " %") in shown
-    bars = opened.run("return [...document.querySelectorAll('#probabilities i')].map(bar => bar.offsetWidth)")
-    assert bars == sorted(bars, reverse=True)
-    assert (len(bars), bars[0] > bars[-1]) == (10, True)
-
-
-def test_another_model_and_another_inversion_answer_for_the_same_picture(opened, finished, tmp_path):
-    path = tmp_path / "shirt.png"
-    draw_garment().save(path)
-    upload(opened, path, "inverted")
-    opened.click("[name=invert][value=no]")
-    opened.until(lambda: "not inverted, as asked" in opened.text(NOTE))
-    expected = load_image(path, invert="no")
-    np.testing.assert_array_equal(opened.pixels(SEEN), expected.pixels)
-    for model in ("small", "large"):
-        opened.click(f"#model option[value={model}]")
-        name, probability = Predictor(finished.model(model), CLASS_NAMES).predict(expected.pixels)[0]
-        shown = f"{name}\n{probability:.1%}".replace("%", " %")
-        opened.until(lambda shown=shown: opened.text(TOP).startswith(shown))
-        assert opened.text("tr.chosen td") == model
-
-
-GIVEN = """
-const transfer = new DataTransfer();
-const content = Uint8Array.from(atob(arguments[0]), (char) => char.charCodeAt(0));
-transfer.items.add(new File([content], "shirt.png", { type: "image/png" }));
-const options = { bubbles: true, cancelable: true };
-document.body.dispatchEvent(arguments[1] === "paste"
-  ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
-  : new DragEvent("drop", { ...options, dataTransfer: transfer }));
-"""
-
-
-@pytest.mark.parametrize("how", ["paste", "drop"])
-def test_a_picture_can_be_dropped_or_pasted(opened, how):
-    opened.run(GIVEN, base64.b64encode(encode(draw_garment())).decode(), how)
-    opened.until(lambda: "dark on light: inverted; fitted from 300x400" in opened.text(NOTE))
-    opened.until(lambda: opened.run("return document.querySelector('#preview').naturalWidth == 300"))
-
-
-def test_a_drawing_is_classified(opened):
-    opened.click("#tab-draw")
-    opened.drag("#canvas", [(-60, -100), (60, -100), (60, 100), (-60, 100), (-60, -100)])
-    opened.click("#classify")
-    opened.until(lambda: "dark on light: inverted; fitted from 280x280" in opened.text(NOTE))
-    drawn = opened.pixels(SEEN)
-    # A frame higher than wide, of a pen as wide as a tenth of it, fills the height and stands in the middle.
-    assert drawn.shape == (28, 28)
-    assert (drawn[14] > 127).sum() >= 4
-    assert drawn[14, 14] == 0
-    assert drawn[1].max() == 255 == drawn[26].max()
-    assert not drawn[:, [0, 1, 26, 27]].any()
-    opened.click("#clear")
-    opened.click("#classify")
-    opened.until(lambda: "blank" in opened.text(NOTE))
-
-
-def test_a_test_image_is_taken_as_it_is(opened):
-    opened.click("#tab-samples")
-    assert opened.run("return document.querySelectorAll('#samples img').length") == 20
-    opened.run("document.querySelectorAll('#samples button')[3].click()")
-    opened.until(lambda: "a test image of the class Trouser" in opened.text(NOTE))
-    images = load_data(DataSource("synthetic"))
-    expected = images.x_test[np.flatnonzero(images.y_test == 1)[1]]
-    np.testing.assert_array_equal(opened.pixels(SEEN), expected)
-    names = set()
-    for _ in range(30):
-        opened.run("document.querySelector('#note').textContent = ''")
-        opened.click("#another")
-        opened.until(lambda: "a test image of the class" in opened.text(NOTE))
-        names.add(opened.text(NOTE).partition(";")[0])
-        if len(names) > 1:
-            break
-    assert len(names) > 1
-
-
-def test_the_table_of_the_sweep_is_on_the_page(opened):
-    shown = opened.text("#table")
-    assert "25,450" in shown
-    assert shown.index("large") < shown.index("small")
-    assert "worse by 0.0300" in shown
-    assert "after selection" in opened.text("#notes")
-    assert np.array_equal(opened.pixels("#plots img")[0, :1], [76])  # red as gray
-
-
-def test_what_cannot_be_read_gets_a_line_and_the_next_picture_an_answer(opened, tmp_path):
-    cut = tmp_path / "cut;rm -rf ..;<b>.png"
-    cut.write_bytes(encode(draw_garment())[:400])
-    good = tmp_path / "good.png"
-    draw_garment().save(good)
-    upload(opened, good, "inverted")
-    upload(opened, cut, "is damaged or cut off")
-    assert not opened.run("return document.querySelector('#picture').offsetWidth")
-    assert opened.text(TOP) == ""
-    upload(opened, good, "inverted")
-
-
-def test_a_file_of_100_megabytes_is_not_even_sent(opened, tmp_path):
-    large = tmp_path / "large.png"
-    with large.open("wb") as file:
-        file.truncate(100 * 10**6)
-    opened.requests()
-    upload(opened, large, "is larger than 20 MiB")
-    assert not [url for url in opened.requests() if "predict" in url]
-
-
-def test_a_server_that_is_gone_is_said(opened):
-    opened.run("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
-    opened.click("#tab-draw")
-    opened.click("#classify")
-    opened.until(lambda: "there was no answer" in opened.text(NOTE))
-
-
-def test_the_page_asks_nobody_but_its_own_server(browser, served):
-    browser.requests(), browser.complaints()
-    browser.open(served)
-    browser.click("#tab-samples")
-    browser.run("document.querySelectorAll('#samples button')[0].click()")
-    browser.until(lambda: "a test image" in browser.text(NOTE))
-    asked = [url for url in browser.requests() if not url.startswith(("data:", "blob:"))]
-    assert asked == [served, f"{served}predict?model=large&invert=auto"]
-    assert browser.complaints() == []
-
-
-def test_another_page_cannot_send_pictures_in_its_visitors_name(browser, served):
-    """A page of another port of this machine, which the browser takes for a neighbour."""
-    with serving_text("<!doctype html>") as elsewhere:
-        browser.open(elsewhere)
-        script = "return fetch(arguments[0], {method: 'POST', body: 'x', mode: 'no-cors'}).then(() => 'sent', String)"
-        browser.run(script, f"{served}predict")
-        browser.run(
-            "document.body.append(Object.assign(document.createElement('iframe'), {src: arguments[0]}))", served
-        )
-        answers = browser.until(lambda: browser.statuses(served) or None)
-        assert set(answers) == {403}
-
-
-@contextlib.contextmanager
-def serving_text(html):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(html.encode())
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()

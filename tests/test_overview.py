@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import Browser
 from PIL import Image
 from sweeping import Made
-from test_app import Browser
 from test_tensorboard_logs import ask_tensorboard, figures_of_group, read, sessions
 
 from fmnist_mlp.data.source import DataSource, describe
