@@ -2,7 +2,7 @@
 
 Whatever it is, the next run is whole again: the same table, every other record as it was, a record that is damaged
 named and trained again, a view that was changed kept beside the one that takes its place; and the run after that has
-nothing to say. Files of checkpoints are in test_trial.py, events under `logs/` in test_tensorboard_logs.py.
+nothing to say. Files of checkpoints are in test_trial.py, events under `logs/` in test_log_views.py.
 """
 
 from pathlib import Path

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from browsing import Browser
 from PIL import Image
+from reading_logs import ask_tensorboard, figures_of_group, read, sessions
 from sweeping import Made
-from test_tensorboard_logs import ask_tensorboard, figures_of_group, read, sessions
 
 from fmnist_mlp.data.source import DataSource, describe
 from fmnist_mlp.errors import SweepError

@@ -412,7 +412,7 @@ def test_every_column_is_explained(searching):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
 def test_the_hparams_tab_has_a_row_a_candidate(searching):
-    from test_tensorboard_logs import ask_tensorboard, figures_of_group, sessions
+    from reading_logs import ask_tensorboard, figures_of_group, sessions
 
     searching.write(SEARCH.replace("trials: 40", "trials: 20"))
     searching.run()

@@ -1,37 +1,22 @@
 """What lies under `logs/`, read back by TensorBoard itself: its event reader and the answers of its HTTP interface."""
 
-import dataclasses
 import functools
 import io
-import json
-import os
 import shutil
-from unittest.mock import ANY
 from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 from PIL import Image
-from sweeping import Made
+from reading_logs import ask_tensorboard, figures_of_group, pixels, read, sessions, tagged
+from test_log_views import made, state, sync  # noqa: F401 (fixtures)
 from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
-from fmnist_mlp.data.source import Dataset, DataSource, describe, load_data
+from fmnist_mlp.data.source import describe, load_data
 from fmnist_mlp.engines.calls import Failure
-from fmnist_mlp.errors import SweepError
-from fmnist_mlp.files import seal
-from fmnist_mlp.logs.events import is_whole
-from fmnist_mlp.logs.live import LiveLog, keep_events
-from fmnist_mlp.logs.overview import run_of
 from fmnist_mlp.logs.sweep_run import graph_of, mean_curves
-from fmnist_mlp.logs.trial_run import (
-    CONFUSION_MATRIX,
-    MISTAKES,
-    principal_components,
-    projector_sample,
-    write_scores,
-)
+from fmnist_mlp.logs.trial_run import CONFUSION_MATRIX, MISTAKES
 from fmnist_mlp.logs.views import SweepLogs
-from fmnist_mlp.report.plots_scores import draw_confusion_counts
 from fmnist_mlp.report.summaries import choose_samples
 from fmnist_mlp.results import table
 from fmnist_mlp.results.record import failed_record
@@ -105,30 +90,6 @@ def figures_of(record):
     return {name: value for name, value in record.metrics.items() if name in shown}
 
 
-def summaries(folder):
-    """TensorBoard's own reader: step, value, kind and array of all in the event files of one folder."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    from tensorboard.util import tensor_util
-
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                yield (
-                    event.step,
-                    value.tag,
-                    value.metadata.plugin_data.plugin_name,
-                    tensor_util.make_ndarray(value.tensor),
-                )
-
-
-def read(folder):
-    """Tag to [(step, value), ...]; of what is no scalar there are none."""
-    found = {}
-    for step, tag, kind, array in summaries(folder):
-        found.setdefault(tag, []).extend([(step, array.item())] if kind == "scalars" else [])
-    return found
-
-
 # ---- what the event files hold
 
 
@@ -171,53 +132,6 @@ def ask(trained):
     return functools.partial(ask_tensorboard, logs=trained.root)
 
 
-def ask_tensorboard(path, query=None, *, logs, raw=False, **parameters):
-    """TensorBoard's web application over a logs folder, all loaded, without a server or a port to wait for."""
-    from tensorboard.backend import application
-    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
-    from tensorboard.plugins import base_plugin
-    from tensorboard.plugins.custom_scalar import custom_scalars_plugin
-    from tensorboard.plugins.graph import graphs_plugin
-    from tensorboard.plugins.hparams import hparams_plugin
-    from tensorboard.plugins.image import images_plugin
-    from tensorboard.plugins.pr_curve import pr_curves_plugin
-    from tensorboard.plugins.projector import projector_plugin
-    from tensorboard.plugins.scalar import scalars_plugin
-    from tensorboard.plugins.text import text_plugin
-    from werkzeug.test import Client
-
-    plugin_classes = (
-        scalars_plugin.ScalarsPlugin,
-        hparams_plugin.HParamsPlugin,
-        custom_scalars_plugin.CustomScalarsPlugin,
-        graphs_plugin.GraphsPlugin,
-        images_plugin.ImagesPlugin,
-        pr_curves_plugin.PrCurvesPlugin,
-        projector_plugin.ProjectorPlugin,
-        text_plugin.TextPlugin,
-    )
-
-    multiplexer = plugin_event_multiplexer.EventMultiplexer()
-    multiplexer.AddRunsFromDirectory(str(logs))
-    multiplexer.Reload()
-    provider = data_provider.MultiplexerDataProvider(multiplexer, str(logs))
-    plugins = {}
-    context = base_plugin.TBContext(
-        data_provider=provider, logdir=str(logs), multiplexer=multiplexer, plugin_name_to_instance=plugins
-    )
-    plugins |= {one.plugin_name: one(context) for one in plugin_classes}
-    client = Client(application.TensorBoardWSGI(list(plugins.values()), data_provider=provider))
-    url = f"/data/plugin/{path}"
-    answer = client.get(url, query_string=parameters) if query is None else client.post(url, json=query)
-    assert answer.status_code == 200, answer.text
-    return answer.data if raw else json.loads(answer.text)
-
-
-def sessions(ask, **options):
-    query = {"startIndex": 0, "sliceSize": 1000, "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE"]}
-    return {group["name"]: group for group in ask("hparams/session_groups", query, **options)["sessionGroups"]}
-
-
 def run_names(plan):
     return [f"tiny/{one.architecture.name}/seed-{one.seed}" for one in plan]
 
@@ -247,10 +161,6 @@ def test_the_hparams_tab_knows_every_hyperparameter_and_the_figures_that_matter(
     }
     figures = {info["name"]["tag"] for info in experiment["metricInfos"] if not info["name"]["group"]}
     assert figures == {"test_loss", "test_accuracy", "val_loss", "val_accuracy"}
-
-
-def figures_of_group(group):
-    return {m["name"]["tag"]: m["value"] for m in group["metricValues"] if not m["name"]["group"]}
 
 
 def test_the_hparams_tab_has_one_row_an_architecture_with_the_means_of_its_trials(trained, ask):
@@ -284,6 +194,26 @@ def test_every_row_of_the_hparams_tab_has_the_same_hyperparameters(ask):
     assert len({frozenset(row["hparams"]) for row in sessions(ask).values()}) == 1
 
 
+def test_a_failed_trial_has_a_row_and_no_figures(made, ask):  # noqa: F811
+    one = made.plan[0]
+    made.put(made.record(one, failed=True))
+    made.plan = [one]
+    sync(made)
+    (row,) = sessions(ask, logs=made.logs_root).values()
+    assert row["sessions"][0]["status"] == "STATUS_FAILURE"
+    assert row["metricValues"] == []
+
+
+def test_two_sweeps_of_one_logs_folder_stand_side_by_side(made, ask):  # noqa: F811
+    sync(made)
+    other = SweepLogs(made.logs_root, made.sweep.model_copy(update={"name": "other"}), made.results)
+    other.sync(made.plan, made.records)
+    rows = sessions(ask, logs=made.logs_root)
+    assert sorted({name.split("/")[0] for name in rows}) == ["other", "small"]
+    assert len(rows) == 2 * len(made.sweep.architectures)
+    assert all(len(figures_of_group(row)) == 4 for row in rows.values())
+
+
 # ---- what the test images show of a model
 
 
@@ -291,10 +221,6 @@ def picture(ask, logs, run_name, tag):
     """What the Images tab shows, as an array."""
     (entry,) = ask("images/images", logs=logs, run=run_name, tag=tag, sample=0)
     return pixels(ask("images/individualImage", logs=logs, raw=True, **dict(parse_qsl(entry["query"]))))
-
-
-def pixels(png):
-    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def test_the_images_tab_shows_confusion_matrix_and_mistakes_of_every_trial(trained, ask):
@@ -311,25 +237,6 @@ def test_pictures_stand_behind_curves_and_two_groups_are_open(ask):
     assert images == {CONFUSION_MATRIX, MISTAKES, "what_it_costs/pareto"}
     assert sorted(scalars)[:2] == ["epoch_accuracy", "epoch_loss"]
     assert max(scalars) < min(images)
-
-
-def test_the_confusion_matrix_is_blue_where_right_and_orange_where_wrong():
-    drawn = pixels(draw_confusion_counts(np.array([[9, 0], [3, 9]]), ("a", "b")))
-    left, top = drawn.shape[1] - 2 * 40 - 1, drawn.shape[0] - 2 * 28 - 1
-    corner = {(row, column): drawn[top + 28 * row + 3, left + 40 * column + 3] for row in (0, 1) for column in (0, 1)}
-    assert corner[0, 0].tolist() == [0, 114, 178], "all of its row"
-    assert corner[0, 1].tolist() == [255, 255, 255], "nothing there"
-    assert corner[1, 0].tolist() == [round(255 + (part - 255) * 0.5) for part in (213, 94, 0)], "a quarter of its row"
-    assert corner[1, 1].tolist() == [round(255 + (part - 255) * 0.75) for part in (0, 114, 178)]
-
-
-def test_mistakes_are_the_surest_first_and_never_right_ones():
-    rng = np.random.default_rng(1)
-    probabilities = rng.dirichlet(np.ones(4), 200).astype(np.float16)
-    labels, predicted = rng.integers(0, 4, 200), probabilities.argmax(axis=1)
-    by_hand = sorted((i for i in range(200) if labels[i] != predicted[i]), key=lambda i: -probabilities[i].max())[:25]
-    found = choose_samples(labels, predicted, probabilities.max(axis=1), most=25).confident
-    assert found.tolist() == by_hand
 
 
 def test_a_mistake_is_shown_with_its_pixels(trained, ask):
@@ -361,39 +268,6 @@ def test_precision_recall_curves_are_those_of_scikit_learn(trained, ask):
             expected = precision_score(is_class, positive, zero_division=0)
             assert curve["precision"][i] == pytest.approx(expected, abs=1e-6)
             assert curve["recall"][i] == pytest.approx(recall_score(is_class, positive), abs=1e-6)
-
-
-def invented_images(image_shape=(28, 28), num_classes=10, n=300):
-    rng = np.random.default_rng(2)
-    x = rng.integers(0, 256, (n, *image_shape), np.uint8)
-    y = rng.integers(0, num_classes, n).astype(np.uint8)
-    names = tuple(f"class number {c}" for c in range(num_classes))
-    return Dataset(DataSource("synthetic"), "invented", x[:1], y[:1], x, y, names)
-
-
-@pytest.mark.parametrize(
-    ("image_shape", "num_classes"), [((28, 28), 10), ((1, 1), 2), ((8, 200), 3), ((120, 90), 16), ((9, 9), 256)]
-)
-def test_whatever_the_images_and_classes_the_scores_are_drawn_and_small(image_shape, num_classes, tmp_path):
-    images = invented_images(image_shape, num_classes)
-    probabilities = np.random.default_rng(3).dirichlet(np.full(num_classes, 0.1), len(images.y_test))
-    write_scores(tmp_path, None, images, probabilities.argmax(axis=1), probabilities.astype(np.float16))
-    (path,) = (tmp_path / "events").iterdir()
-    assert path.stat().st_size < 250 * 1024
-    curves = {tag for tag in read(path.parent) if tag.startswith("precision_recall/")}
-    assert len(curves) == num_classes
-
-
-def test_a_model_without_mistakes_has_no_picture_of_them(tmp_path):
-    images = invented_images()
-    write_scores(tmp_path, None, images, images.y_test, np.eye(10)[images.y_test])
-    assert MISTAKES not in read(tmp_path / "events")
-
-
-def test_without_probabilities_there_is_the_confusion_matrix_alone(tmp_path):
-    images = invented_images()
-    write_scores(tmp_path, None, images, images.y_test[::-1], None)
-    assert set(read(tmp_path / "events")) == {CONFUSION_MATRIX}
 
 
 def test_a_trials_files_take_less_than_300_kib(trained):
@@ -488,7 +362,7 @@ def test_a_chart_has_training_and_validation_of_one_architecture(trained, ask):
                 assert [value for *_, value in points[series[part]]] == pytest.approx(expected.tolist(), rel=1e-6)
 
 
-def test_curves_of_unequal_length_are_averaged_over_the_trials_that_went_so_far(made):
+def test_curves_of_unequal_length_are_averaged_over_the_trials_that_went_so_far(made):  # noqa: F811
     for one, length in zip(made.plan[:2], (1, 3), strict=True):
         history = {name: [float(length)] * length for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         made.put(made.record(one).model_copy(update={"history": history}))
@@ -524,36 +398,6 @@ def test_the_projector_shows_what_keras_computes_in_the_last_hidden_layer(traine
     sprite = np.asarray(Image.open(io.BytesIO(ask("projector/sprite_image", raw=True, **name))))
     assert sprite.shape == (64, 64), "8 images of 8 pixels a side hold 60"
     assert (sprite[8:16, 16:24] == trained.images.x_test[8 + 2]).all()
-
-
-def test_the_sample_is_the_first_images_of_each_class():
-    labels = np.array([1, 0, 1, 1, 2, 0, 2, 0] * 400, np.uint8)
-    sample = projector_sample(labels)
-    by_hand = sorted(i for c in range(3) for i in [k for k in range(len(labels)) if labels[k] == c][:166])
-    assert sample.tolist() == by_hand
-
-
-def test_a_wide_layer_is_kept_as_its_principal_components():
-    from sklearn.decomposition import PCA
-
-    x = np.random.default_rng(4).normal(size=(60, 300)) @ np.diag(np.geomspace(1, 1e-3, 300)) + 5
-    found = principal_components(x.astype(np.float32), 20)
-    expected = PCA(20, svd_solver="full").fit_transform(x)
-    signs = np.sign((found * expected).sum(axis=0))
-    assert found * signs == pytest.approx(expected, abs=1e-4)
-
-
-def test_of_a_wide_layer_no_more_than_128_numbers_an_image_are_kept(tmp_path):
-    import keras
-
-    images = invented_images()
-    layers = [keras.layers.Flatten(), keras.layers.Dense(200), keras.layers.Dense(10), keras.layers.Softmax()]
-    exported = keras.Sequential([keras.Input((28, 28)), *layers])
-    write_scores(tmp_path, exported, images, images.y_test, np.eye(10)[images.y_test])
-    with np.load(tmp_path / "events" / "last_hidden_layer.npz") as kept:
-        assert kept["hidden"].shape == (300, 128)
-        assert kept["hidden"].dtype == np.float16
-        assert kept["units"] == 200
 
 
 def test_what_is_in_step_is_not_written_again(trained):
@@ -631,15 +475,6 @@ def test_before_anything_is_done_there_is_no_run_of_the_sweep(copied):
 # ---- histograms
 
 
-def tagged(folder):
-    """Tag to the histograms of an event file's run: rows of left end, right end, count."""
-    found = {}
-    for _, tag, kind, array in summaries(folder):
-        if kind == "histograms":
-            found.setdefault(tag, []).append(array)
-    return found
-
-
 def run_with_histograms(one, images, folder):
     from fmnist_mlp.training import trial
 
@@ -707,436 +542,3 @@ def test_gradient_norms_are_those_computed_by_hand(source, tmp_path):  # noqa: F
     (histogram,) = tagged(record_folder / "events" / "train")["gradient_norm/all"]
     assert histogram[0, 0] == pytest.approx(min(norms), rel=1e-4)
     assert histogram[-1, 1] == pytest.approx(max(norms), rel=1e-4)
-
-
-# ---- views that follow the records
-
-
-@pytest.fixture
-def made(tmp_path):
-    """Records by hand, each with one event file of its own, and the logs of their sweep."""
-    made = Made(tmp_path, "seeds: 2\ntraining: {epochs: 3}\narchitectures: [[8], [4]]\n")
-    made.logs_root = tmp_path / "logs"
-    made.logs = SweepLogs(made.logs_root, made.sweep, made.results)
-    for one in made.plan:
-        put(made, made.record(one), f"curves of {one.fingerprint}")
-    return made
-
-
-def put(made, record, curves):
-    folder = made.put(record)
-    for name in ("train", "validation"):
-        (folder / "events" / name).mkdir(parents=True, exist_ok=True)
-        (folder / "events" / name / "events.out.tfevents.1").write_text(curves)
-    seal(folder)
-
-
-def sync(made):
-    made.logs.sync(made.plan, made.records)
-
-
-def shown(made):
-    """Trial folder to the text of its training curves (None without), for all of the sweep."""
-    found = {}
-    for marker in made.logs.trials_folder.rglob(".trial"):
-        curves = marker.parent / "train" / "events.out.tfevents.1"
-        name = marker.parent.relative_to(made.logs.trials_folder).as_posix()
-        found[name] = curves.read_text() if curves.exists() else None
-    return found
-
-
-def state(folder):
-    return {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
-
-
-def expected(made):
-    return {f"{t.architecture.name}/seed-{t.seed}": f"curves of {t.fingerprint}" for t in made.plan}
-
-
-def test_every_trial_is_shown_under_its_name_and_seed(made):
-    sync(made)
-    assert shown(made) == expected(made)
-
-
-def test_what_is_in_step_is_left_alone(made):
-    sync(made)
-    before = state(made.logs_root)
-    sync(made)
-    assert state(made.logs_root) == before
-
-
-def test_a_rename_moves_the_curves_along(made):
-    sync(made)
-    text = made.sweep.path.read_text().replace("[[8]", "[{name: wide, layers: [8]}")
-    renamed = Made(made.sweep.path.parent, text)
-    made.plan, made.sweep = renamed.plan, renamed.sweep
-    again(made)
-    sync(made)
-    assert shown(made) == expected(made)
-    assert sorted(path.name for path in made.logs.trials_folder.glob("[!_]*")) == ["4", "wide"]
-
-
-def test_a_trial_that_nobody_asks_for_any_more_is_removed_with_its_folder(made):
-    sync(made)
-    made.plan = [t for t in made.plan if t.architecture.name == "8" and t.seed == 0]
-    sync(made)
-    assert list(shown(made)) == ["8/seed-0"]
-    assert [path.name for path in made.logs.trials_folder.glob("[!_]*")] == ["8"]
-    made.plan = []
-    sync(made)
-    assert not made.logs.folder.exists() or not list(made.logs.folder.iterdir())
-
-
-def test_a_folder_that_is_not_ours_stays(made):
-    foreign = [made.logs.folder / "8" / "my-notes", made.logs.folder / "other", made.logs_root / "another-sweep"]
-    for folder in foreign:
-        folder.mkdir(parents=True)
-        (folder / "events.out.tfevents.7").write_text("mine")
-    sync(made)
-    made.plan = []
-    sync(made)
-    assert all((folder / "events.out.tfevents.7").read_text() == "mine" for folder in foreign)
-    assert not shown(made)
-
-
-def test_curves_in_a_trials_own_place_that_are_not_ours_stay(made):
-    """Somebody's own run in the folder of seed 0, made before the sweep had such a trial."""
-    folder = made.logs.trial_folder(made.plan[0]) / "train"
-    folder.mkdir(parents=True)
-    (folder / "events.out.tfevents.7").write_text("mine")
-    with pytest.raises(SweepError, match=r"seed-0 holds files of somebody else: move them away"):
-        sync(made)
-    assert [p for p in made.logs.trials_folder.rglob("events.out.tfevents.7*") if p.read_text() == "mine"]
-
-
-def test_a_trial_trained_anew_shows_the_new_curves_only(made):
-    sync(made)
-    one = made.plan[0]
-    train_some(made, one, "live", name="events.out.tfevents.0")
-    assert shown(made)["8/seed-0"] is None
-    assert list(made.logs.trials_folder.rglob("events.out.tfevents.0"))
-    put(made, made.record(one, loss=2.0), "new curves")
-    made.logs.show(one, made.records[one.fingerprint])
-    assert shown(made)["8/seed-0"] == "new curves"
-    assert not list(made.logs.trials_folder.rglob("events.out.tfevents.0"))
-
-
-def test_a_quick_look_leaves_no_curves_under_a_full_trials_name(made):
-    sync(made)
-    full = dict(expected(made))
-    quick = Made(made.sweep.path.parent, made.sweep.path.read_text().replace("epochs: 3", "epochs: 1"))
-    plan, made.plan = made.plan, quick.plan
-    sync(made)
-    assert not shown(made), "trials of one epoch have no record yet"
-    made.plan = plan
-    sync(made)
-    assert shown(made) == full
-
-
-def train_some(made, one, curves, name="events.out.tfevents.1", logs=None, at_once=True):
-    """What a trial in training has written so far, and its view brought in step."""
-    live = made.results.live_folder(one.fingerprint)
-    (live / "train").mkdir(parents=True, exist_ok=True)
-    (live / "train" / name).write_text(curves)
-    (logs or made.logs).mirror(one, live, at_once=at_once)
-
-
-def view_of(made, one):
-    return made.logs.trial_folder(one) / "train" / "events.out.tfevents.1"
-
-
-def test_the_live_curves_of_an_interrupted_trial_stay_while_it_is_asked_for(made):
-    one = made.plan[0]
-    del made.records[one.fingerprint]
-    train_some(made, one, "live")
-    view = view_of(made, one)
-    again(made)
-    sync(made)
-    assert view.read_text() == "live"
-    made.plan = made.plan[1:]
-    sync(made)
-    assert not view.exists()
-    assert made.logs.take_notices() == []
-
-
-def test_the_live_curves_of_another_trial_go_even_before_this_one_has_a_record(made):
-    one = made.plan[0]
-    other = dataclasses.replace(one, fingerprint="0" * 64)
-    train_some(made, other, "live")
-    del made.records[one.fingerprint]
-    again(made)
-    sync(made)
-    assert not made.logs.trial_folder(one).exists()
-
-
-def again(made):
-    """The next run."""
-    made.logs = SweepLogs(made.logs_root, made.sweep, made.results)
-
-
-def test_curves_in_training_grow_in_the_file_that_a_reader_has_open_until_they_are_the_records(made):
-    one = made.plan[0]
-    del made.records[one.fingerprint]
-    train_some(made, one, "one epoch")
-    with view_of(made, one).open() as reader:
-        assert reader.read() == "one epoch"
-        train_some(made, one, "one epoch, two epochs")
-        assert reader.read() == ", two epochs"
-        put(made, made.record(one), "one epoch, two epochs, the end")
-        made.logs.show(one, made.records[one.fingerprint])
-        assert reader.read() == ", the end"
-    assert shown(made)["8/seed-0"] == "one epoch, two epochs, the end"
-    assert made.logs.take_notices() == []
-
-
-def test_a_trial_is_shown_at_most_once_a_second_while_it_trains(made, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("fmnist_mlp.logs.views.time.monotonic", lambda: clock[0])
-    one, seen = made.plan[0], []
-    for clock[0], text in ((100.0, "a"), (100.5, "ab"), (101.0, "abc")):
-        train_some(made, one, text, at_once=False)
-        seen.append(view_of(made, one).read_text())
-    assert seen == ["a", "a", "abc"]
-
-
-def test_logs_that_are_deleted_while_a_trial_trains_come_back(made):
-    one = made.plan[0]
-    train_some(made, one, "one epoch")
-    shutil.rmtree(made.logs.trials_folder)
-    train_some(made, one, "one epoch, two epochs")
-    assert shown(made) == {"8/seed-0": "one epoch, two epochs"}
-
-
-def test_a_folder_that_shows_another_runs_trial_by_now_is_left_to_it(made):
-    """Two runs of one file, edited in between: each keeps its own curves beside the records, one has the name."""
-    one = made.plan[0]
-    other = dataclasses.replace(one, fingerprint="0" * 64)
-    theirs = SweepLogs(made.logs_root, made.sweep, made.results)
-    train_some(made, one, "ours")
-    theirs.sync([other], {})
-    train_some(made, other, "theirs", logs=theirs)
-    train_some(made, one, "ours, longer")
-    assert shown(made) == {"8/seed-0": "theirs"}
-
-
-def test_what_a_person_did_to_a_view_gets_another_name_out_of_tensorboards_sight(made):
-    sync(made)
-    view = view_of(made, made.plan[0])
-    kept = made.results.record_folder(made.plan[0].fingerprint) / "events/train" / view.name
-    before = kept.read_bytes()
-    with view.open("a") as file:
-        file.write(", and mine")
-    again(made)
-    sync(made)
-    assert kept.read_bytes() == before
-    assert shown(made) == expected(made)
-    assert made.logs.take_notices() == [f"{view} was changed since it was written: it is kept as events.out.edited-1.1"]
-    assert (view.parent / "events.out.edited-1.1").read_text().endswith(", and mine")
-
-
-def test_what_a_person_put_beside_the_views_stays_when_they_go(made):
-    sync(made)
-    mine = [made.logs.trial_folder(made.plan[0]) / "notes.ipynb", made.logs.trials_folder / "8" / "picture.png"]
-    for path in mine:
-        path.write_text("mine")
-    made.plan = [one for one in made.plan if one.architecture.name != "8"]
-    again(made)
-    sync(made)
-    assert [path.read_text() for path in mine] == ["mine", "mine"]
-    assert not list(made.logs.trials_folder.glob("8/**/events*"))
-
-
-def test_logs_of_an_earlier_version_are_taken_over(made):
-    """It had trials here, linked event files to the records and marked folders; what is not surely its own stays."""
-    done, interrupted = made.plan[0], made.plan[2]
-    del made.records[interrupted.fingerprint]
-    for one, state in ((done, "done 1"), (interrupted, "training")):
-        folder = made.logs.folder / run_of(one)
-        (folder / "train").mkdir(parents=True)
-        (folder / ".trial").write_text(f"{one.fingerprint} {state}\n")
-    folder = made.logs.folder / run_of(done)
-    record = made.results.record_folder(done.fingerprint) / "events" / "train" / "events.out.tfevents.1"
-    os.link(record, folder / "train" / record.name)
-    write_events(folder / "events.out.tfevents.7.here.session", "from before")
-    (folder / "train" / "events.out.tfevents.9.mine").write_text("mine")
-    (made.logs.folder / run_of(interrupted) / "train" / "events.out.tfevents.8").write_text("half a training")
-    sync(made)
-    assert shown(made) == {name: text for name, text in expected(made).items() if name != "4/seed-0"}
-    assert not (folder / "train" / record.name).exists()
-    assert not (folder / "events.out.tfevents.7.here.session").exists()
-    assert (folder / "train" / "events.out.tfevents.9.mine").read_text() == "mine"
-    left = made.logs.folder / run_of(interrupted) / "train"
-    assert {path.name: path.read_text() for path in left.iterdir()} == {"events.out.edited-1.8": "half a training"}
-    assert len(made.logs.take_notices()) == 1
-
-
-def test_logs_that_cannot_be_written_are_the_users_to_mend(made):
-    made.logs_root.write_text("a file where the folder should be")
-    with pytest.raises(SweepError, match="cannot write"):
-        sync(made)
-
-
-def test_a_failed_trial_has_a_row_and_no_figures(made, ask):
-    one = made.plan[0]
-    made.put(made.record(one, failed=True))
-    made.plan = [one]
-    sync(made)
-    (row,) = sessions(ask, logs=made.logs_root).values()
-    assert row["sessions"][0]["status"] == "STATUS_FAILURE"
-    assert row["metricValues"] == []
-
-
-def test_two_sweeps_of_one_logs_folder_stand_side_by_side(made, ask):
-    sync(made)
-    other = SweepLogs(made.logs_root, made.sweep.model_copy(update={"name": "other"}), made.results)
-    other.sync(made.plan, made.records)
-    rows = sessions(ask, logs=made.logs_root)
-    assert sorted({name.split("/")[0] for name in rows}) == ["other", "small"]
-    assert len(rows) == 2 * len(made.sweep.architectures)
-    assert all(len(figures_of_group(row)) == 4 for row in rows.values())
-
-
-# ---- while a trial trains
-
-
-def test_a_trial_starts_with_an_empty_folder(tmp_path):
-    folder = tmp_path / "live"
-    (folder / "train").mkdir(parents=True)
-    (folder / "train" / "events.out.tfevents.1").write_text("of a process that was killed")
-    LiveLog(folder)
-    assert not list(folder.iterdir())
-
-
-def test_curves_can_be_read_as_soon_as_they_are_added(tmp_path):
-    before = "events.out.tfevents.0000000001.here.v2"
-    write_events(tmp_path / "checkpoint" / "events" / "train" / before, "of an earlier run")
-    with LiveLog(tmp_path / "live", tmp_path / "checkpoint") as log:
-        log.add(3, {"loss": 0.5, "learning_rate": 1e-3, "val_loss": 0.75}, {"weights": [[1.0, 2.0], [np.nan, 1.0]]})
-        log.add(4, {"loss": 0.25})
-        first, last = sorted((tmp_path / "live" / "train").iterdir())
-        assert first.name == before
-        first.unlink()
-        curves = read(tmp_path / "live" / "train")
-        assert curves == {"epoch_loss": [(3, 0.5), (4, 0.25)], "learning_rate": ANY, "weights": []}
-        assert read(tmp_path / "live" / "validation") == {"epoch_loss": [(3, 0.75)]}
-    (buckets,) = tagged(tmp_path / "live" / "train")["weights"]
-    assert (buckets[0].tolist(), buckets[-1, 1:].tolist()) == ([1.0, pytest.approx(1 + 1 / 30), 2.0], [2.0, 1.0])
-    assert is_whole(last)
-
-
-def test_curves_that_cannot_be_written_are_the_users_to_mend(tmp_path):
-    log = LiveLog(tmp_path / "live")
-    (tmp_path / "live" / "train").write_text("a file where the folder should be")
-    with pytest.raises(SweepError, match="cannot write"):
-        log.add(0, {"loss": 1.0})
-
-
-def write_events(path, *texts):
-    """An event file with one whole record a text."""
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        writer = RecordWriter(file)
-        for text in texts:
-            writer.write(text.encode())
-    return path.read_bytes()
-
-
-def test_a_resumed_trial_starts_with_the_curves_of_its_checkpoint(tmp_path):
-    live, checkpoint = tmp_path / "live", tmp_path / "checkpoint"
-    path = live / "train" / "events.out.tfevents.1"
-    two_epochs = write_events(path, "one epoch", "two epochs")
-    keep_events(live, checkpoint)
-    with path.open("ab") as file:
-        file.write(b", and half of a third")
-    LiveLog(live, checkpoint)
-    assert path.read_bytes() == two_epochs
-    with path.open("ab") as file:
-        file.write(b", and more")
-    kept = checkpoint / "events" / "train" / path.name
-    assert kept.read_bytes() == two_epochs, "a copy: it may be needed again"
-
-
-def test_records_and_checkpoints_take_copies_of_the_event_files_alone(tmp_path):
-    live = tmp_path / "live"
-    path = live / "validation" / "events.out.tfevents.1"
-    curves = write_events(path, "curves")
-    (live / "else").write_text("no events")
-    keep_events(live, tmp_path / "draft")
-    kept = tmp_path / "draft" / "events" / "validation" / path.name
-    assert kept.read_bytes() == curves
-    assert not kept.samefile(path)
-    assert [p.name for p in (tmp_path / "draft").rglob("*") if p.is_file()] == [path.name]
-
-
-def test_event_files_cut_at_any_byte_are_never_kept(tmp_path):
-    """TensorFlow's writer is silent when the disk is full; the curves would simply end."""
-    path = tmp_path / "live" / "events.out.tfevents.1"
-    whole = write_events(path, "one", "two")
-    ends = {0, len(whole) // 2, len(whole)}
-    for length in range(len(whole) + 1):
-        path.write_bytes(whole[:length])
-        if length in ends - {0}:
-            keep_events(path.parent, tmp_path / f"draft-{length}")
-        else:
-            with pytest.raises(SweepError, match="is cut off"):
-                keep_events(path.parent, tmp_path / f"draft-{length}")
-
-
-def test_a_resumed_trial_has_every_epoch_once(source, tmp_path):  # noqa: F811
-    from fmnist_mlp.engines.calls import Stopped
-
-    one = tiny_trials(tmp_path, SWEEP)[2]  # the worker has its program at hand
-    with pytest.raises(Stopped):
-        run(one, source, tmp_path, stop_after=2)
-    record = run(one, source, tmp_path)
-    events = Results(tmp_path / "results").record_folder(one.fingerprint) / "events"
-    for name in ("train", "validation"):
-        points = sorted(read(events / name)["epoch_loss"])
-        assert [step for step, _ in points] == [0, 1, 2]
-    assert [value for _, value in points] == pytest.approx(record.history["val_loss"], rel=1e-6)
-
-
-def test_curves_grow_while_one_watches(source, tmp_path):  # noqa: F811
-    """At the end of the first epoch its point can be read already."""
-    one = tiny_trials(tmp_path, SWEEP)[2]  # the worker has its program at hand
-    seen = []
-
-    class Watching(Asked):
-        def report(self, message):
-            if message["epoch"] == 1:
-                live = Results(tmp_path / "results").live_folder(one.fingerprint)
-                seen.append(read(live / "validation").get("epoch_loss"))
-
-    from fmnist_mlp.training import trial
-
-    trial.run_trial(Watching(), trial.Task(one, source, None, tmp_path / "results", 0.0))
-    assert [[step for step, _ in points] for points in seen] == [[0]]
-    assert not Results(tmp_path / "results").live_folder(one.fingerprint).exists(), "the record has them"
-
-
-@pytest.mark.parametrize("part", ["", "validation"])
-def test_curves_that_are_deleted_while_a_trial_trains_are_made_anew_and_it_is_said(part, source, tmp_path):  # noqa: F811
-    from fmnist_mlp.training import trial
-
-    one = tiny_trials(tmp_path, SWEEP)[2]
-
-    class Deleting(Asked):
-        def report(self, message):
-            super().report(message)
-            if message.get("epoch") == 2:
-                shutil.rmtree(Results(tmp_path / "results").live_folder(one.fingerprint) / part)
-
-    asked = Deleting()
-    record = trial.run_trial(asked, trial.Task(one, source, None, tmp_path / "results", 0.0))
-    events = Results(tmp_path / "results").record_folder(one.fingerprint) / "events"
-    for name, prefix in (("train", ""), ("validation", "val_")):
-        curves = read(events / name)
-        for measure in ("loss", "accuracy"):
-            assert dict(curves[f"epoch_{measure}"]) == pytest.approx(
-                dict(enumerate(record.history[prefix + measure])), rel=1e-6
-            )
-    (note,) = record.notes
-    assert note.startswith("its curves were deleted while it trained")
-    assert [message["notice"] for message in asked.messages if "notice" in message] == [f"{one.in_words}: {note}"]
