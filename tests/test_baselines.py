@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import sklearn
 import threadpoolctl
+from one_trial import draw_images, worker, write_images  # noqa: F401 - worker is a fixture
+from one_trial import run as run_trial
 from pydantic import ValidationError
 from sklearn import metrics as reference
 from sklearn.decomposition import PCA
@@ -23,8 +25,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sweeping import Made, Project, different, done_record, put_record, read_csv, scalars
-from test_trial import draw_images, worker, write_images  # noqa: F401 - worker is a fixture
-from test_trial import run as run_trial
 
 from fmnist_mlp.data.source import load_data
 from fmnist_mlp.data.split import limit_indices, stratified_folds, stratified_split

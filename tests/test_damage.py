@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, drawn, project, run, trained
+from one_trial import write_images
 from sweeping import Project, state
-from test_trial import write_images
 
 __all__ = ["drawn", "project", "run", "trained"]  # fixtures, used by name
 

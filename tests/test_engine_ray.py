@@ -410,7 +410,7 @@ def test_waiting_for_others_ends_when_a_trial_is_free_or_a_stop_is_asked(made, h
 
 def test_images_that_a_machine_lacks_are_written_there_once(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    from test_trial import write_images
+    from one_trial import write_images
 
     from fmnist_mlp.data.source import DataSource, load_data
 
@@ -433,7 +433,7 @@ def test_images_that_a_machine_lacks_are_written_there_once(tmp_path, monkeypatc
 
 def test_other_images_of_the_same_place_are_not_taken_for_the_drivers(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    from test_trial import write_images
+    from one_trial import write_images
 
     from fmnist_mlp.data.source import DataSource
 

@@ -10,8 +10,8 @@ import pytest
 import sweeping
 from commands import project, run
 from faults import DAY, disk, on_call
+from one_trial import worker, write_images
 from sweeping import Project, different
-from test_trial import worker, write_images
 
 from fmnist_mlp.cli.display import Display
 from fmnist_mlp.cli.sweep import main

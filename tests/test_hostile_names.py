@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from commands import TINY, project, run, trained
 from faults import is_one_line
+from one_trial import write_images
 from sweeping import Project
-from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.engines.calls import Call, WorkerSettings

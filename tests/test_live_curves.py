@@ -5,9 +5,9 @@ from unittest.mock import ANY
 
 import numpy as np
 import pytest
+from one_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 from reading_logs import read, tagged, write_events
 from test_tensorboard_logs import SWEEP
-from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.logs.events import is_whole

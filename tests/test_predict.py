@@ -200,7 +200,7 @@ def test_a_model_of_ones_own_among_the_exported_can_be_named_and_is_never_the_be
 @pytest.mark.parametrize("recorded", ["idx:tiny", "npz:mine", "fashion_mnist"])
 def test_images_of_ones_own_are_found_without_the_sweep_file(kind, recorded, tmp_path):
     """Whatever the same images were called when the record was made."""
-    from test_trial import write_images
+    from one_trial import write_images
 
     write_images(tmp_path / "images")
     images = load_data(DataSource("idx", tmp_path / "images"))

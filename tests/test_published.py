@@ -18,9 +18,9 @@ import pytest
 import sweeping
 from engine_calls import wait_until
 from idx_files import write_idx
+from one_trial import worker  # noqa: F401 - worker is a fixture
 from PIL import Image, ImageDraw
 from sklearn import metrics as sklearn_metrics
-from test_trial import worker  # noqa: F401 - worker is a fixture
 
 from fmnist_mlp.cli.console import DONE, SOME_FAILED
 from fmnist_mlp.cli.sweep import main

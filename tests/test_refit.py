@@ -5,9 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+from one_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 from sweeping import Project, different
 from test_runner import EngineListener, Fake, names
-from test_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 
 from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.engines.inline import InlineEngine

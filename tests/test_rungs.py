@@ -5,7 +5,7 @@ import json
 from threading import Event
 
 import pytest
-from test_trial import DIVERGES, Asked, content, folder_of, run, source, tiny_trials, worker
+from one_trial import DIVERGES, Asked, content, folder_of, run, source, tiny_trials, worker
 
 from fmnist_mlp import files
 from fmnist_mlp.engines.calls import Call, Context, Outcome, Stopped

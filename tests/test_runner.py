@@ -7,8 +7,8 @@ import json
 import os
 
 import pytest
+from one_trial import write_images
 from sweeping import Made, invented_latency, invented_record, leave_out_pictures, state
-from test_trial import write_images
 
 from fmnist_mlp.data.source import DataSource
 from fmnist_mlp.engines.calls import Failure, Outcome, Stopped

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
+from one_trial import worker  # noqa: F401 - worker is a fixture
 from sweeping import Project
-from test_trial import worker  # noqa: F401 - worker is a fixture
 
 from fmnist_mlp.cli.console import DONE
 from fmnist_mlp.cli.sweep import main

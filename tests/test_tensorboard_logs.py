@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+from one_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 from PIL import Image
 from reading_logs import ask_tensorboard, figures_of_group, pixels, read, sessions, tagged
 from test_log_views import made, state, sync  # noqa: F401 (fixtures)
-from test_trial import Asked, run, source, tiny_trials, worker  # noqa: F401 (fixtures)
 
 from fmnist_mlp.data.source import describe, load_data
 from fmnist_mlp.engines.calls import Failure
@@ -429,7 +429,7 @@ def test_without_readable_activations_there_is_no_projector_and_all_else_is_show
 
 
 def test_images_that_have_changed_are_not_shown_beside_other_activations(copied, tmp_path, ask):
-    from test_trial import write_images
+    from one_trial import write_images
 
     copied.source = write_images(tmp_path / "other images", test_seed=7)
     shutil.rmtree(copied.logs.folder / "_sweep")

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from commands import TINY, project, run, trained
 from faults import is_one_line
+from one_trial import write_images
 from sweeping import invented_record, state
-from test_trial import write_images
 
 from fmnist_mlp.data.source import load_data
 from fmnist_mlp.errors import ImagesChanged
