@@ -1,4 +1,4 @@
-"""What the workers of test_engine.py are asked to do; a module of its own, since workers import it by name."""
+"""What the workers of the engine's tests are asked to do; a module of its own, since workers import it by name."""
 
 import fcntl
 import os

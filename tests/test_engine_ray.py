@@ -1,6 +1,6 @@
 """Sweeps on Ray: the engine keeps the promises of the local one, records come home, a lost machine changes no number.
 
-What needs Ray is skipped without it. The bodies that every engine must pass are those of test_engine.py.
+What needs Ray is skipped without it. The bodies that every engine must pass are those of the other test_engine files.
 """
 
 import contextlib
@@ -19,31 +19,16 @@ from pathlib import Path
 import engine_calls
 import pytest
 import sweeping
-import test_engine
 import test_search_runs
 from engine_calls import is_held, wait_until
+from engine_runs import call, run
 from sweeping import Project, children, command_line, different, is_running, put_record
 from test_engine import (  # noqa: F401 - collected here too, with this module's `make_engine`
-    call,
-    run,
-    test_a_call_beyond_the_timeout_loses_its_worker_only,
-    test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker,
-    test_a_call_that_always_kills_its_worker_has_crashed,
     test_a_call_that_raises_fails_alone_and_once,
-    test_a_call_that_wants_to_be_alone_runs_though_there_is_no_other,
-    test_a_crash_names_its_cause,
     test_a_gentle_stop_asks_the_running_calls_and_starts_no_other,
-    test_a_killed_worker_costs_one_more_attempt,
-    test_a_process_is_replaced_after_some_calls,
-    test_a_result_that_cannot_be_sent_is_a_failure,
     test_a_stop_from_a_signal_handler_wakes_the_engine,
     test_an_error_in_the_initializer_ends_the_run,
     test_an_exception_in_a_callback_ends_the_run,
-    test_as_many_calls_as_jobs_run_at_once,
-    test_calls_drawn_one_by_one_may_depend_on_what_came_out,
-    test_calls_that_run_alone_follow_calls_that_needed_no_worker,
-    test_calls_that_want_to_be_alone_run_last_one_at_a_time_on_a_warm_worker,
-    test_closing_the_generator_ends_the_workers,
     test_every_call_gives_its_value,
     test_large_arguments_and_results_pass,
     test_messages_arrive_in_order_and_before_the_outcome,
@@ -52,11 +37,30 @@ from test_engine import (  # noqa: F401 - collected here too, with this module's
     test_the_environment_is_set_before_the_interpreter_starts,
     test_the_environment_reaches_the_calls_and_is_restored,
     test_the_initializer_runs_before_the_calls_and_says_hello,
+)
+from test_engine_drawn_calls import (  # noqa: F401 - as above
+    test_calls_drawn_one_by_one_may_depend_on_what_came_out,
     test_what_is_sent_reaches_the_running_call,
-    test_workers_stay_warm,
-    test_workers_stay_warm_from_one_run_to_the_next,
+)
+from test_engine_end import test_closing_the_generator_ends_the_workers  # noqa: F401 - as above
+from test_engine_faults import (  # noqa: F401 - as above
+    test_a_call_beyond_the_timeout_loses_its_worker_only,
+    test_a_call_that_always_kills_its_worker_has_crashed,
+    test_a_crash_names_its_cause,
+    test_a_killed_worker_costs_one_more_attempt,
+    test_a_result_that_cannot_be_sent_is_a_failure,
     test_workers_that_die_while_they_start_are_given_up,
 )
+from test_engine_order import (  # noqa: F401 - as above
+    test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker,
+    test_a_call_that_wants_to_be_alone_runs_though_there_is_no_other,
+    test_a_process_is_replaced_after_some_calls,
+    test_as_many_calls_as_jobs_run_at_once,
+    test_calls_that_run_alone_follow_calls_that_needed_no_worker,
+    test_calls_that_want_to_be_alone_run_last_one_at_a_time_on_a_warm_worker,
+    test_workers_stay_warm,
+)
+from test_engine_warm import test_workers_stay_warm_from_one_run_to_the_next  # noqa: F401 - as above
 
 from fmnist_mlp.engines import ray as engine_ray
 from fmnist_mlp.engines.calls import Call, Outcome, WorkerSettings
@@ -124,10 +128,11 @@ def on_ray(jobs=1, environment=None, initializer=None, initargs=(), machines=Non
 
 @pytest.fixture(autouse=True)
 def _bodies_of_local_workers_run_on_ray(monkeypatch, request):
-    """What test_engine.py asks of workers here by its `local(...)`, asked of Ray."""
-    if getattr(request.function, "__module__", "") == "test_engine":
+    """What the other files of the engine ask of workers here by `local(...)`, asked of Ray."""
+    asking = getattr(request.function, "__module__", "")
+    if asking.startswith("test_engine") and asking != __name__:
         request.getfixturevalue("ray_here")
-        monkeypatch.setattr(test_engine, "local", on_ray)
+        monkeypatch.setattr(f"{asking}.local", on_ray)
 
 
 # ---- the engine on Ray
