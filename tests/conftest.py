@@ -59,8 +59,9 @@ def _forget_models():
     """What the models of a file took is free for the next; programs that TensorFlow compiled stay to the end."""
     yield
     if "keras" in sys.modules:
-        sys.modules["keras"].backend.clear_session()
+        sys.modules["keras"].backend.clear_session(free_memory=False)
         gc.collect()
+        gc.freeze()  # what is left are the libraries' million objects: the next collection need not look through them
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # back to the system
 

@@ -9,10 +9,10 @@ import warnings
 
 import pytest
 from commands import project, run, trained
+from engine_runs import call, local
+from engine_runs import run as run_engine
 from rich.console import Console
 from sweeping import ROOT, Project, different
-from test_engine import call, local
-from test_engine import run as run_engine
 
 from fmnist_mlp.cli.console import Screen
 from fmnist_mlp.cli.display import Display
