@@ -46,8 +46,14 @@ def _draw_the_stand_in_once():
 SLOW_FIXTURES = {"swept", "make_fitted", "browser", "ray_here"}
 
 
+def pytest_addoption(parser):
+    parser.addoption("--part", default="1/1", metavar="K/N", help="every N-th test from the K-th on; for run_all.py")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    part, parts = map(int, config.getoption("--part").split("/"))
+    items[:] = items[part - 1 :: parts]
     for item in items:
         is_borrowed = getattr(item, "function", None) and item.function.__module__ != item.module.__name__
         if SLOW_FIXTURES & {*item.fixturenames} or is_borrowed:  # another file's test, which runs there every day

@@ -21,31 +21,36 @@ COMMAND = [
     *(sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "-p", "no:cacheprovider"),
     *("-o", f"faulthandler_timeout={MOST_SECONDS_OF_A_TEST}", "-o", "faulthandler_exit_on_timeout=true"),
 ]
-# Alone, in the order of measured times, so that no core waits for another at the end.
+# A process each, in the order of measured times, so that no core waits for another at the end.
 LONGEST_FIRST = (
-    *("engine_ray", "end_to_end", "surroundings", "sweeps", "compiled_epoch", "kill", "watch", "python"),
-    *("search_runs", "published", "preprocess", "refit", "search"),
+    *("engine_ray", "end_to_end", "search_runs", "surroundings", "sweeps", "kill", "compiled_epoch", "python"),
+    *("preprocess", "watch", "refit", "published", "search"),
 )
+PARTS = {"sweeps": 3, "compiled_epoch": 2}  # processes of a file that would grow too large in one
 FILES_A_PROCESS = 6
 NOTHING_SELECTED = 5  # pytest's exit code
 
 
-def groups(files: list[Path]) -> list[list[Path]]:
-    """The files of each process; large and small ones go together."""
+def processes(files: list[Path]) -> list[list[Path | str]]:
+    """What pytest is given in each: one of the long files or a part of it, or some of the others, large with small."""
     by_concept = {path.stem.removeprefix("test_"): path for path in files}
-    alone = [by_concept.pop(concept) for concept in LONGEST_FIRST if concept in by_concept]
+    alone = []
+    for concept in LONGEST_FIRST:
+        if path := by_concept.pop(concept, None):
+            parts = PARTS.get(concept, 1)
+            alone += [[path, f"--part={k}/{parts}"] for k in range(1, parts + 1)]
     others = sorted(by_concept.values(), key=lambda path: -path.stat().st_size)
     count = -(-len(others) // FILES_A_PROCESS)
-    return [*([path] for path in alone), *(others[k::count] for k in range(count))]
+    return [*alone, *(others[k::count] for k in range(count))]
 
 
-def run(files: list[Path], options: list[str]) -> tuple[int, str]:
+def run(what: list[Path | str], options: list[str]) -> tuple[int, str]:
     """One process to its end: exit code, and what pytest printed."""
     # Not through pipes: what a test has left running would hold them open. Python may write what it compiled.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         streams = {"stdout": output, "stderr": subprocess.STDOUT}
-        process = subprocess.Popen([*COMMAND, *options, *files], env=environment, **streams)
+        process = subprocess.Popen([*COMMAND, *options, *what], env=environment, **streams)
         said = ""
         try:
             process.wait(MOST_SECONDS_OF_A_PROCESS)
@@ -63,12 +68,12 @@ def main(arguments: list[str]) -> int:
     options = [argument for argument in arguments if not argument.endswith(".py")]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:
-        runs = {pool.submit(run, group, options): group for group in groups(files or [*FOLDER.glob("test_*.py")])}
+        runs = {pool.submit(run, what, options): what for what in processes(files or [*FOLDER.glob("test_*.py")])}
         for future in as_completed(runs):
             code, output = future.result()
             if code == NOTHING_SELECTED:
                 continue
-            names = [path.name for path in runs[future]]
+            names = [path.name for path in runs[future] if isinstance(path, Path)]
             if code:
                 named = [name for name in names if re.search(rf"^(FAILED|ERROR) \S*{name}", output, re.MULTILINE)]
                 failed += named or names  # where the process died

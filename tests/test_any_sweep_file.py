@@ -34,6 +34,7 @@ def test_a_mutated_file_is_a_sweep_or_a_sweep_error(tmp_path, text):
     only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", text.encode())
 
 
+@pytest.mark.slow
 @anything
 @given(
     st.dictionaries(

@@ -44,6 +44,7 @@ def page(finished):
 # ---- what the page knows ----
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_the_best_model_and_has_the_others(page):
     assert page.best == "large"
     assert page.model_names == ["small", "large"]
@@ -210,6 +211,7 @@ def seen(answer):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["picture"]))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["small", "large"])
 @pytest.mark.parametrize("invert", ["auto", "yes", "no"])
 def test_a_picture_is_answered_with_what_the_network_sees_and_says(address, finished, model, invert):
@@ -271,6 +273,7 @@ def test_a_hostile_picture_is_answered_in_a_line_and_the_next_is_read(address, c
     assert ask(address, "/predict", encode(draw_garment()))[0] == 200
 
 
+@pytest.mark.slow
 def test_a_picture_that_crashes_its_decoder_is_answered_in_a_line(address):
     with ThreadPoolExecutor(1) as pool:
         bomb = pool.submit(ask, address, "/predict", scan_bomb())
@@ -281,6 +284,7 @@ def test_a_picture_that_crashes_its_decoder_is_answered_in_a_line(address):
     assert ask(address, "/predict", encode(draw_garment()))[0] == 200
 
 
+@pytest.mark.slow
 def test_twenty_who_send_the_same_picture_at_once_are_answered_alike(address):
     content, together = encode(draw_garment((1200, 1600)), "JPEG"), threading.Barrier(20)
 

@@ -117,6 +117,7 @@ def test_who_gives_up_gives_the_turn_on():
     assert take_turns("aaa", give_up=[0])[0] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_more_than_can_wait_are_refused():
     order, ends = take_turns("aaaabb", most_waiting=3)
     assert order == [0, 1, 2, 3]

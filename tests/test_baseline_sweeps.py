@@ -37,6 +37,7 @@ def finished(_trained_once, tmp_path):
     return copy
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_baselines_and_trains_nothing(tmp_path):
     project = Project(tmp_path, TINY)
     said = project.sweep("--dry-run").stdout

@@ -24,6 +24,7 @@ def as_boundaries(stacks, looks):
     return of_range, of_pair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stacks", "of_range", "of_pair"),
     [(4, (7.62, 5.58, 4.63, 3.79), (18.4, 7.6, 5.1, 3.9)), (10, None, (31, 9.7, 6.2, 4.9))],

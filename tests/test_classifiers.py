@@ -147,6 +147,7 @@ def test_the_seed_is_the_random_state(name, tiny):
     assert not np.array_equal(fits[0], fits[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classifier", "params", "size"),
     [

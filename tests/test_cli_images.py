@@ -140,6 +140,7 @@ def test_a_page_of_the_images_is_made_where_it_says(explore, project):
     assert "STAND-IN" not in ran.err, "it was asked for"
 
 
+@pytest.mark.slow
 def test_the_stand_in_is_not_shown_for_fashion_mnist_without_a_word(explore):
     ran = explore("--limit", "300", "--sample", "100")
     assert (ran.code, ran.out) == (0, "open results/_explore/synthetic+limit-300/index.html\n")

@@ -283,6 +283,7 @@ def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_claims(folder, monke
     assert sum(unpacked) == 16 + 240 + 1
 
 
+@pytest.mark.slow
 def test_any_byte_changed_gives_a_clear_error_or_sound_data(tmp_path):
     arrays = tiny_arrays()
     for ending in ("", ".gz"):

@@ -116,6 +116,7 @@ def test_a_source_is_absolute_so_that_a_worker_may_stand_elsewhere(folder, monke
     assert find_data(idx("~/mine")).folder == folder.resolve()
 
 
+@pytest.mark.slow
 def test_the_real_images(tmp_path):
     real = os.environ.get("FASHION_MNIST_DIR")
     if not real:

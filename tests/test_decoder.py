@@ -66,6 +66,7 @@ def test_a_picture_that_takes_too_long_is_given_up_and_the_next_is_read():
         assert works(reader)
 
 
+@pytest.mark.slow
 def test_by_the_clock_too_where_no_kernel_counts(monkeypatch):
     monkeypatch.setattr(decoder, "PATIENCE", 0.0005)
     with Decoder(seconds=1000) as reader:
@@ -75,6 +76,7 @@ def test_by_the_clock_too_where_no_kernel_counts(monkeypatch):
         assert works(reader)
 
 
+@pytest.mark.slow
 @needs_limits
 def test_a_picture_that_takes_too_much_memory_is_refused_and_the_next_is_read():
     with Decoder(memory_bytes=200 * 2**20) as reader:
@@ -83,6 +85,7 @@ def test_a_picture_that_takes_too_much_memory_is_refused_and_the_next_is_read():
         assert works(reader)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV") or os.name == "nt", reason="needs signals")
 def test_a_decoder_that_crashes_costs_one_picture_and_none_where_it_had_none():
     bomb = scan_bomb()

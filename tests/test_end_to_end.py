@@ -500,6 +500,7 @@ def test_too_few_images_to_keep_any_for_validation_are_said_so(tmp_path, limit):
     assert re.search(r"validation|limit", err.splitlines()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("FASHION_MNIST_DIR" not in os.environ, reason="FASHION_MNIST_DIR does not name the real images")
 def test_the_real_images(tmp_path):
     project = Project(tmp_path, "seeds: 1\narchitectures:\n  - [64, 32]\n")

@@ -168,6 +168,7 @@ def test_a_thousand_calls_cost_the_parent_little():
     )
 
 
+@pytest.mark.slow
 def test_an_idle_parent_sleeps(tmp_path):
     """Half a second of waiting costs no CPU time: nothing polls."""
     engine = local(2, timeout=60)

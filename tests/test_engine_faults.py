@@ -66,6 +66,7 @@ def test_a_crash_names_its_cause(function, how, message):
     assert (outcome.status, outcome.error.message) == ("crashed", message)
 
 
+@pytest.mark.slow
 def test_a_call_beyond_the_timeout_loses_its_worker_only(tmp_path):
     engine = local(2, timeout=0.5)
     endless = call(engine_calls.compute_for_ever, tmp_path / "lock", key="endless")
@@ -77,6 +78,7 @@ def test_a_call_beyond_the_timeout_loses_its_worker_only(tmp_path):
     assert not is_held(tmp_path / "lock")
 
 
+@pytest.mark.slow
 def test_what_a_call_sent_in_time_counts_however_late_it_is_read():
     outcomes = []
     for outcome in local(2, timeout=0.4).run(doubles(2)):

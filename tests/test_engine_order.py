@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 import engine_calls
+import pytest
 from engine_runs import call, local, make_engine, nothing_left_behind, numbered, run
 
 from fmnist_mlp.engines.calls import Outcome
@@ -50,6 +51,7 @@ def test_a_process_is_replaced_after_some_calls():
     assert hellos == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_process_that_grew_too_large_is_replaced():
     engine = local(recycle_bytes=300 * 2**20)
     outcomes = run(

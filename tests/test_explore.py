@@ -152,6 +152,7 @@ def test_the_sample_holds_every_class_in_its_share_and_follows_the_seed():
 # ---- The page ----
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_needs_nothing_but_itself(tmp_path, source):
     lines = []
     path = explore(source, tmp_path / "out", sample=60, notify=lines.append)
@@ -179,6 +180,7 @@ def test_the_page_is_whole_and_needs_nothing_but_itself(tmp_path, source):
     assert len(lines) > 3
 
 
+@pytest.mark.slow
 def test_the_pages_numbers_are_those_of_the_data(tmp_path, source, tiny_images):
     x, y = tiny_images
     x_train, y_train, x_test, y_test = x[:150], y[:150], x[150:], y[150:]
@@ -209,6 +211,7 @@ def test_the_pages_numbers_are_those_of_the_data(tmp_path, source, tiny_images):
     assert f"{100 * own:.1f} % of the images have a nearest neighbour of their own class" in page.text
 
 
+@pytest.mark.slow
 def test_the_class_that_a_class_is_confused_with_is_named(tmp_path):
     # On a line: the images of class 0 lie beside those of class 1, those of class 2 keep to themselves.
     train = [(10, 0), (11, 1), (50, 0), (51, 1), (200, 2), (201, 2), (240, 1), (242, 1), (243, 1)]
@@ -240,6 +243,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_matplotlib_is_set_to(tmp_p
     assert read(tmp_path / "third")["examples.png"] != read(tmp_path / "first")["examples.png"]
 
 
+@pytest.mark.slow
 def test_names_from_outside_are_escaped_and_drawn_as_they_are(tmp_path):
     name = os.fsdecode(
         b"<script>$\\frac{$&\"'\n\xff\xe6\xbc\xa2"
@@ -250,6 +254,7 @@ def test_names_from_outside_are_escaped_and_drawn_as_they_are(tmp_path):
     assert "idx:<script>$\\frac{$&\"'" in page.text
 
 
+@pytest.mark.slow
 def test_the_generated_stand_in_is_named_in_the_title_with_the_reason(tmp_path):
     source = DataSource("synthetic", fallback_reason="there is <no> network & nothing cached")
     page = look(source, tmp_path / "out", sample=10, limit=40)
@@ -323,6 +328,7 @@ def test_what_cannot_be_made_says_why_and_the_rest_is_there(tmp_path, arrays, op
     assert "nan" not in page.text
 
 
+@pytest.mark.slow
 def test_indices_on_the_page_are_those_of_the_files_whatever_the_limit(tmp_path, source, tiny_images):
     x, y = tiny_images[0][:150], tiny_images[1][:150]
     page = look(source, tmp_path / "out", limit=50)
@@ -341,6 +347,7 @@ def test_a_limit_that_leaves_only_high_classes_of_many_draws_those(tmp_path):
     assert "The first 1 of 50 classes." in page.text
 
 
+@pytest.mark.slow
 def test_images_that_vary_outside_the_sample_only_have_no_map_by_tsne(tmp_path):
     x_train, y_train, x_test, y_test = draw_images(300, value=9)
     left_out = np.setdiff1d(np.arange(300), stratified_sample(y_train, 20, seed=0))[0]
@@ -361,6 +368,7 @@ def test_large_images_have_their_components_from_a_sample_that_is_named(tmp_path
 # ---- Files ----
 
 
+@pytest.mark.slow
 def test_pictures_of_an_earlier_run_go_and_other_files_stay(tmp_path, source):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -379,6 +387,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_read(tmp_pa
     assert lines == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_older_page_whole(tmp_path, source, monkeypatch):
     path = explore(source, tmp_path / "out", limit=4)
     before = {file: file.read_bytes() for file in path.parent.iterdir()}

@@ -283,6 +283,7 @@ def test_an_empty_folder_is_filled(finished, tmp_path):
     assert sorted(leftovers(tmp_path)) == ["README.md", "classes.json", "small.keras"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -392,6 +393,7 @@ def test_a_converter_that_fails_is_one_line_and_nothing_stays(finished, tmp_path
 # ---- the command ----
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_checked_and_where_the_card_lies(finished, tmp_path, capsys):
     arguments = ["export", "small", "--to", str(tmp_path / "out"), "--format", "keras", "savedmodel", "keras"]
     assert verbs([*arguments, "--results-dir", str(finished.results)]) == 0

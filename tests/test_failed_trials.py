@@ -32,6 +32,7 @@ def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_images_that_changed_under_a_sweep_are_noticed(worker, tmp_path):
     with pytest.raises(ImagesChanged, match="are not those that the sweep was planned with"):
         run_first(write_images(tmp_path / "images", test_seed=2), tmp_path)
@@ -48,6 +49,7 @@ def test_images_that_turned_bad_are_the_users_to_mend(worker, tmp_path):
     assert Results(tmp_path / "results").load_record(one.fingerprint) is None
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_a_failed_record(source, tmp_path):
     (one,) = tiny_trials(tmp_path, DIVERGES)
     record = run(one, source, tmp_path)

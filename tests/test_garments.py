@@ -45,6 +45,7 @@ def test_all_arithmetic_is_float32():
         assert np.isfinite(brightness).all(), drawing.__name__
 
 
+@pytest.mark.slow
 def test_no_image_is_empty_or_cut_by_the_frame_or_drawn_twice(drawn):
     images = np.concatenate([drawn[0][0], drawn[1][0]])
     lit = (images > 10).mean(axis=(1, 2))

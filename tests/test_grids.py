@@ -172,6 +172,7 @@ def by_hand(grid):
     ]
 
 
+@pytest.mark.slow
 @anything
 @given(grids)
 def test_a_grid_is_what_loops_by_hand_make_of_it(tmp_path, grid):
@@ -226,6 +227,7 @@ def test_one_mistake_in_a_grid_gets_one_message(complain, line, message):
     assert echo == "    " + line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grid", "message"),
     [

@@ -103,6 +103,7 @@ def test_a_gzip_bomb_of_4_gigabytes_is_refused_with_little_memory(run, project, 
         assert is_one_line(run("bomb.yaml", "--dry-run"), rf"{paths[0].name}: (goes on after|its header claims)")
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_below_the_limit_costs_no_more_than_the_limit(run, project, monkeypatch):
     """128 MB announced and there: they are read, for they could be images, and refused for lack of labels."""
     limit = 128 * MEBIBYTE

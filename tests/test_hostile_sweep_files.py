@@ -106,6 +106,7 @@ def test_a_long_list_of_seeds_takes_no_quadratic_time(project):
     assert time.process_time() - began < 5
 
 
+@pytest.mark.slow
 def test_more_trials_than_anybody_could_train_are_refused_before_they_are_listed(run, project, trained, monkeypatch):
     """5,000 stacks in 40 kB and 10,000 seeds: each trial is a kilobyte of memory, a fingerprint and a look for it."""
     stacks = "".join(f"- [{units}]\n" for units in range(1, 5001))
@@ -118,6 +119,7 @@ def test_more_trials_than_anybody_could_train_are_refused_before_they_are_listed
     assert re.match(r"many\.yaml:.* 50,000,000 trials", ran.errors[0])
 
 
+@pytest.mark.slow
 @anything
 @given(text=mutated())
 def test_any_sweep_file_is_a_plan_or_one_clear_answer(run, project, text):

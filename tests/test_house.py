@@ -151,6 +151,7 @@ def test_tests_use_public_names(path):
 HEAVY = "tensorflow keras sklearn scipy pandas matplotlib PIL tensorboard"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "without"),
     [

@@ -88,6 +88,7 @@ def test_event_files_cut_at_any_byte_are_never_kept(tmp_path):
                 keep_events(path.parent, tmp_path / f"draft-{length}")
 
 
+@pytest.mark.slow
 def test_a_resumed_trial_has_every_epoch_once(source, tmp_path):  # noqa: F811
     from fmnist_mlp.engines.calls import Stopped
 
@@ -120,6 +121,7 @@ def test_curves_grow_while_one_watches(source, tmp_path):  # noqa: F811
     assert not Results(tmp_path / "results").live_folder(one.fingerprint).exists(), "the record has them"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["", "validation"])
 def test_curves_that_are_deleted_while_a_trial_trains_are_made_anew_and_it_is_said(part, source, tmp_path):  # noqa: F811
     from fmnist_mlp.training import trial

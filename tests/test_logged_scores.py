@@ -37,6 +37,7 @@ def invented_images(image_shape=(28, 28), num_classes=10, n=300):
     return Dataset(DataSource("synthetic"), "invented", x[:1], y[:1], x, y, names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image_shape", "num_classes"), [((28, 28), 10), ((1, 1), 2), ((8, 200), 3), ((120, 90), 16), ((9, 9), 256)]
 )

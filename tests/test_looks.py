@@ -44,6 +44,7 @@ def trained(figures, **arguments):
 FOUR = {"far": -30.0, "best": 0.0, "near": -1.2, "close": -0.1}
 
 
+@pytest.mark.slow
 def test_after_each_look_those_still_open_and_the_best_are_trained_on():
     progress, steps = trained(invented(FOUR))
     assert steps[0] == dict.fromkeys(FOUR, 5)
@@ -92,6 +93,7 @@ def test_a_look_waits_for_every_record_and_one_of_a_fixed_number_of_seeds_for_no
     assert progress_of(figures, ended, at=(5,)).look == 1
 
 
+@pytest.mark.slow
 def test_an_architecture_of_which_no_trial_of_a_look_is_left_gets_no_more_seeds():
     figures = invented(FOUR)
     for seed in SEEDS[5:]:

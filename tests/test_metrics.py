@@ -250,6 +250,7 @@ def test_bootstrap_of_three_images_agrees_with_all_their_resamples():
     assert metrics.bootstrap_difference(a, b) == (0.0, *expected)
 
 
+@pytest.mark.slow
 def test_bootstrap_gives_the_same_interval_again_and_another_for_another_seed():
     rng = np.random.default_rng(13)
     a, b = rng.random(300), rng.random(300)
@@ -257,6 +258,7 @@ def test_bootstrap_gives_the_same_interval_again_and_another_for_another_seed():
     assert metrics.bootstrap_difference(a, b, seed=1) != metrics.bootstrap_difference(a, b, seed=2)
 
 
+@pytest.mark.slow
 def test_bootstrap_takes_images_that_all_differ_in_pieces():
     """Ten thousand distinct values; the pieces do not divide the resamples; the normal interval is the reference."""
     rng = np.random.default_rng(14)

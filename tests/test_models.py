@@ -43,6 +43,7 @@ _dense_layers = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(layers=_dense_layers, shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), num_classes=st.integers(2, 12))
 def test_sizes_with_and_without_keras_agree_for_random_stacks(layers, shape, num_classes):
@@ -131,6 +132,7 @@ def test_initial_weights_are_those_of_keras_set_random_seed():
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.slow
 def test_the_exported_model_takes_raw_images_and_gives_probabilities(tmp_path):
     layers = [Conv2D(filters=2, kernel_size=3, activation="relu"), Dropout(rate=0.5), Dense(units=6, activation="relu")]
     model = models.build_model(layers, (8, 8), 3, seed=0)
@@ -205,6 +207,7 @@ def test_of_raw_images_a_saved_model_says_what_the_exported_one_does_to_the_last
         np.testing.assert_array_equal(loaded.predict_on_batch(given[i : i + 1]), expected[1 + i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_saved_model_takes_images_divided_by_255_for_what_they_are(saved, dtype):
     """Image by image, beside raw ones in a batch too. Without the guard they are cast to 0 and 1 in silence."""

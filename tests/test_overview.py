@@ -93,6 +93,7 @@ def test_a_small_sweep_has_two_runs_a_stack(tmp_path):
     assert runs(made.logs.trials_folder) >= {"8/seed-0", "8/seed-1", "9/seed-0", "9/seed-1"}
 
 
+@pytest.mark.slow
 def test_of_many_stacks_the_best_are_shown(tmp_path):
     made = Shown(tmp_path, 60, 1).whole_run()
     found = runs(made.logs.folder)
@@ -203,6 +204,7 @@ def test_curves_of_an_interrupted_trial_stay_and_make_room_for_those_that_train(
 # ---- several sweeps, and others ----
 
 
+@pytest.mark.slow
 def test_sweeps_of_one_logs_folder_share_the_places(tmp_path):
     first = Shown(tmp_path, 25, 1, "first").whole_run()
     assert len(runs(first.logs.folder)) == 39
@@ -240,6 +242,7 @@ def test_runs_of_others_count_and_stay(tmp_path):
     assert {path.read_text() for path in mine} == {"mine"}
 
 
+@pytest.mark.slow
 def test_what_a_person_changed_in_another_sweeps_overview_is_kept_and_said(tmp_path):
     first = Shown(tmp_path, 25, 1, "first").whole_run()
     worst = min(int(run) for run in runs(first.logs.folder) if run.isdigit())

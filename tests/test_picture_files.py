@@ -286,6 +286,7 @@ def test_a_photo_of_108_megapixels_is_unpacked_smaller():
         load_image(encode(photo.convert("1")))
 
 
+@pytest.mark.slow
 def test_a_jpeg_2000_of_any_number_of_levels_is_read():
     for levels, width, height in [(1, 1500, 2000), (2, 1500, 2000), (6, 1500, 2000), (6, 1539, 2053)]:
         photo = draw_garment((300, 400)).resize((width, height), Image.Resampling.NEAREST)

@@ -146,6 +146,7 @@ def test_a_large_picture_gives_what_the_same_picture_gives_small():
     assert np.abs(difference).mean() < 2
 
 
+@pytest.mark.slow
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))), st.sampled_from(["auto", "yes", "no"]))
 @example(np.array([[0, 26]], np.uint8), "yes")  # as much lighter as darker than its border
 @settings(max_examples=150, deadline=None)

@@ -309,6 +309,7 @@ def test_rows_are_those_of_the_table_with_numbers_as_numbers(finished):
     assert (rows[0]["verdict"], rows[0]["layers"]) == ("worse", "16")
 
 
+@pytest.mark.slow
 def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys):
     finished, name = finished_sweep(tmp_path, overrides=Overrides(epochs=2)), "architectures+epochs-2"
     with pytest.raises(
@@ -331,6 +332,7 @@ def test_a_quick_look_is_taken_where_it_is_named_alone_and_said(tmp_path, capsys
 # ---- the model ----
 
 
+@pytest.mark.slow
 def test_a_predictor_says_what_keras_says_most_probable_first(finished):
     import keras
 
@@ -435,6 +437,7 @@ def test_the_table_says_class_probability_and_how_each_image_was_read(finished, 
     assert "light on dark:" in printed
 
 
+@pytest.mark.slow
 def test_json_is_one_object_a_file_with_the_names_of_files_as_they_are(finished, pictures, capsys):
     paths = [pictures / "dark.png", pictures / "broken.png", pictures / "light [bold]:boot:.jpg"]
     assert run(*paths, "--json", "--top", 2, "--model", "small", "--results-dir", finished.results) == 2
@@ -472,6 +475,7 @@ def test_no_model_yet_is_one_line(tmp_path, capsys):
     assert (printed.err.count("\n"), printed.out) == (1, "")
 
 
+@pytest.mark.slow
 def test_inversion_can_be_asked_for(finished, pictures, capsys):
     for invert, inverted in [("yes", True), ("no", False)]:
         assert run(pictures / "dark.png", "--json", "--invert", invert, "--results-dir", finished.results) == 0

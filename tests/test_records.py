@@ -94,6 +94,7 @@ def test_there_is_no_record_before_there_is_one(made):
     assert not made.root.exists(), "looking writes nothing"
 
 
+@pytest.mark.slow
 def test_a_record_cut_at_any_byte_is_refused(done):
     made, record, path = done
     content = path.read_bytes()

@@ -487,6 +487,7 @@ def test_a_refit_is_what_fit_makes_of_all_images(refitted, source, loop, tmp_pat
     assert record.history["loss"] == pytest.approx(losses, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_record_of_a_refit_with_validation_missing_in_another_is_refused(refitted):
     _, (record, _) = refitted
     content = json.loads(record.model_dump_json())

@@ -25,6 +25,7 @@ __all__ = ["quick", "three"]  # fixtures, used by name
 # ---- the page
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_page_are_those_of_results_csv(three, quick):
     page = read_page(write_report(three))
     with (three.folder / "results.csv").open(newline="") as file:
@@ -65,6 +66,7 @@ def test_the_numbers_of_the_page_are_those_of_results_csv(three, quick):
     assert f"Of 3 architectures on idx:tiny, {best} has the highest validation accuracy" in page.text
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_refers_to_nothing_else(three, quick):
     page = read_page(write_report(three))
     references = page.attributes("src", "href", "srcset", "action", "data")
@@ -86,6 +88,7 @@ def test_pictures_have_words_and_headings_have_a_scope(three, quick):
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
+@pytest.mark.slow
 def test_the_pictures_of_the_page_are_the_files_in_plots_and_no_others_of_ours_lie_there(three):
     three.results.write_report(three.sweep, "<html>an older page</html>", {"of_an_older_page.png": b"old"})
     (three.folder / "plots" / "mine.png").write_bytes(b"mine")
@@ -112,6 +115,7 @@ def test_the_same_records_give_the_same_bytes_whatever_the_users_settings(three,
     assert (write_report(other).read_bytes(), plots(other)) == first
 
 
+@pytest.mark.slow
 def test_nothing_is_drawn_where_nothing_has_changed(three, monkeypatch):
     path = write_report(three)
     before = path.stat()
@@ -140,6 +144,7 @@ def test_a_damaged_report_is_made_again(three, quick, damage):
     assert (write_report(three).read_bytes(), plots(three)) == whole
 
 
+@pytest.mark.slow
 def test_another_record_makes_another_page(three, quick):
     before = write_report(three).read_bytes()
     trial = three.plan[0]
@@ -171,6 +176,7 @@ architectures:
     assert "optimizeradam" in page.text
 
 
+@pytest.mark.slow
 def test_a_stand_in_is_named_in_the_title_with_its_reason(three, quick):
     source = DataSource("synthetic", fallback_reason="no <network> and no folder")
     page = read_page(write_report(three, source, dataset="synthetic"))
@@ -214,6 +220,7 @@ def with_figures(folder, figures):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HEADS)
 def test_the_page_begins_with_the_sentence_to_pass_on(what, tmp_path, quick):
     figures, sentence = HEADS[what]
@@ -255,6 +262,7 @@ def with_images(tmp_path):
     return invent(made), source
 
 
+@pytest.mark.slow
 def test_the_best_trial_is_shown_with_images_that_it_gets_right_and_wrong(with_images):
     made, source = with_images
     page = whole_page(made, source)
@@ -265,6 +273,7 @@ def test_the_best_trial_is_shown_with_images_that_it_gets_right_and_wrong(with_i
     assert f"of its {mistakes} mistake" in page.text
 
 
+@pytest.mark.slow
 def test_of_images_that_are_known_only_those_for_testing_are_read(with_images, quick, monkeypatch):
     made, source = with_images
     np.testing.assert_array_equal(load_test_images(source), load_data(source).x_test)
@@ -277,6 +286,7 @@ def test_of_images_that_are_known_only_those_for_testing_are_read(with_images, q
     assert "samples.png" in plots(made)
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_shown_are_left_out_with_the_reason(with_images, quick, monkeypatch):
     made, source = with_images
     assert "No test images are shown: the report was made without them." in whole_page(made).text
@@ -301,6 +311,7 @@ def test_images_that_cannot_be_shown_are_left_out_with_the_reason(with_images, q
 # ---- files and imports
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named(three, quick):
     rows = table.write_tables(three.state, three.results)
     (three.folder / "plots").write_text("in the way")

@@ -82,6 +82,7 @@ def test_the_mark_of_an_earlier_version_is_taken_over(made):
     assert made.results.registry.sweeps() == [("small", made.sweep.path.resolve())]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.one_of(st.text(max_size=20), st.text(alphabet="a./\\~:-_\0 ", min_size=1, max_size=8)))
 @example(name="..")

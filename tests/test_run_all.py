@@ -60,11 +60,13 @@ def test_files_that_have_no_tests_of_these_are_no_failure(tmp_path):
     assert (ran.returncode, len(ran.stdout.splitlines())) == (0, 2)
 
 
+@pytest.mark.slow
 def test_where_all_pass_it_says_so(tmp_path):
     ran = run_all(tmp_path, "test_passes.py")
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "all passed")
 
 
+@pytest.mark.slow
 def test_it_does_not_wait_for_what_a_test_left_running(tmp_path):
     started = time.monotonic()
     assert run_all(tmp_path, "test_leaves_one.py").returncode == 0

@@ -120,6 +120,7 @@ def test_a_candidate_that_is_killed_goes_on_to_its_rung_and_beyond(plain, source
     assert content(tmp_path, run(one, source, tmp_path)) == expected_content
 
 
+@pytest.mark.slow
 def test_a_checkpoint_beyond_the_rung_is_not_trained_further_and_stays(plain, source, tmp_path):
     one, expected, expected_content = plain
     with pytest.raises(Stopped):
@@ -131,6 +132,7 @@ def test_a_checkpoint_beyond_the_rung_is_not_trained_further_and_stays(plain, so
     assert content(tmp_path, run(one, source, tmp_path)) == expected_content
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_time_and_changes_no_bit(plain, source, tmp_path):
     one, expected, expected_content = plain
     run(candidate(one, 1), source, tmp_path)
@@ -199,6 +201,7 @@ def test_a_candidate_may_be_ended_by_its_own_early_stopping(until, source, tmp_p
     assert checkpoint_of(one, tmp_path).exists() == (not is_whole)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_early_stopping_ended_makes_a_whole_candidate(source, tmp_path):
     (one,) = tiny_trials(tmp_path, ENDS_ITSELF)
     with pytest.raises(Stopped):
@@ -220,6 +223,7 @@ def test_an_unscored_record_has_curves_and_nothing_of_test_images(plain, source,
     assert not Results(tmp_path / "results").live_folder(one.fingerprint).exists()
 
 
+@pytest.mark.slow
 def test_an_unscored_record_of_a_long_training_takes_at_most_60_kib(source, tmp_path):
     (one,) = tiny_trials(tmp_path, SWEEP.replace("epochs: 6", "epochs: 101"))
     folder = folder_of(run(candidate(one, 100), source, tmp_path), tmp_path)
@@ -227,6 +231,7 @@ def test_an_unscored_record_of_a_long_training_takes_at_most_60_kib(source, tmp_
     assert 4096 * (1 + sum(blocks)) <= 60 * 1024, "the folder is a block of its own"
 
 
+@pytest.mark.slow
 def test_a_candidate_that_diverges_has_failed(source, tmp_path):
     (one,) = tiny_trials(tmp_path, DIVERGES)
     record = run(candidate(one, 1), source, tmp_path)
@@ -246,6 +251,7 @@ def planned_before(one, source, folder, **changes):
     return record, {"found": True} in context.messages
 
 
+@pytest.mark.slow
 def test_only_a_record_with_enough_will_do(plain, source, tmp_path):
     one, _, expected_content = plain
     three = run(candidate(one, 3), source, tmp_path)

@@ -542,6 +542,7 @@ def test_a_disk_that_fills_while_models_are_copied_is_the_users_to_mend(fake, mo
     assert len(fake.rows()) == 6, "the tables are written, the records kept"
 
 
+@pytest.mark.slow
 def test_a_thousand_done_trials_are_planned_from_their_records_alone(tmp_path, monkeypatch):
     """No time is asserted here (benchmarks do); only that each record is read once and nothing else of a trial."""
     fake = Fake(tmp_path, monkeypatch, SWEEP.replace("seeds: 2", "seeds: 40"))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from sweeping import ROOT
 
 from fmnist_mlp.sweepfile.layers import LAYERS
@@ -12,6 +13,7 @@ from fmnist_mlp.sweepfile.search_entry import SearchKeys, SpaceKeys
 from fmnist_mlp.sweepfile.settings import SweepSettings, Training
 
 
+@pytest.mark.slow
 def test_the_schema_file_is_what_its_command_prints():
     command = [sys.executable, "-m", "fmnist_mlp.sweepfile.schema"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

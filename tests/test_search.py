@@ -140,12 +140,14 @@ def test_finalists_are_the_best_whole_ones_and_are_trained_with_the_seeds_of_the
     assert {int(row["seed"]) for row in searching.rows()} == {0, 1}
 
 
+@pytest.mark.slow
 def test_nothing_of_a_candidate_is_in_the_table(searching):
     searching.run()
     assert len(searching.rows()) == 4 * 2
     assert len(searching.rows("results.csv")) == 4
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_asks_nobody(searching, monkeypatch):
     searching.run()
     before = kept(searching)
@@ -176,6 +178,7 @@ def test_a_search_that_dies_goes_on_to_the_same(stop_at, searching, tmp_path, mo
     assert kept(other) == whole
 
 
+@pytest.mark.slow
 def test_without_its_list_a_search_proposes_the_same_again(searching):
     searching.run()
     before = kept(searching)
@@ -184,6 +187,7 @@ def test_without_its_list_a_search_proposes_the_same_again(searching):
     assert (plan.to_train, kept(searching)) == ((), before)
 
 
+@pytest.mark.slow
 def test_more_trials_later_are_as_if_they_had_been_asked_for_at_once(searching, tmp_path, monkeypatch):
     searching.run()
     more = SEARCH.replace("trials: 40", "trials: 60")
@@ -198,6 +202,7 @@ def test_more_trials_later_are_as_if_they_had_been_asked_for_at_once(searching, 
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_trials_are_whole_rounds(searching, tmp_path, monkeypatch):
     searching.run()
     other = Fake(tmp_path / "other", monkeypatch, text=SEARCH.replace("trials: 40", "trials: 21"))
@@ -205,6 +210,7 @@ def test_trials_are_whole_rounds(searching, tmp_path, monkeypatch):
     assert found(searching) == found(other)
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_search(searching, tmp_path, monkeypatch):
     searching.run()
     other = Fake(tmp_path / "other", monkeypatch, text=SEARCH.replace("trials: 40", "trials: 40\n  seed: 1"))
@@ -269,6 +275,7 @@ def test_a_candidate_that_comes_again_is_told_again_and_costs_nothing(searching)
     assert len(told(summary)) == 20
 
 
+@pytest.mark.slow
 def test_what_is_over_budget_is_proposed_again_and_told_as_infeasible(searching):
     searching.write(SEARCH + "max_params: 2000\n")
     _, summary = searching.run()
@@ -300,6 +307,7 @@ def of_round(fake, number):
     return [row for row in found(fake) if int(row["round"]) == number]
 
 
+@pytest.mark.slow
 def test_candidates_that_fail_are_told_as_failed_and_the_search_goes_on(searching):
     first = searching.plan().to_train[:2]
     for trial in first:
@@ -323,6 +331,7 @@ def test_a_rung_in_which_all_fail_ends_its_round(searching):
     assert "whole" in {row["status"] for row in of_round(searching, 1)}
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_machine_halts_the_search_until_the_next_run(searching, tmp_path, monkeypatch):
     trial = searching.plan().to_train[5]
     searching.fate[trial.architecture.name, trial.seed] = MemoryError("no memory")
@@ -351,6 +360,7 @@ def test_a_list_that_is_damaged_is_proposed_again(damage, searching):
     assert kept(searching) == before
 
 
+@pytest.mark.slow
 def test_a_list_holds_whatever_optuna_would_propose_today(searching, monkeypatch):
     searching.run()
     before = found(searching)
@@ -378,6 +388,7 @@ def test_verdicts_wait_until_all_finalists_are_there(searching):
     assert len(summary.state.sweep.architectures) == 4
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_known_to_clean(searching):
     from fmnist_mlp.runner.clean import find_leftovers
 
@@ -389,6 +400,7 @@ def test_what_is_asked_for_is_known_to_clean(searching):
         find_leftovers(root, searching.folder / "logs")
 
 
+@pytest.mark.slow
 def test_what_matters_is_told(searching):
     searching.write(SEARCH.replace("trials: 40", "sampler: random\n  trials: 100"))
     _, summary = searching.run()
@@ -398,6 +410,7 @@ def test_what_matters_is_told(searching):
     assert {*found} == {*summary.state.search.search.axes}
 
 
+@pytest.mark.slow
 def test_every_column_is_explained(searching):
     from test_results import explained
 

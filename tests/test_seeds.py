@@ -77,6 +77,7 @@ def test_augmentation_is_fresh():
         assert_all_differ([draw[name]] for draw in draws)
 
 
+@pytest.mark.slow
 def test_initial_weights_and_dropout_are_fresh():
     from fmnist_mlp.training.models import build_model
 

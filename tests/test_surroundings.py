@@ -216,12 +216,14 @@ def warn(context):
     return "went on"
 
 
+@pytest.mark.slow
 def test_warnings_that_are_errors_for_us_are_none_in_a_worker(monkeypatch):
     monkeypatch.setattr(sys, "warnoptions", ["error"])  # as PYTHONWARNINGS=error does; a child is told by -W
     (outcome,) = run_engine(local(), call(warn)).values()
     assert outcome.value == "went on"
 
 
+@pytest.mark.slow
 def test_matplotlib_is_imported_whatever_backend_the_shell_names():
     script = "from fmnist_mlp.report import plots; plots.own_style().__enter__(); import matplotlib as m; "
     for backend in ("module://matplotlib_inline.backend_inline", "nonsense", "svg", ""):

@@ -193,6 +193,7 @@ def cells_of(text):
     return [header, *rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select_by", ["val_accuracy", "val_loss"])
 def test_the_markdown_of_many_architectures_is_whole_and_its_best_are_first(select_by, tmp_path):
     names = [f"n{i}.{'_-'[i % 2] * (i % 5)}x__" for i in range(200)]

@@ -111,6 +111,7 @@ def test_a_curve_has_one_point_an_epoch_and_it_is_the_historys(run_name, tag, na
         assert [value for _, value in points] == pytest.approx(trained.records[one.fingerprint].history[name], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_trials_own_run_holds_its_final_figures_and_its_hparams_session(trained):
     one = trained.plan[0]
     record = trained.records[one.fingerprint]
@@ -248,6 +249,7 @@ def test_a_mistake_is_shown_with_its_pixels(trained, ask):
     assert (shown[4 : 4 + 80, 14 : 14 + 80] == enlarged).all()
 
 
+@pytest.mark.slow
 def test_precision_recall_curves_are_those_of_scikit_learn(trained, ask):
     from sklearn.metrics import precision_score, recall_score
 
@@ -296,6 +298,7 @@ def test_the_text_tab_has_a_page_an_architecture_and_the_table(trained, ask):
         assert f"<td>{row['architecture']}</td>" in shown["text"]
 
 
+@pytest.mark.slow
 def test_the_graph_has_the_shapes_of_layers_of_every_kind(tmp_path):
     from tensorboard.compat.proto import graph_pb2
 
@@ -373,6 +376,7 @@ def test_curves_of_unequal_length_are_averaged_over_the_trials_that_went_so_far(
     assert [(p[tag], p[f"{tag}_lowest"], p[f"{tag}_highest"]) for p in found] == [(2, 1, 3), (3, 3, 3), (3, 3, 3)]
 
 
+@pytest.mark.slow
 def test_the_projector_shows_what_keras_computes_in_the_last_hidden_layer(trained, ask):
     import keras
 
@@ -508,6 +512,7 @@ def test_histograms_change_no_number_of_a_trial(source, tmp_path):  # noqa: F811
     assert models[0].read_bytes() == models[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_histograms_are_logged_when_asked_for_and_only_then(trained, source, tmp_path):  # noqa: F811
     assert not tagged(trained.logs.trial_folder(trained.plan[0]) / "train")
     (one,) = tiny_trials(tmp_path, LIVELY)
@@ -521,6 +526,7 @@ def test_histograms_are_logged_when_asked_for_and_only_then(trained, source, tmp
     assert norms[:, 2].sum() == 5, "162 training images are five minibatches of 32"
 
 
+@pytest.mark.slow
 def test_gradient_norms_are_those_computed_by_hand(source, tmp_path):  # noqa: F811
     """Of softmax regression: the gradient of the logits is what is said minus what is true, over the minibatch."""
     text = "name: tiny\nseeds: 1\ntraining: {epochs: 1}\narchitectures: [{name: flat, layers: []}]\n"

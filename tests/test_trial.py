@@ -38,6 +38,7 @@ def numbers(record):
 # ---- the numbers of a record
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_record_are_those_of_its_exported_model(trained, source):
     """The reference multiplies the exported weights by hand in float64."""
     import keras
@@ -107,6 +108,7 @@ def test_what_a_trial_costs_is_in_its_record(trained, source):
     assert 100e6 < record.measured["peak_memory_bytes"] < 20e9
 
 
+@pytest.mark.slow
 def test_a_trial_reports_its_beginning_and_every_epoch(source, tmp_path):
     messages = []
     record = run_first(source, tmp_path, messages=messages)
@@ -154,6 +156,7 @@ def test_a_stopped_trial_goes_on_to_the_same_record(interrupted, source):
     assert not checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_a_trial_stopped_again_and_again_gets_there(interrupted, source):
     one, expected, folder = interrupted
     with pytest.raises(Stopped):

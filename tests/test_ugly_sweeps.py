@@ -44,6 +44,7 @@ def test_one_architecture_of_one_seed_has_all_pictures(tmp_path, epochs, more):
     assert "net-1" in page.text
 
 
+@pytest.mark.slow
 def test_images_of_one_figure_each_tie_without_a_division_by_nothing(tmp_path):
     made = Made(tmp_path, sweep_text())
     for trial in made.plan:
@@ -61,6 +62,7 @@ def test_any_number_of_classes_can_be_drawn(tmp_path, classes):
     assert len(page.table("class")) <= 1 + MOST_CONFUSIONS
 
 
+@pytest.mark.slow
 def test_names_of_classes_are_text_on_the_page_and_in_pictures(tmp_path):
     names = ["<b>bold</b>", "$x_{$", "\u670d\n\u0000", "a" * 300]
     made = invent(Made(tmp_path, sweep_text(2, 2)), names=names)
@@ -69,6 +71,7 @@ def test_names_of_classes_are_text_on_the_page_and_in_pictures(tmp_path):
     assert any("<b>bold</b>" in cell["text"] for row in page.table("class") for cell in row)
 
 
+@pytest.mark.slow
 def test_the_name_of_a_folder_is_text(three):
     page = whole_page(three, dataset='idx:<img src=x onerror="alert(1)">$\\frac{$')
     assert page.title.startswith("small on idx:<img src=x")
@@ -139,6 +142,7 @@ def test_without_predictions_the_page_says_so_until_it_is_made_again(three, quic
     assert write_report(three, again=True).read_text() == page.source
 
 
+@pytest.mark.slow
 def test_curves_without_finite_numbers_and_of_different_lengths_are_drawn(three):
     lengths = iter(range(1, 10))
     for trial in three.plan:

@@ -131,6 +131,7 @@ def test_a_changed_confusion_matrix_or_score_of_a_class_contradicts_the_predicti
             results.load_record(record.fingerprint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.keras", "predictions.npz"])
 def test_a_changed_byte_anywhere_in_a_file_is_found_or_changes_nothing_that_is_read(name, older):
     """Both are zip archives: their check sums cover the content, and what follows from it is compared."""

@@ -113,6 +113,7 @@ def test_failures_are_records_that_a_look_does_not_wait_for(until):
     assert rows == {"far": "worse", "near": "failed", "best": "best"}
 
 
+@pytest.mark.slow
 def test_a_stack_that_fails_for_some_seeds_only_is_judged_on_the_others(until):
     until.fate["near", 2] = ValueError("no")
     _, summary = until.run()
@@ -129,6 +130,7 @@ def test_a_stopped_sweep_has_the_verdicts_of_its_last_whole_look(until):
     assert {name: row["verdict"] for name, row in rows.items()} == {"far": "worse", "near": "undecided", "best": "best"}
 
 
+@pytest.mark.slow
 def test_refits_follow_the_last_look_as_many_as_the_first_has_seeds(until):
     until.write(UNTIL + "refit: true\n")
     _, summary = until.run()

@@ -102,6 +102,7 @@ def test_models_that_agree_on_every_image_have_the_interval_of_one():
     assert both == pytest.approx(one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "images", "seed_std"),
     [(5, 1000, 0.06), (10, 1000, 0.06), (5, 300, 0.3), (20, 200, 0.1)],

@@ -50,6 +50,7 @@ def watched(run, monkeypatch):  # noqa: F811
     return watched
 
 
+@pytest.mark.slow
 def test_a_save_trains_what_changed_and_says_what_moved(watched, project, trained):  # noqa: F811
     def add_a_seed(wait_for):
         wait_for("watching")
@@ -79,6 +80,7 @@ def test_a_mistake_is_said_by_line_and_the_next_save_goes_on(watched, project, t
     assert (ran.code, ran.err.count("tiny.yaml:7:")) == (0, 1)
 
 
+@pytest.mark.slow
 def test_what_is_saved_while_trials_run_is_taken_up_between_epochs(watched, project, trained, monkeypatch):  # noqa: F811
     """And a mistake stops nothing."""
     stock, asked = trial.run_trial, []

@@ -33,6 +33,7 @@ plain_values = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(plain_values, st.sampled_from([None, 1]))
 def test_json_is_read_as_json(tree, indent):
