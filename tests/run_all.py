@@ -23,8 +23,20 @@ COMMAND = [
 ]
 # A process each, in the order of measured times, so that no core waits for another at the end.
 LONGEST_FIRST = (
-    *("engine_ray", "end_to_end", "search_runs", "surroundings", "sweeps", "kill", "compiled_epoch", "python"),
-    *("preprocess", "watch", "refit", "published", "search"),
+    *(
+        "engine_ray",
+        "end_to_end",
+        "search_runs",
+        "surroundings",
+        "overview",
+        "kill",
+        "rungs",
+        "app",
+        "sweeps",
+        "python",
+    ),
+    *("preprocess", "compiled_epoch", "refit", "export", "augment", "watch", "search", "trial", "training", "explore"),
+    *("published", "verdicts", "baseline_trials"),
 )
 PARTS = {"sweeps": 3, "compiled_epoch": 2}  # processes of a file that would grow too large in one
 FILES_A_PROCESS = 6

@@ -45,12 +45,14 @@ def test_any_grid_is_a_sweep_or_a_sweep_error(tmp_path, grid):
     only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", json.dumps({"grid": grid}).encode())
 
 
+@pytest.mark.slow
 @anything
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_random_bytes_are_a_sweep_error(tmp_path, content):
     only_a_sweep_or_a_sweep_error(tmp_path / "architectures.yaml", content)
 
 
+@pytest.mark.slow
 @anything
 @given(st.text(alphabet="ab:-?[]{}&*!|>'\"%#@`, \n\t<~0123.e\\", max_size=60), st.booleans())
 def test_random_punctuation_is_a_sweep_error(tmp_path, text, after_a_stack):

@@ -51,6 +51,7 @@ def test_the_page_begins_with_the_best_model_and_has_the_others(page):
     assert page.shape == (28, 28)
 
 
+@pytest.mark.slow
 def test_the_page_classifies_as_the_predictor_does(page, finished):
     pixels = load_image(draw_garment()).pixels
     expected = Predictor(finished.model("small"), CLASS_NAMES).predict(pixels)
@@ -412,6 +413,7 @@ def test_every_answer_carries_the_headers_that_keep_others_out(address, path, or
     assert not [name for name in headers if name.lower().startswith("access-control")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_SERVER, reason="needs starlette and uvicorn (the extra app)")
 @pytest.mark.parametrize(
     ("host", "lines"),

@@ -72,6 +72,7 @@ def test_little_is_spent_early():
     assert levels.pair == tuple(sorted(levels.pair))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", [(3, (5,)), pytest.param((4, USUAL), marks=pytest.mark.slow)], ids=str)
 def test_what_the_package_remembers_is_what_is_simulated(design):
     remembered = boundaries.usual()[boundaries.design_key(*design)]

@@ -246,6 +246,7 @@ def test_views_are_no_proof_of_anything(fake):
 # ---- the trash
 
 
+@pytest.mark.slow
 def test_what_is_moved_away_can_be_brought_back(fake):
     plan, _ = fake.run()
     fake.write(WITHOUT_WIDER)

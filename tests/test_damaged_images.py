@@ -272,6 +272,7 @@ def test_a_pipe_is_refused_rather_than_waited_for(folder):
         load_idx(folder)
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_claims(folder, monkeypatch):
     unpacked = []
     read = gzip.GzipFile.read

@@ -87,6 +87,7 @@ BAD_ANSWERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BAD_ANSWERS)
 def test_a_failed_download_leaves_nothing_half_and_says_why(server, pretend, cache, monkeypatch, what):
     (status, headers, body), message = BAD_ANSWERS[what]

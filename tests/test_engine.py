@@ -179,6 +179,7 @@ def test_an_idle_parent_sleeps(tmp_path):
     assert time.process_time() - started < 0.2
 
 
+@pytest.mark.slow
 def test_large_arguments_and_results_pass():
     size_bytes = 20 * 2**20
     calls = [call(engine_calls.big, size_bytes, key=f"result {n}") for n in range(2)]

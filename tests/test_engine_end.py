@@ -10,6 +10,7 @@ import threading
 import time
 
 import engine_calls
+import pytest
 from engine_calls import is_held, wait_until
 from engine_runs import SCRIPT_ENVIRONMENT, call, local, nothing_left_behind, numbered, run
 
@@ -74,6 +75,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_leave_interrupts_to_the_parent_from_their_first_moment(tmp_path):
     """Ctrl-C in a terminal goes to the whole process group; here it is held down from beginning to end."""
     (tmp_path / "script.py").write_text(INTERRUPTED_SCRIPT)

@@ -15,6 +15,7 @@ from fmnist_mlp.training import trial
 __all__ = ["source", "worker"]  # fixtures, used by name
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_the_users_to_mend(source, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -62,6 +63,7 @@ def test_a_training_that_diverges_is_a_failed_record(source, tmp_path):
     assert not results.checkpoint_folder(one.fingerprint).exists()
 
 
+@pytest.mark.slow
 def test_a_trial_that_failed_in_another_sweep_meanwhile_is_not_tried_again(source, tmp_path):
     (one,) = tiny_trials(tmp_path, DIVERGES)
     first = run(one, source, tmp_path)

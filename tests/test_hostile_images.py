@@ -71,6 +71,7 @@ def test_a_byte_changed_in_a_gzip_header_is_an_error_or_the_same_images(tmp_path
     assert sound == {3, 4, 5, 6, 7, 8, 9}  # RFC 1952: FLG, MTIME, XFL, OS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_a_file_of_images_of_any_other_length_is_an_error_that_names_it(tmp_path, ending):
     paths = write_idx_folder(tmp_path / "images", ending)

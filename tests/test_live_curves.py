@@ -103,6 +103,7 @@ def test_a_resumed_trial_has_every_epoch_once(source, tmp_path):  # noqa: F811
     assert [value for _, value in points] == pytest.approx(record.history["val_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_curves_grow_while_one_watches(source, tmp_path):  # noqa: F811
     """At the end of the first epoch its point can be read already."""
     one = tiny_trials(tmp_path, SWEEP)[2]  # the worker has its program at hand

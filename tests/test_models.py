@@ -221,6 +221,7 @@ def test_a_saved_model_takes_images_divided_by_255_for_what_they_are(saved, dtyp
     assert np.abs(exported.predict_on_batch(divided) - expected).max() > 0.05
 
 
+@pytest.mark.slow
 def test_other_formats_are_made_without_the_guard_of_the_file(saved):
     exported, loaded = saved
     plain = models.without_guard(loaded)

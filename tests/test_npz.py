@@ -287,6 +287,7 @@ def test_a_header_is_not_believed(what, compression, tmp_path):
     assert "x_train" in line or "cannot be read" in line
 
 
+@pytest.mark.slow
 def test_an_array_that_unpacks_to_far_more_than_it_announces_is_read_no_further(tmp_path, monkeypatch):
     path = with_member(
         tmp_path / "mine.npz", "x_train", npy((12, 4, 5), content=bytes(64 * 2**20)), zipfile.ZIP_DEFLATED

@@ -119,6 +119,7 @@ def test_what_is_in_step_is_not_written_again(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in made.logs_root.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_stack_of_failed_trials_has_a_row_and_stands_last(tmp_path):
     made = Shown(tmp_path, 2, 2)
     for trial in made.plan[2:]:
@@ -165,6 +166,7 @@ def test_what_trains_right_now_is_in_the_overview_until_it_has_ended(tmp_path):
     assert read(made.logs.folder / "9")["epoch_loss"] != one_seed
 
 
+@pytest.mark.slow
 def test_while_many_train_a_few_of_them_are_shown_and_never_too_many_runs(tmp_path):
     made = Shown(tmp_path, 30, 1)
     made.without(*made.plan[:10])
@@ -232,6 +234,7 @@ def test_with_more_sweeps_than_have_a_place_those_that_ran_last_have_one(tmp_pat
     assert len(runs(tmp_path / "logs")) <= MOST_RUNS
 
 
+@pytest.mark.slow
 def test_runs_of_others_count_and_stay(tmp_path):
     mine = [tmp_path / "logs" / f"mine-{number}" / "events.out.tfevents.1" for number in range(10)]
     for path in mine:

@@ -423,6 +423,7 @@ def run(*arguments):
     return verbs(["predict", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_table_says_class_probability_and_how_each_image_was_read(finished, pictures, capsys):
     paths = [pictures / "dark.png", pictures / "light [bold]:boot:.jpg"]
     assert run(*paths, "--results-dir", finished.results) == 0

@@ -108,6 +108,7 @@ def test_with_a_failed_trial_everybody_calls_the_same_architecture_the_best(fail
     assert [row["architecture"] for row in ranking.best_first(finished.rows())] == order
 
 
+@pytest.mark.slow
 def test_a_rerun_with_nothing_to_do_keeps_the_choice(failed):
     failed.run()
     failed.fate.clear()

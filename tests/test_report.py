@@ -78,6 +78,7 @@ def test_the_page_is_one_file_that_refers_to_nothing_else(three, quick):
     assert {value[1:] for value in references if value.startswith("#")} <= set(ids)
 
 
+@pytest.mark.slow
 def test_pictures_have_words_and_headings_have_a_scope(three, quick):
     page = read_page(write_report(three))
     assert len(page.images) >= 10
@@ -230,6 +231,7 @@ def test_the_page_begins_with_the_sentence_to_pass_on(what, tmp_path, quick):
     assert expected in " ".join(read_page(write_report(made)).text.split())
 
 
+@pytest.mark.slow
 def test_the_first_picture_has_every_trial_as_a_dot_above_its_parameters(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr("fmnist_mlp.report.plots_sweep.to_png", lambda figure: figures.append(figure) or PIXEL)

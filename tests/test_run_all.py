@@ -48,6 +48,7 @@ def test_what_fails_is_shown_and_its_file_named(tmp_path):
     assert "assert (1 + 1) == 3" in ran.stdout
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_without_a_word_is_a_failure_of_all_its_files(tmp_path):
     ran = run_all(tmp_path, "test_dies.py", "test_passes.py")
     *_, line, _, last = ran.stdout.splitlines()
@@ -55,6 +56,7 @@ def test_a_process_that_dies_without_a_word_is_a_failure_of_all_its_files(tmp_pa
     assert (ran.returncode, last) == (1, "failed: test_passes.py, test_dies.py")
 
 
+@pytest.mark.slow
 def test_files_that_have_no_tests_of_these_are_no_failure(tmp_path):
     ran = run_all(tmp_path, "test_has_none.py")
     assert (ran.returncode, len(ran.stdout.splitlines())) == (0, 2)

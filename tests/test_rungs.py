@@ -209,6 +209,7 @@ def test_a_checkpoint_that_early_stopping_ended_makes_a_whole_candidate(source, 
     assert run(candidate(one, 5), source, tmp_path).status == "only validated"
 
 
+@pytest.mark.slow
 def test_an_unscored_record_has_curves_and_nothing_of_test_images(plain, source, tmp_path):
     one, expected, _ = plain
     record = run(candidate(one, 3), source, tmp_path)

@@ -127,6 +127,7 @@ def test_a_rung_trains_who_enters_it_once_and_no_more(searching):
     assert len(on_the_seed_of_the_search) == 2 * (20 + 7 + 2)
 
 
+@pytest.mark.slow
 def test_finalists_are_the_best_whole_ones_and_are_trained_with_the_seeds_of_the_sweep(searching):
     _, summary = searching.run()
     rows = found(searching)
@@ -240,6 +241,7 @@ def told(summary):
     return study_trials(log, log.progress(summary.state.records), distributions_of(log))
 
 
+@pytest.mark.slow
 def test_what_is_told_of_each_candidate(searching):
     _, summary = searching.run()
     rows = found(searching)

@@ -123,6 +123,7 @@ def test_every_verb_leaves_the_same_files_whatever_surrounds_it(tmp_path):
     assert "\x1b[1A" not in said[1]  # nothing moves in a pipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[ROOT / "sweep.py"], ["-m", "fmnist_mlp", "clean"]])
 def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(tmp_path, command):
     (tmp_path / "pydantic.py").write_text("raise KeyboardInterrupt", encoding="utf-8")

@@ -137,6 +137,7 @@ def run_names(plan):
     return [f"tiny/{one.architecture.name}/seed-{one.seed}" for one in plan]
 
 
+@pytest.mark.slow
 def test_the_scalars_tab_lists_every_run_and_its_tags(trained, ask):
     found = ask("scalars/tags", logs=trained.trials)
     finished = run_names(trained.plan[:3])

@@ -82,6 +82,7 @@ def test_the_numbers_of_a_record_are_those_of_its_exported_model(trained, source
         np.testing.assert_allclose(predictions["probabilities"], probabilities, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_every_metric_but_the_losses_is_scikit_learns_on_the_stored_predictions(trained):
     from sklearn import metrics as sklearn_metrics
 
@@ -116,6 +117,7 @@ def test_a_trial_reports_its_beginning_and_every_epoch(source, tmp_path):
     assert [m["val_loss"] for m in messages[1:]] == record.history["val_loss"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_sweep_finished_is_not_trained_again(trained, source, tmp_path):
     one, record, folder = trained
     shutil.copytree(folder / "results", tmp_path / "results")
@@ -274,6 +276,7 @@ def test_the_folds_of_a_seed_validate_every_image_once(source, tmp_path):
         assert record.train_images == len(images.y_train) - len(validation)
 
 
+@pytest.mark.slow
 def test_a_latency_is_measured_and_remembered(source, tmp_path):
     (one,) = tiny_trials(tmp_path)
     run(one, source, tmp_path)  # starts this process as a worker

@@ -97,6 +97,7 @@ def test_baselines_without_curves_and_parameters_have_their_place(three, quick):
     assert "net-1" not in panels
 
 
+@pytest.mark.slow
 def test_a_best_that_gives_no_probabilities_has_neither_loss_nor_calibration(three, quick):
     for trial in three.plan:
         metrics_of = three.records[trial.fingerprint].metrics | {"val_accuracy": 0.5}
@@ -157,6 +158,7 @@ def test_curves_without_finite_numbers_and_of_different_lengths_are_drawn(three)
     assert {"curves.png", "curves_loss.png", "curves_accuracy.png"} <= {*plots(three)}
 
 
+@pytest.mark.slow
 def test_over_budget_untrained_and_unfinished_architectures_are_named(tmp_path, quick):
     made = invent(Made(tmp_path, sweep_text(4, 2)))
     gone = [trial for trial in made.plan if trial.architecture.name == "net-1"]

@@ -182,6 +182,7 @@ def test_luck_and_real_differences_are_told_apart():
     assert pooled.share_of_models == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed_std"), [(5, 0.02), (20, 0.01), (20, 0.003)])
 def test_the_intervals_of_a_spread_hold_the_true_one_as_often_as_they_say(seeds, seed_std):
     rng, hits = np.random.default_rng(9), np.zeros(2)

@@ -293,6 +293,7 @@ def test_what_cannot_be_connected_with_the_best_does_not_spoil_the_rest():
     assert comparisons["a1"].high == pytest.approx(comparisons["a1"].behind + half)
 
 
+@pytest.mark.slow
 def test_many_architectures_ask_for_few_of_the_slow_quantiles(monkeypatch):
     """Each takes a tenth of a second and more; those of 201 rows would be hundreds."""
     asked = []

@@ -340,6 +340,7 @@ def _two_processes(target, *args):
     return [process.exitcode for process in processes]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_lose_no_line_and_take_nothing_for_an_edit(folder):
     assert _two_processes(_write_many, folder) == [0, 0]
     names = {f"{number}-{i}.csv" for number in (1, 2) for i in range(5)}
