@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from test_runner import SWEEP, Fake
+from fake_sweep import SWEEP, Fake
 
 from fmnist_mlp.cli.verbs import verbs
 from fmnist_mlp.data.source import DataSource

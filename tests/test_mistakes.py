@@ -11,8 +11,6 @@ from fmnist_mlp.sweepfile.sweep import Overrides
 
 __all__ = ["complain", "load"]  # fixtures, used by name
 
-ONE_LAYER = "architectures:\n  - name: wide\n    layers: [256, {}]\n"
-
 
 @pytest.mark.parametrize(
     ("layer", "message"),

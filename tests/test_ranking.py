@@ -2,11 +2,11 @@
 
 import re
 
+import fake_sweep
 import numpy as np
 import pytest
-import test_runner
+from fake_sweep import Fake
 from sweeping import Made, done_record, put_record
-from test_runner import Fake
 
 from fmnist_mlp.cli.console import SOME_FAILED
 from fmnist_mlp.cli.sweep import main
@@ -56,7 +56,7 @@ def failed(request, tmp_path, monkeypatch):
     def start_worker(device, threads, source, is_alone):
         return {"device": "cpu", "tensorflow": "2.21.0", "keras": "3.15.1"}
 
-    monkeypatch.setattr(test_runner, "invented_record", invented_record)
+    monkeypatch.setattr(fake_sweep, "invented_record", invented_record)
     monkeypatch.setattr("fmnist_mlp.training.worker.start_worker", start_worker)
     monkeypatch.setattr(
         "fmnist_mlp.training.latency.measure_latency", lambda context, task: Latency(latency_seconds=0.1)

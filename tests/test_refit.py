@@ -5,9 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+from fake_sweep import EngineListener, Fake, names
 from one_trial import draw_images, identity, run, source, worker  # noqa: F401 - fixtures
 from sweeping import Project, different
-from test_runner import EngineListener, Fake, names
 
 from fmnist_mlp.engines.calls import Stopped
 from fmnist_mlp.engines.inline import InlineEngine

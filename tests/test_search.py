@@ -4,12 +4,12 @@ import json
 import math
 import shutil
 
+import fake_sweep
 import numpy as np
 import optuna
 import pytest
-import test_runner
+from fake_sweep import Fake
 from sweeping import done_record, put_record
-from test_runner import Fake
 
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.candidates import of_the_search
@@ -77,7 +77,7 @@ def searching(tmp_path, monkeypatch):
         put_record(results, record)
         return record
 
-    monkeypatch.setattr(test_runner, "invented_record", invented_record)
+    monkeypatch.setattr(fake_sweep, "invented_record", invented_record)
     return Fake(tmp_path, monkeypatch, text=SEARCH)
 
 

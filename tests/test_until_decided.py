@@ -3,11 +3,11 @@
 import dataclasses
 import json
 
+import fake_sweep
 import numpy as np
 import pytest
-import test_runner
+from fake_sweep import Fake
 from sweeping import done_record, put_record
-from test_runner import Fake
 
 from fmnist_mlp.inference.finished import FinishedSweep
 from fmnist_mlp.results import sentences, table
@@ -45,7 +45,7 @@ def until(tmp_path, monkeypatch):
         return record
 
     fake = Fake(tmp_path, monkeypatch, text=UNTIL)
-    monkeypatch.setattr(test_runner, "invented_record", invented_record)
+    monkeypatch.setattr(fake_sweep, "invented_record", invented_record)
     return fake
 
 
