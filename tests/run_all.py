@@ -36,9 +36,9 @@ LONGEST_FIRST = (
         "python",
     ),
     *("preprocess", "compiled_epoch", "refit", "export", "augment", "watch", "search", "trial", "training", "explore"),
-    *("published", "verdicts", "baseline_trials"),
+    *("ugly_sweeps", "program_cache", "published", "verdicts"),
 )
-PARTS = {"sweeps": 3, "compiled_epoch": 2}  # processes of a file that would grow too large in one
+PARTS = {"sweeps": 4, "compiled_epoch": 2}  # processes of a file that would grow too large in one
 FILES_A_PROCESS = 6
 NOTHING_SELECTED = 5  # pytest's exit code
 
