@@ -5,10 +5,10 @@ These leave what a trial leaves, with numbers made of its fingerprint. Real ones
 
 import os
 import signal
-import socket
 
 import pytest
 import sweeping
+from image_folder import leave_nothing_to_download
 from sweeping import Project, invented_latency, invented_record
 
 from fmnist_mlp.cli.sweep import main
@@ -40,14 +40,7 @@ def project(tmp_path, monkeypatch):
     project = Project(folder, TINY)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
-    for module in ("data.source", "data.download"):
-        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [tmp_path / "keras"])
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(
-            "fmnist_mlp.data.download.FASHION_MNIST_URL", f"http://127.0.0.1:{closed.getsockname()[1]}/"
-        )
+    leave_nothing_to_download(monkeypatch, tmp_path / "keras")
     return project
 
 

@@ -1,13 +1,15 @@
 """A folder with twelve tiny images in four files, and what may happen to it: for the tests of image files."""
 
 import gzip
+import hashlib
+import socket
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from idx_files import idx_bytes
 
-from fmnist_mlp.data.idx import FILES
+from fmnist_mlp.data.idx import FILES, File
 from fmnist_mlp.data.source import find_data, load_data
 
 NAMES = [file.gz_name for file in FILES]
@@ -66,3 +68,25 @@ def swap(name, other):
         (folder / "x").rename(folder / other)
 
     return damage
+
+
+def pass_for_fashion_mnist(folder, monkeypatch):
+    """Its gzipped files are Fashion-MNIST from now on: theirs are the expected sizes and checksums."""
+    files = []
+    for file in FILES:
+        packed = (folder / file.gz_name).read_bytes()
+        digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
+        files.append(File(file.stem, file.dimensions, len(packed), digest))
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.FILES", tuple(files))
+
+
+def leave_nothing_to_download(monkeypatch, keras_base):
+    """No server answers, and Keras's cache lies under `keras_base`."""
+    for module in ("data.source", "data.download"):
+        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [keras_base])
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setattr("fmnist_mlp.data.download.FASHION_MNIST_URL", f"http://127.0.0.1:{port}/")

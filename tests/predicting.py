@@ -82,7 +82,7 @@ def put_trained(results, record, trial, images):
     model = models.exported_model(models.build_model(trial.architecture.layers, (28, 28), 10, trial.seed))
     probabilities = model(images.x_test, training=False).numpy()
     with results.draft(record.fingerprint) as draft:
-        models.save_exported(model, draft / "model.keras")
+        models.save(models.as_saved(model), draft / "model.keras")
         np.savez_compressed(
             draft / "predictions.npz",
             label=images.y_test,

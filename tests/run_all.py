@@ -23,20 +23,9 @@ COMMAND = [
 ]
 # A process each, in the order of measured times, so that no core waits for another at the end.
 LONGEST_FIRST = (
-    *(
-        "engine_ray",
-        "end_to_end",
-        "search_runs",
-        "surroundings",
-        "overview",
-        "kill",
-        "rungs",
-        "app",
-        "sweeps",
-        "python",
-    ),
-    *("preprocess", "compiled_epoch", "refit", "export", "augment", "watch", "search", "trial", "training", "explore"),
-    *("ugly_sweeps", "program_cache", "published", "verdicts"),
+    *("engine_ray", "end_to_end", "search_runs", "surroundings", "overview", "kill", "rungs", "app", "sweeps"),
+    *("python", "preprocess", "compiled_epoch", "refit", "export", "augment", "watch", "search", "trial"),
+    *("training", "explore", "ugly_sweeps", "program_cache", "published", "verdicts"),
 )
 PARTS = {"sweeps": 4, "compiled_epoch": 2}  # processes of a file that would grow too large in one
 FILES_A_PROCESS = 6

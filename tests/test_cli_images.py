@@ -1,23 +1,18 @@
 """Which images a command takes, refuses or replaces by the stand-in, and what it says of that."""
 
-import gzip
-import hashlib
 import re
 
 import numpy as np
 import pytest
 from commands import Ran, project, run, trained
 from idx_files import write_idx
+from image_folder import pass_for_fashion_mnist
 from sweeping import state
 
 from fmnist_mlp.cli.verbs import verbs
-from fmnist_mlp.data import idx
 from fmnist_mlp.data.idx import FILES
 
 __all__ = ["project", "run", "trained"]  # fixtures, used by name
-
-
-# ---- images -------------------------------------------------------------------------------------------------------
 
 
 def write_images(folder, train=12, test=6):
@@ -31,13 +26,7 @@ def write_images(folder, train=12, test=6):
 def images(project, monkeypatch):
     """A folder of tiny files that pass for Fashion-MNIST: theirs are the expected sizes and checksums."""
     folder = write_images(project.folder / "images")
-    files = []
-    for file in FILES:
-        packed = (folder / file.gz_name).read_bytes()
-        digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
-        files.append(idx.File(file.stem, file.dimensions, len(packed), digest))
-    for module in ("data.source", "data.download"):
-        monkeypatch.setattr(f"fmnist_mlp.{module}.FILES", tuple(files))
+    pass_for_fashion_mnist(folder, monkeypatch)
     return folder
 
 

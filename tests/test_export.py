@@ -182,7 +182,7 @@ def test_layers_of_all_kinds_can_be_had_in_each_format(name, tmp_path, images):
         GaussianNoise(stddev=0.5),
     ]
     model = models.exported_model(models.build_model(stack, (28, 28), 10, seed=0))
-    models.save_exported(model, tmp_path / "all.keras")
+    models.save(models.as_saved(model), tmp_path / "all.keras")
     path = tmp_path / f"converted{SUFFIXES[name]}"
     with export._silence():
         FORMATS[name].write(tmp_path / "all.keras", path, CLASS_NAMES)
@@ -200,7 +200,7 @@ def test_steps_that_were_fitted_before_the_training_are_kept_by_each_format(name
     layers += [keras.layers.Normalization((1, 2), mean.tolist(), variance.tolist()), keras.layers.Flatten()]
     layers += [keras.layers.Dense(5, trainable=False), keras.layers.Dense(10), keras.layers.Softmax()]
     model = keras.Sequential(layers)
-    models.save_exported(model, tmp_path / "fitted.keras")
+    models.save(models.as_saved(model), tmp_path / "fitted.keras")
     path = tmp_path / f"converted{SUFFIXES[name]}"
     with export._silence():
         FORMATS[name].write(tmp_path / "fitted.keras", path, CLASS_NAMES)

@@ -1,9 +1,6 @@
 """Where Fashion-MNIST is looked for: the given folder, Keras's cache; and files that are not what was published."""
 
-import gzip
-import hashlib
 import re
-import socket
 
 import pytest
 from image_folder import (
@@ -14,14 +11,14 @@ from image_folder import (
     change,
     folder,
     idx,
+    leave_nothing_to_download,
     load_idx,
     one_line,
+    pass_for_fashion_mnist,
     swap,
 )
 
-from fmnist_mlp.data import idx as idx_module
 from fmnist_mlp.data.download import keras_bases
-from fmnist_mlp.data.idx import FILES
 from fmnist_mlp.data.source import CLASS_NAMES, DataSource, find_data, load_data
 from fmnist_mlp.errors import SweepError
 
@@ -31,26 +28,14 @@ __all__ = ["folder"]  # a fixture, used by name
 @pytest.fixture
 def pretend(monkeypatch, folder):
     """Lets the tiny folder be Fashion-MNIST: its checksums and sizes are the expected ones."""
-    files = []
-    for file in FILES:
-        packed = (folder / file.gz_name).read_bytes()
-        digest = hashlib.sha256(gzip.decompress(packed)).hexdigest()
-        files.append(idx_module.File(file.stem, file.dimensions, len(packed), digest))
-    for module in ("data.source", "data.download"):
-        monkeypatch.setattr(f"fmnist_mlp.{module}.FILES", tuple(files))
+    pass_for_fashion_mnist(folder, monkeypatch)
     return folder
 
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     """An empty cache of Keras's, and nowhere to download from."""
-    for module in ("data.source", "data.download"):
-        monkeypatch.setattr(f"fmnist_mlp.{module}.keras_bases", lambda: [tmp_path / "keras"])
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    monkeypatch.setattr("fmnist_mlp.data.download.FASHION_MNIST_URL", f"http://127.0.0.1:{port}/")
+    leave_nothing_to_download(monkeypatch, tmp_path / "keras")
     return tmp_path / "keras" / "datasets" / "fashion-mnist"
 
 

@@ -142,7 +142,7 @@ def test_the_exported_model_takes_raw_images_and_gives_probabilities(tmp_path):
     np.testing.assert_array_equal(logits, model.predict_on_batch(images))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
 
-    models.save_exported(exported, tmp_path / "model.keras")
+    models.save(models.as_saved(exported), tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert not loaded.compiled
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
@@ -153,7 +153,7 @@ def test_exports_of_the_same_weights_are_the_same_bytes(tmp_path):
     keep = []  # so that nothing of the second model can lie where the first one's lay
     for name in ("a.keras", "b.keras"):
         model = models.build_model([Dense(units=6, activation="relu"), Dropout(rate=0.1)], (8, 8), 3, seed=0)
-        models.save_exported(models.exported_model(model), tmp_path / name)
+        models.save(models.as_saved(models.exported_model(model)), tmp_path / name)
         keep.append(model)
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
 
@@ -186,7 +186,7 @@ def saved(request, tmp_path_factory):
     """An exported model as it computes here, and as plain Keras loads its file."""
     exported = models.exported_model(models.build_model(request.param, (6, 7), 3, 0))
     path = tmp_path_factory.mktemp("saved") / "model.keras"
-    models.save_exported(exported, path)
+    models.save(models.as_saved(exported), path)
     return exported, keras.models.load_model(path, safe_mode=True)
 
 

@@ -73,7 +73,7 @@ def test_the_exported_model_does_to_raw_images_what_scikit_learn_does(chain, ima
     train, other = images[:200], images[200:]
     fitted = preprocess.fit(CHAINS[chain], train)
     model = models.build_model([Dense(units=6, activation="relu")], (7, 5), 3, 1, fitted)
-    models.save_exported(models.exported_model(model, fitted), tmp_path / "model.keras")
+    models.save(models.as_saved(models.exported_model(model, fitted)), tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
 
     names = [layer.name for layer in loaded.layers]

@@ -316,7 +316,7 @@ architectures:
     (tmp_path / "every.yaml").write_text(text)
     (architecture,) = load_sweep(tmp_path / "every.yaml").architectures
     exported = models.exported_model(models.build_model(architecture.layers, (28, 28), 5, seed=0))
-    models.save_exported(exported, tmp_path / "every.keras")
+    models.save(models.as_saved(exported), tmp_path / "every.keras")
     graph = graph_pb2.GraphDef.FromString(graph_of((tmp_path / "every.keras").read_bytes()))
     found = [[d.size for d in node.attr["_output_shapes"].list.shape[0].dim] for node in graph.node]
     guard = [-1, 28, 28]  # the file's first layer, for images divided by 255

@@ -45,24 +45,17 @@ def build_model(
         ValueError: the stack does not fit the images (`stacks.complete` says why).
     """
     keras.utils.set_random_seed(seed)
+    input_shape = image_shape if preprocessing is None else preprocessing.input_shape
     if preprocessing is None:
-        input_shape = image_shape
-        first = [
-            keras.Input(input_shape, dtype="uint8", name="image"),
-            keras.layers.Rescaling(1 / 255, name="rescaling"),
-        ]
+        image = keras.Input(input_shape, dtype="uint8", name="image")
+        built = [image, keras.layers.Rescaling(1 / 255, name="rescaling")]
     else:
-        input_shape = preprocessing.input_shape
-        first = [keras.Input(input_shape, name="preprocessed")]
+        built = [keras.Input(input_shape, name="preprocessed")]
     complete = stacks.complete(layers, input_shape, num_classes)
-    names = [f"{snake_case(type(layer).__name__)}_{position}" for position, layer in enumerate(complete, start=1)]
-    kinds = [getattr(keras.layers, type(layer).__name__) for layer in complete]
-    rest = [
-        kind(**layer.keras_arguments(), name=name)
-        for kind, layer, name in zip(kinds, complete, [*names[:-1], "logits"], strict=True)
-    ]
-    # At once: `Sequential.add` builds all that is there so far, each time.
-    return keras.Sequential([*first, *rest], name="mlp")
+    for position, layer in enumerate(complete, start=1):
+        name = "logits" if position == len(complete) else f"{snake_case(type(layer).__name__)}_{position}"
+        built.append(getattr(keras.layers, type(layer).__name__)(**layer.keras_arguments(), name=name))
+    return keras.Sequential(built, name="mlp")  # at once: `Sequential.add` builds all that is there so far, each time
 
 
 def exported_model(model: keras.Sequential, preprocessing=None) -> keras.Sequential:
@@ -121,15 +114,10 @@ def without_guard(saved: keras.Model) -> keras.Model:
     return keras.Sequential([image, *saved.layers[1:]], name=saved.name)
 
 
-def save_exported(exported: keras.Sequential, path: Path) -> None:
-    """Save the exported model as a `.keras` file that plain `keras.models.load_model` opens."""
-    save(as_saved(exported), path)
-
-
 def save(saved: keras.Sequential, path: Path) -> None:
-    """Save a model as Keras does, and write the archive again without clock times and memory addresses.
+    """Save a model as a `.keras` file that plain `keras.models.load_model` opens.
 
-    So equal weights give equal files.
+    The archive is written again without clock times and memory addresses, so that equal weights give equal files.
 
     Args:
         saved: from `as_saved`.
