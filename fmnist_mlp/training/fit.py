@@ -84,6 +84,9 @@ class Learner:
             steps_per_execution=1 if jit_compile else _STEPS_PER_EXECUTION,
             jit_compile=jit_compile,
         )
+        model.optimizer.build(model.trainable_variables)
+        # Each starts at one number everywhere; nadam's are not all zero.
+        self._optimizer_start = [variable.numpy().flat[0] for variable in model.optimizer.variables]
 
     def train(
         self,
@@ -155,16 +158,12 @@ class Learner:
             settings: as those before in all that the program is compiled for (`trials.program_of`).
         """
         model, optimizer, self.settings = self.model, self.model.optimizer, settings
-        if settings.schedule == "constant" and not settings.warmup_epochs:  # a variable, not computed from the step
-            optimizer.learning_rate = settings.learning_rate
         for variable, start in zip(model.variables, fresh.variables, strict=True):
             variable.assign(start.value)
-        # A second optimizer of the same configuration holds the values to start from (nadam's are not all zero).
-        pristine = type(optimizer).from_config(optimizer.get_config())
-        pristine.build(fresh.trainable_variables)
-        optimizer.build(model.trainable_variables)
-        for variable, start in zip(optimizer.variables, pristine.variables, strict=True):
-            variable.assign(start.value)
+        for variable, start in zip(optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(np.full(variable.shape, start))
+        if settings.schedule == "constant" and not settings.warmup_epochs:  # a variable, not computed from the step
+            optimizer.learning_rate = settings.learning_rate
         model.stop_training = False
 
 
