@@ -1,5 +1,6 @@
 """Curves while a trial trains: read as they grow, kept whole or not at all, after a resumption once an epoch."""
 
+import io
 import shutil
 from unittest.mock import ANY
 
@@ -10,7 +11,7 @@ from reading_logs import read, tagged, write_events
 from test_tensorboard_logs import SWEEP
 
 from fmnist_mlp.errors import SweepError
-from fmnist_mlp.logs.events import is_whole
+from fmnist_mlp.logs.events import event_file, events_in, is_whole, text_value
 from fmnist_mlp.logs.live import LiveLog, keep_events
 from fmnist_mlp.results.store import Results
 
@@ -72,6 +73,16 @@ def test_records_and_checkpoints_take_copies_of_the_event_files_alone(tmp_path):
     assert kept.read_bytes() == curves
     assert not kept.samefile(path)
     assert [p.name for p in (tmp_path / "draft").rglob("*") if p.is_file()] == [path.name]
+
+
+def test_event_files_are_to_the_byte_what_tensorboards_own_writer_makes():
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    _, content = event_file("any", [(step, [text_value("text", "x" * 10**step)]) for step in range(5)])
+    rewritten = io.BytesIO()
+    for event in events_in(content):
+        RecordWriter(rewritten).write(event.SerializeToString())
+    assert rewritten.getvalue() == content
 
 
 def test_event_files_cut_at_any_byte_are_never_kept(tmp_path):

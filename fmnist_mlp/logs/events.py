@@ -1,11 +1,11 @@
 """Event files, written and read with TensorBoard's protocol buffers and without TensorFlow (0.1 s to import)."""
 
-import io
 import socket
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from fmnist_mlp.files import write_whole
@@ -69,11 +69,18 @@ def serialized(step: int, values: list | bytes) -> bytes:
 
 
 def _as_record(event) -> bytes:
-    from tensorboard.summary.writer.record_writer import RecordWriter
+    """Length and content, each followed by its checksum (TFRecord: tensorflow.org/tutorials/load_data/tfrecord).
 
-    content = io.BytesIO()
-    RecordWriter(content).write(event.SerializeToString())
-    return content.getvalue()
+    TensorBoard's own writer sums up in Python, which takes a tenth of the seconds of a short trial.
+    """
+    content = event.SerializeToString()
+    length = len(content).to_bytes(8, "little")
+    return b"".join([length, _masked_sum(length), content, _masked_sum(content)])
+
+
+def _masked_sum(content: bytes) -> bytes:
+    sum_ = google_crc32c.value(content)
+    return ((((sum_ >> 15) | (sum_ << 17)) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def hparams_value(tag: str, **content):
