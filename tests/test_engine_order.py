@@ -111,6 +111,15 @@ def test_a_call_is_prepared_before_each_attempt_and_may_need_no_worker(tmp_path)
     assert sorted(prepared) == ["dies", "dies", "known"]
 
 
+def test_a_listed_call_is_handed_out_before_the_consumer_deals_with_the_outcome_before_it(tmp_path):
+    paths = [tmp_path / "second", tmp_path / "seen"]
+    for outcome in local().run([call(engine_calls.double, 1), call(engine_calls.meet, paths[0], paths)]):
+        if outcome.call.key == "double":
+            engine_calls.wait_until(paths[0].exists)
+            paths[1].touch()
+    assert outcome.status == "done"
+
+
 def test_calls_that_run_alone_follow_calls_that_needed_no_worker():
     engine = local(prepare_call=lambda one: one if one.alone else Outcome(one, "done", attempts=0))
     outcomes = run(engine, call(engine_calls.die), call(engine_calls.double, 4, alone=True))

@@ -49,6 +49,13 @@ def test_warm_workers_are_no_more_than_the_next_run_may_have(tmp_path):
         assert len(multiprocessing.active_children()) == 1
 
 
+def test_workers_that_are_released_end_by_themselves():
+    with local(2) as engine:
+        run(engine, call(engine_calls.pid))
+        engine.release()
+        engine_calls.wait_until(lambda: not multiprocessing.active_children())
+
+
 def test_a_stopped_engine_keeps_nothing_warm():
     with local(2, on_message=lambda call, message: engine.stop()) as engine:
         run(engine, call(engine_calls.finish_when_asked))

@@ -5,11 +5,12 @@ files. What every engine promises, so that its caller need not know which one it
 
 - `run` yields one `Outcome` for every call that was started, in the order in which they end, and returns when none is
   left. The order in which calls are handed out, and to whom, decides how long a run takes and nothing else.
-- A list of calls, or another collection, is drawn whole before anything starts, so that the longest can go first. From
-  any other iterable a call is drawn when a worker would have nothing to do, after the consumer has dealt with every
-  earlier outcome: what comes next may depend on what came out. Where such an iterator gives None, it has nothing for
-  now: it is asked again when something has happened, and where nothing runs any more the run ends. After a call that
-  wants to be alone it is asked again when that one has ended.
+- A list of calls, or another collection, is drawn whole before anything starts, so that the longest can go first; the
+  next may be handed out before the consumer hears of an outcome. From any other iterable a call is drawn when a worker
+  would have nothing to do, after the consumer has dealt with every earlier outcome: what comes next may depend on what
+  came out. Where such an iterator gives None, it has nothing for now: it is asked again when something has happened,
+  and where nothing runs any more the run ends. After a call that wants to be alone it is asked again when that one has
+  ended.
 - A call that raises, or whose result cannot be sent, is `failed`, and not tried again: it would raise again. A call
   whose worker died is tried again on a fresh worker, at most `retries` times, then it is `crashed`. A call that takes
   longer than `timeout` seconds loses its worker and is `timed_out`. No call's fate touches another call.
@@ -218,6 +219,9 @@ class Engine:
     def is_stopped(self) -> bool:
         """Whether `stop` was called."""
         raise NotImplementedError
+
+    def release(self):
+        """Tell workers that were kept warm to end, without waiting: there is no other run."""
 
     def close(self):
         """End the workers that were kept warm."""

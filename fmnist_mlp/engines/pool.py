@@ -121,10 +121,8 @@ class Pool(Engine):
                     self._start_worker()
 
                 # A call, or its leave, for every worker that is ready.
-                for worker in list(self._workers):
-                    while worker.is_idle and waiting and not self._ends_early:
-                        if outcome := self._hand_out(waiting.pop(worker.groups, self._groups_in_work()), worker):
-                            yield outcome
+                yield from self._hand_out(waiting)
+                for worker in self._workers:
                     if worker.is_idle and not waiting and not self._is_wanted(worker, waiting):
                         worker.ask_to_end()
                 if not waiting and not any(worker.task for worker in self._workers):
@@ -133,7 +131,10 @@ class Pool(Engine):
                 # Whatever happens next: messages, results, deaths, deadlines, a stop.
                 for worker in self._wait():
                     if outcome := self._attend(worker, waiting):
+                        # What is drawn already is handed out first: the consumer may take a while.
+                        outcomes = [] if waiting.may_grow else [*self._hand_out(waiting)]
                         yield outcome
+                        yield from outcomes
         finally:
             stay_warm = self.stays_warm and not self._stop_asked
             self._dismiss([w for w in self._workers if w.task or w.is_ending or not stay_warm])
@@ -165,10 +166,13 @@ class Pool(Engine):
     def _ends_early(self) -> bool:
         return self._stop_asked or self._pause_asked
 
-    def close(self):
+    def release(self):
         for worker in self._workers:
             if worker.is_idle:
                 worker.ask_to_end()
+
+    def close(self):
+        self.release()
         self._dismiss(list(self._workers))
 
     # ---- workers
@@ -221,15 +225,18 @@ class Pool(Engine):
 
     # ---- calls
 
-    def _hand_out(self, task: Task, worker: "_Worker") -> Outcome | None:
-        """Give a worker a call; the outcome where the call needs no worker."""
-        prepared = self.prepare_call(task.call)
-        if isinstance(prepared, Outcome):
-            return prepared
-        if prepared is not task.call:
-            task.payload = _payload(prepared)
-        worker.take(task, self.timeout)
-        return None
+    def _hand_out(self, waiting: Waiting) -> Iterator[Outcome]:
+        """Give every worker that is ready a call; yields the outcomes of those that need no worker."""
+        for worker in list(self._workers):
+            while worker.is_idle and waiting and not self._ends_early:
+                task = waiting.pop(worker.groups, self._groups_in_work())
+                prepared = self.prepare_call(task.call)
+                if isinstance(prepared, Outcome):
+                    yield prepared
+                    continue
+                if prepared is not task.call:
+                    task.payload = _payload(prepared)
+                worker.take(task, self.timeout)
 
     def _groups_in_work(self) -> set:
         return {worker.task.group for worker in self._workers if worker.task}

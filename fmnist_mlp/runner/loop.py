@@ -266,6 +266,7 @@ class Run:
             self.next_tables = began + max(_SECONDS_BETWEEN_TABLES, _SHARE_OF_TABLES * took)
 
     def end(self) -> None:
+        self.workers.end_run()
         self.claim()  # what has figures by now is compared in the table
         self.summary.rows = table.write_tables(self.state, self.results)
         exported = ranking.rank(self.state).exported_trials

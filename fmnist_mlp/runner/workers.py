@@ -46,6 +46,11 @@ class Workers(contextlib.AbstractContextManager):
         if (engine := self.engine) is not None:
             engine.pause()
 
+    def end_run(self) -> None:
+        """Let workers that no other run wants end while tables and pictures are made; `close` waits for them."""
+        if self.engine is not None and not self.stay_warm:
+            self.engine.release()
+
     def close(self) -> None:
         self._open.close()
         self.engine = None
