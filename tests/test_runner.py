@@ -14,8 +14,9 @@ from fmnist_mlp.engines.calls import Failure, Outcome, Stopped
 from fmnist_mlp.engines.inline import InlineEngine
 from fmnist_mlp.errors import SweepError
 from fmnist_mlp.results.store import Results
-from fmnist_mlp.runner.loop import Listener, run_sweep
+from fmnist_mlp.runner.loop import Listener, Run, run_sweep
 from fmnist_mlp.runner.plan import WORKER_BYTES, count_gpus, make_plan
+from fmnist_mlp.runner.workers import Workers
 from fmnist_mlp.sweepfile.checks import check_shapes
 from fmnist_mlp.sweepfile.read import load_sweep
 from fmnist_mlp.sweepfile.sweep import Overrides
@@ -397,6 +398,22 @@ def test_tables_and_logs_are_in_step_at_every_moment(fake, monkeypatch):
 
     fake.run(Watching())
     assert seen == [(n, n, n, True) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cores", "calls_left", "expected"),
+    [(2, 2, 2, 0), (2, 2, 1, 1), (2, 3, 5, 1), (1, 1, 1, 0), (1, 1, 0, 1), (0, 4, 0, 0)],
+)
+def test_what_the_end_needs_is_imported_once_and_only_while_a_core_is_idle(
+    jobs, cores, calls_left, expected, fake, monkeypatch
+):
+    monkeypatch.setattr("fmnist_mlp.runner.loop.available_cores", lambda: cores)
+    started = []
+    monkeypatch.setattr("threading.Thread.start", lambda thread: started.append(thread))
+    run = Run(fake.plan(jobs=jobs), Listener(), Workers(), home=None)
+    for _ in range(2):
+        run.import_ahead(calls_left)
+    assert len(started) == expected
 
 
 def test_a_listener_hears_of_workers_progress_and_ends_in_order(fake):

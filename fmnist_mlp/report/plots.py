@@ -112,24 +112,26 @@ _STYLE = {
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
     """Draws alike on every machine, whatever its matplotlibrc says; the caller's settings come back."""
-    _import_matplotlib()
-    import matplotlib.style
+    import_matplotlib()
+    import matplotlib.style  # has been imported
 
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font lacks shows boxes
         yield
 
 
-def _import_matplotlib() -> None:
-    """Import matplotlib, which reads MPLBACKEND meanwhile and fails where that names a module that is not here.
+def import_matplotlib() -> None:
+    """Import what draws; matplotlib reads MPLBACKEND meanwhile and fails where that names a module that is not here.
 
     A notebook's kernel sets it for all that is started in a cell. We draw into memory and need no backend.
     """
     if "matplotlib" in sys.modules:
         return
     with environment({"MPLBACKEND": None}):
-        # Imported late: takes a fifth of a second, and a rerun with nothing to do needs none of it.
-        import matplotlib
+        # Imported late: takes half a second, and a rerun with nothing to do needs none of it.
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+        import matplotlib.style
     if wanted := os.environ.get("MPLBACKEND"):
         with contextlib.suppress(ValueError, ImportError):  # it may be there, for whoever draws in this process too
             matplotlib.use(wanted)

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from types import MappingProxyType
 
 from fmnist_mlp.engines.calls import Call, Engine, Outcome, WorkerSettings
 from fmnist_mlp.engines.inline import InlineEngine
+from fmnist_mlp.engines.machine import available_cores
 from fmnist_mlp.engines.pool import Pool
 from fmnist_mlp.errors import ImagesChanged, SweepError
 from fmnist_mlp.logs.live import keep_events
@@ -168,6 +170,7 @@ class Run:
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
+        self.has_imported_ahead = False
         self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
     def run(self) -> Summary:
@@ -306,6 +309,7 @@ class Run:
                 waiting, ended = [], 0
                 for outcome in engine.run(calls) if self.home is None else self.home.run(engine, calls):
                     ended += outcome.status != "stopped"
+                    self.import_ahead(len(calls) - ended)
                     if outcome.call.alone:
                         self.keep_latency(outcome, latencies[outcome.call.key])
                     elif outcome.status == "done" and outcome.value is None:
@@ -318,6 +322,13 @@ class Run:
                 if not waiting:
                     break
                 latencies = {}
+
+    def import_ahead(self, calls_left: int) -> None:
+        """Import what tables and pictures need as soon as a core has nothing else to do; it takes 1.5 s."""
+        busy = min(calls_left, self.jobs_for(self.threads)) * self.threads
+        if not self.has_imported_ahead and self.jobs and busy < available_cores():
+            self.has_imported_ahead = True
+            threading.Thread(target=_import_for_the_end).start()
 
     def engine_for(self, threads: int, trials: Sequence[Trial]) -> Engine:
         """That of the last wave, or run, its workers still warm, or a new one where that does not suit."""
@@ -373,6 +384,7 @@ class Run:
             self.jobs, _ = self.decide_jobs(self.wave)
             self.workers.engine.jobs = self.jobs_for(self.threads)
         self.listener.worker_ready(worker, environment)
+        self.import_ahead(len(self.wave))
 
     def on_message(self, call: Call, message: dict) -> None:
         if self.workers.is_paused:  # in the moment, perhaps, in which the engine began
@@ -462,3 +474,12 @@ class Run:
             raise ImagesChanged(outcome.error.message)
         if outcome.error.type == "SweepError":
             raise SweepError(outcome.error.message)
+
+
+def _import_for_the_end() -> None:
+    """What is imported late, so that a run with nothing to do is quick. Where it fails, whoever needs it says so."""
+    with contextlib.suppress(Exception):
+        from fmnist_mlp.report import plots, report  # noqa: F401
+
+        plots.import_matplotlib()
+        import scipy.stats  # noqa: F401
