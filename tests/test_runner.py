@@ -401,18 +401,18 @@ def test_tables_and_logs_are_in_step_at_every_moment(fake, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("jobs", "cores", "calls_left", "expected"),
-    [(2, 2, 2, 0), (2, 2, 1, 1), (2, 3, 5, 1), (1, 1, 1, 0), (1, 1, 0, 1), (0, 4, 0, 0)],
+    ("jobs", "cores", "trials_left", "expected"),
+    [(2, 2, 2, 0), (2, 2, 1, 1), (2, 3, 5, 1), (1, 1, 1, 0), (2, 2, 0, 0), (0, 4, 1, 0)],
 )
 def test_what_the_end_needs_is_imported_once_and_only_while_a_core_is_idle(
-    jobs, cores, calls_left, expected, fake, monkeypatch
+    jobs, cores, trials_left, expected, fake, monkeypatch
 ):
     monkeypatch.setattr("fmnist_mlp.runner.loop.available_cores", lambda: cores)
     started = []
     monkeypatch.setattr("threading.Thread.start", lambda thread: started.append(thread))
     run = Run(fake.plan(jobs=jobs), Listener(), Workers(), home=None)
     for _ in range(2):
-        run.import_ahead(calls_left)
+        run.import_ahead(trials_left)
     assert len(started) == expected
 
 

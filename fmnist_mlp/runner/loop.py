@@ -170,7 +170,7 @@ class Run:
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
-        self.has_imported_ahead = False
+        self.importing: threading.Thread | None = None
         self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
     def run(self) -> Summary:
@@ -306,10 +306,11 @@ class Run:
                 calls += [self.latency_call(key, alike[0]) for key, alike in latencies.items()]
                 if self.home is not None and wait:
                     self.home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
-                waiting, ended = [], 0
+                waiting, ended, trials_left = [], 0, sum(not call.alone for call in calls)
                 for outcome in engine.run(calls) if self.home is None else self.home.run(engine, calls):
                     ended += outcome.status != "stopped"
-                    self.import_ahead(len(calls) - ended)
+                    trials_left -= not outcome.call.alone
+                    self.import_ahead(trials_left)
                     if outcome.call.alone:
                         self.keep_latency(outcome, latencies[outcome.call.key])
                     elif outcome.status == "done" and outcome.value is None:
@@ -323,12 +324,14 @@ class Run:
                     break
                 latencies = {}
 
-    def import_ahead(self, calls_left: int) -> None:
+    def import_ahead(self, trials_left: int) -> None:
         """Import what tables and pictures need as soon as a core has nothing else to do; it takes 1.5 s."""
-        busy = min(calls_left, self.jobs_for(self.threads)) * self.threads
-        if not self.has_imported_ahead and self.jobs and busy < available_cores():
-            self.has_imported_ahead = True
-            threading.Thread(target=_import_for_the_end).start()
+        busy = min(trials_left, self.jobs_for(self.threads)) * self.threads
+        if self.importing is None and trials_left and self.jobs and busy < available_cores():
+            self.importing = threading.Thread(target=_import_for_the_end)
+            self.importing.start()
+        elif self.importing is not None and not trials_left:
+            self.importing.join()  # latencies are measured when nothing else runs
 
     def engine_for(self, threads: int, trials: Sequence[Trial]) -> Engine:
         """That of the last wave, or run, its workers still warm, or a new one where that does not suit."""
