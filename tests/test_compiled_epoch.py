@@ -150,6 +150,13 @@ def test_a_restarted_model_trains_to_the_same_bits_as_a_new_one(before, settings
     assert_same_bits(used.model, new.model)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_each_variable_of_an_optimizer_starts_at_one_number(optimizer):
+    """A restart rests on it."""
+    for variable in new_learner(DROPOUT, Training(optimizer=optimizer)).model.optimizer.variables:
+        assert variable.numpy().min() == variable.numpy().max()
+
+
 @pytest.mark.slow
 def test_dropout_draws_its_numbers_quickly_and_the_same(tiny_images, monkeypatch):
     """The barrier of `quick_random_numbers` is there in this TensorFlow, is used, and changes no bit."""

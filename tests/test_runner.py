@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from fake_sweep import SWEEP, EngineListener, Fake, names
@@ -414,6 +415,15 @@ def test_what_the_end_needs_is_imported_once_and_only_while_a_core_is_idle(
     for _ in range(2):
         run.import_ahead(trials_left)
     assert len(started) == expected
+
+
+def test_what_is_imported_ahead_is_there_before_latencies_are_measured(fake):
+    run, joined = Run(fake.plan(), Listener(), Workers(), home=None), []
+    run.importing = SimpleNamespace(join=lambda: joined.append(True))
+    run.import_ahead(1)
+    assert not joined
+    run.import_ahead(0)
+    assert joined
 
 
 def test_a_listener_hears_of_workers_progress_and_ends_in_order(fake):

@@ -113,7 +113,7 @@ _STYLE = {
 def own_style() -> Iterator[None]:
     """Draws alike on every machine, whatever its matplotlibrc says; the caller's settings come back."""
     import_matplotlib()
-    import matplotlib.style  # has been imported
+    import matplotlib.style
 
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font lacks shows boxes

@@ -7,6 +7,7 @@ happens is told to a `Listener`.
 
 import contextlib
 import dataclasses
+import importlib
 import itertools
 import math
 import threading
@@ -170,6 +171,7 @@ class Run:
         self.trials: dict[str, Trial] = {}  # all that this run was to train by now, by fingerprint
         self.trained_elsewhere: set[str] = set()  # meanwhile, by another sweep
         self.new_records: list[str] = []
+        self.cores = available_cores()
         self.importing: threading.Thread | None = None
         self.next_tables = time.monotonic() + _SECONDS_BETWEEN_TABLES
 
@@ -306,7 +308,7 @@ class Run:
                 calls += [self.latency_call(key, alike[0]) for key, alike in latencies.items()]
                 if self.home is not None and wait:
                     self.home.wait_for_others(calls, may_wait=lambda engine=engine: not engine.is_stopped)
-                waiting, ended, trials_left = [], 0, sum(not call.alone for call in calls)
+                trials_left, waiting, ended = len(waiting), [], 0
                 for outcome in engine.run(calls) if self.home is None else self.home.run(engine, calls):
                     ended += outcome.status != "stopped"
                     trials_left -= not outcome.call.alone
@@ -327,7 +329,7 @@ class Run:
     def import_ahead(self, trials_left: int) -> None:
         """Import what tables and pictures need as soon as a core has nothing else to do; it takes 1.5 s."""
         busy = min(trials_left, self.jobs_for(self.threads)) * self.threads
-        if self.importing is None and trials_left and self.jobs and busy < available_cores():
+        if self.importing is None and trials_left and self.jobs and busy < self.cores:
             self.importing = threading.Thread(target=_import_for_the_end)
             self.importing.start()
         elif self.importing is not None and not trials_left:
@@ -482,7 +484,5 @@ class Run:
 def _import_for_the_end() -> None:
     """What is imported late, so that a run with nothing to do is quick. Where it fails, whoever needs it says so."""
     with contextlib.suppress(Exception):
-        from fmnist_mlp.report import plots, report  # noqa: F401
-
-        plots.import_matplotlib()
-        import scipy.stats  # noqa: F401
+        importlib.import_module("fmnist_mlp.report.report").plots.import_matplotlib()
+        importlib.import_module("scipy.stats")
